@@ -1,0 +1,99 @@
+"""What is done to masks outside the network: resize, judge, clean."""
+
+import numpy as np
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+ABSENT_LOGIT = -1024.0
+"""Mask logit of every pixel when the object is not on the frame."""
+
+_EIGHT = np.ones((3, 3), dtype=bool)
+
+
+def resize_logits(logits: Tensor, height: int, width: int) -> Tensor:
+    """Resize mask logits (B, M, h, w) to (B, M, height, width), bilinearly, in float32."""
+    return F.interpolate(logits.float(), size=(height, width), mode="bilinear", align_corners=False)
+
+
+def stability_score(logits: Tensor, offset: float) -> Tensor:
+    """How little masks change while their threshold moves by `offset` either way.
+
+    Parameters
+    ----------
+    logits : Tensor
+        Shape (..., H, W).
+    offset : float
+        Shift of the threshold, in logits.
+
+    Returns
+    -------
+    Tensor
+        Shape (...), in [0, 1]: area of the tight mask over area of the wide one, 1 where both are empty.
+    """
+    tight = (logits > offset).sum((-2, -1)).float()
+    wide = (logits > -offset).sum((-2, -1)).float()
+    return (tight / wide).where(wide > 0, 1.0)
+
+
+def _small(regions: NDArray[np.bool_], max_area: int, keep: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """Pixels of the 8-connected regions of at most `max_area` pixels, but for those that `keep` marks."""
+    labelled, count = ndimage.label(regions, structure=_EIGHT)
+    area = np.bincount(labelled.ravel(), minlength=count + 1)
+    is_small = area <= max_area
+    is_small[0] = False
+    if keep is not None:
+        is_small[labelled[keep]] = False
+    return np.asarray(is_small[labelled])
+
+
+def fill_holes(logits: NDArray[np.float32], max_area: int, value: float) -> NDArray[np.float32]:
+    """Raise the small background regions of a mask to `value`.
+
+    Parameters
+    ----------
+    logits : ndarray
+        Shape (H, W), float32; positive inside the mask.
+    max_area : int
+        Largest region that counts as a hole, in cells of `logits`, 8-connected.
+    value : float
+        Logit given to the holes.
+    """
+    holes = _small(logits <= 0, max_area, keep=None)
+    return np.where(holes, np.float32(value), logits)
+
+
+def clean_small_regions(
+    logits: NDArray[np.float32], max_area: int, prompted: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
+    """Fill the small holes of a mask and drop its small islands.
+
+    Parameters
+    ----------
+    logits : ndarray
+        Shape (H, W), float32; positive inside the mask.
+    max_area : int
+        Largest region that is cleaned, in pixels, 8-connected. Zero changes nothing.
+    prompted : ndarray, optional
+        Shape (H, W), bool: places the user asked for. A region holding one of them stays, as does the largest.
+
+    Returns
+    -------
+    ndarray
+        Shape (H, W), float32. A cleaned pixel keeps the size of its logit and changes its sign, so that it is as
+        doubtful as it was.
+    """
+    inside = logits > 0
+    if max_area <= 0 or not inside.any():
+        return logits
+    labelled, _ = ndimage.label(inside, structure=_EIGHT)
+    area = np.bincount(labelled.ravel())
+    area[0] = 0
+    keep = labelled == area.argmax()
+    if prompted is not None:
+        keep |= inside & prompted
+    islands = _small(inside, max_area, keep)
+    holes = _small(~inside, max_area, prompted)
+    turned = np.where(logits == 0, np.float32(1e-3), np.abs(logits))
+    return np.where(holes, turned, np.where(islands, -turned, logits)).astype(np.float32)

@@ -1,0 +1,258 @@
+"""SAM 2, assembled from the boxes of the paper's figure 3 (Ravi et al. 2024). Stateless: values in, values out.
+
+Attributes that own parameters keep Meta's spelling (`sam_mask_decoder`, `maskmem_tpos_enc`, ...): together they
+are the file format that every published checkpoint and every fine-tune uses. Everything else has a name of ours.
+Gradients flow; who only predicts enters `torch.inference_mode` outside.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sam2_model.config import STRIDE, Release, Sam2Config
+from sam2_model.image_encoder import ImageEncoder
+from sam2_model.layers import MLP
+from sam2_model.mask_decoder import MaskDecoder, MaskDecoderOutput
+from sam2_model.memory_attention import MemoryAttention
+from sam2_model.memory_encoder import MemoryEncoder
+from sam2_model.position_encoding import sine_map, sine_time
+from sam2_model.prompt_encoder import MASK_STRIDE, PointLabel, PromptEncoder
+
+MEMORY_MASK_SCALE = 20.0
+MEMORY_MASK_BIAS = -10.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageFeatures:
+    """What the image encoder makes of B images: all that prompts and memories need.
+
+    Attributes
+    ----------
+    fine : Tensor
+        Shape (B, C / 8, H / 4, W / 4).
+    middle : Tensor
+        Shape (B, C / 4, H / 8, W / 8).
+    embedding : Tensor
+        Shape (B, C, H / 16, W / 16).
+    """
+
+    fine: Tensor
+    middle: Tensor
+    embedding: Tensor
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the embedding."""
+        return self.embedding.shape[2], self.embedding.shape[3]
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory taken by the three maps."""
+        return sum(x.numel() * x.element_size() for x in (self.fine, self.middle, self.embedding))
+
+
+class SpatialMemory(NamedTuple):
+    """One remembered frame of B objects."""
+
+    features: Tensor  # (B, Cm, h, w)
+    slot: int  # row of the temporal embedding
+
+
+class PointerMemory(NamedTuple):
+    """One object pointer of B objects."""
+
+    pointer: Tensor  # (B, C)
+    age: float  # distance to the current frame, as a fraction of the bank's reach
+
+
+class Sam2(nn.Module):
+    """The network. Its parameters are named as in Meta's checkpoints.
+
+    Parameters
+    ----------
+    config : Sam2Config
+        Trunk, release and widths.
+    """
+
+    def __init__(self, config: Sam2Config) -> None:
+        super().__init__()
+        self.config = config
+        C, Cm = config.width, config.memory_channels
+        self.image_encoder = ImageEncoder(config.trunk, C)
+        self.sam_prompt_encoder = PromptEncoder(C)
+        self.sam_mask_decoder = MaskDecoder(C)
+        self.memory_attention = MemoryAttention(C, Cm, config.memory_layers, config.memory_feedforward)
+        self.memory_encoder = MemoryEncoder(C, Cm)
+        self.mask_downsample = nn.Conv2d(1, 1, kernel_size=MASK_STRIDE, stride=MASK_STRIDE)
+        self.obj_ptr_proj = MLP((C, C, C, C))
+        self.maskmem_tpos_enc = nn.Parameter(torch.zeros(config.num_memories, 1, 1, Cm))
+        self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, C))
+        # Never read; in the files because the reference once had a use for it.
+        self.no_mem_pos_enc = nn.Parameter(torch.zeros(1, 1, C))
+        self.no_obj_ptr = nn.Parameter(torch.zeros(1, C))
+        if config.release is Release.V2_1:
+            self.no_obj_embed_spatial = nn.Parameter(torch.zeros(1, Cm))
+            self.obj_ptr_tpos_proj = nn.Linear(C, Cm)
+
+    # Image encoder ---------------------------------------------------------------------------------------------------
+
+    def encode_image(self, images: Tensor) -> ImageFeatures:
+        """Encode normalised images (B, 3, H, W); H and W are multiples of 32."""
+        fine, middle, embedding = self.image_encoder(images)
+        return ImageFeatures(self.sam_mask_decoder.conv_s0(fine), self.sam_mask_decoder.conv_s1(middle), embedding)
+
+    # Memory attention ------------------------------------------------------------------------------------------------
+
+    def without_memory(self, features: ImageFeatures) -> Tensor:
+        """Embedding of a frame that recalls nothing, (B, C, h, w)."""
+        return features.embedding + self.no_mem_embed.view(1, -1, 1, 1)
+
+    def condition(
+        self, features: ImageFeatures, memories: Sequence[SpatialMemory], pointers: Sequence[PointerMemory]
+    ) -> Tensor:
+        """Condition a frame on what is remembered of B objects.
+
+        Parameters
+        ----------
+        features : ImageFeatures
+            One frame; a batch of one is shared by all objects.
+        memories : sequence of SpatialMemory
+            At least one.
+        pointers : sequence of PointerMemory
+            May be empty.
+
+        Returns
+        -------
+        Tensor
+            Shape (B, C, h, w).
+        """
+        embedding = features.embedding
+        C, h, w = embedding.shape[1:]
+        positions = sine_map(h, w, C, like=embedding)
+        memory, memory_positions = self._memory_tokens(memories)
+        pointer, pointer_positions = self._pointer_tokens(pointers, like=memory)
+        conditioned: Tensor = self.memory_attention(
+            embedding,
+            positions,
+            torch.cat((memory, pointer), dim=1),
+            torch.cat((memory_positions, pointer_positions), dim=1),
+            pointer_tokens=pointer.shape[1],
+        )
+        return conditioned
+
+    def _memory_tokens(self, memories: Sequence[SpatialMemory]) -> tuple[Tensor, Tensor]:
+        """Tokens of the remembered frames and their positions, (B, M * h * w, Cm) and (1, M * h * w, Cm)."""
+        dtype = self.maskmem_tpos_enc.dtype  # memories may be stored more coarsely than they are read
+        tokens = torch.cat([m.features.to(dtype).flatten(2).transpose(1, 2) for m in memories], dim=1)
+        Cm, h, w = memories[0].features.shape[1:]
+        place = sine_map(h, w, Cm, like=tokens).flatten(1).T  # (h * w, Cm)
+        positions = torch.cat([place + self.maskmem_tpos_enc[m.slot, 0] for m in memories])[None]
+        return tokens, positions
+
+    def _pointer_tokens(self, pointers: Sequence[PointerMemory], like: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens of the object pointers and their positions, (B, P * C / Cm, Cm) and (1, P * C / Cm, Cm)."""
+        Cm = self.config.memory_channels
+        per_pointer = self.config.width // Cm
+        if not pointers:
+            return like[:, :0], like[:1, :0]
+        tokens = torch.stack([p.pointer for p in pointers], dim=1)  # (B, P, C)
+        tokens = tokens.reshape(len(tokens), -1, Cm).to(like.dtype)  # (B, P * C / Cm, Cm)
+        if self.config.release is Release.V2_0:
+            return tokens, torch.zeros_like(tokens[:1])
+        age = torch.tensor([p.age for p in pointers], device=like.device)
+        positions = self.obj_ptr_tpos_proj(sine_time(age, self.config.width).to(like.dtype))  # (P, Cm)
+        return tokens, positions.repeat_interleave(per_pointer, dim=0)[None]
+
+    # Prompt encoder and mask decoder ---------------------------------------------------------------------------------
+
+    def decode(
+        self,
+        embedding: Tensor,  # (B, C, h, w)
+        features: ImageFeatures,
+        points: Tensor | None = None,  # (B, N, 2)
+        labels: Tensor | None = None,  # (B, N)
+        mask_logits: Tensor | None = None,  # (B, 1, H / 4, W / 4)
+    ) -> MaskDecoderOutput:
+        """Decode B prompts.
+
+        Parameters
+        ----------
+        embedding : Tensor
+            Shape (B, C, h, w), from `without_memory` or `condition`. A batch of one is shared by all prompts.
+        features : ImageFeatures
+            The frame, for its finer levels.
+        points, labels, mask_logits : Tensor, optional
+            As in `PromptEncoder.forward`.
+        """
+        grid = features.grid
+        sparse, dense = self.sam_prompt_encoder(grid, points, labels, mask_logits)
+        image_positions = self.sam_prompt_encoder.pe_layer.grid(*grid)
+        output: MaskDecoderOutput = self.sam_mask_decoder(
+            embedding, image_positions, features.middle, features.fine, sparse, dense
+        )
+        return output
+
+    def decode_without_prompt(self, embedding: Tensor, features: ImageFeatures) -> MaskDecoderOutput:
+        """Decode B objects that are followed by memory alone."""
+        B = len(embedding)
+        points = embedding.new_zeros(B, 1, 2)
+        # The reference sends an explicit padding point, so two of them reach the decoder; the weights know no other.
+        labels = torch.full((B, 1), PointLabel.PADDING, device=embedding.device)
+        return self.decode(embedding, features, points, labels)
+
+    # Object pointers -------------------------------------------------------------------------------------------------
+
+    def object_pointer(self, token: Tensor, is_present: Tensor) -> Tensor:
+        """Project mask tokens (B, C) to object pointers (B, C); an absent object gets the learned one.
+
+        Parameters
+        ----------
+        token : Tensor
+            Shape (B, C).
+        is_present : Tensor
+            Shape (B, 1), bool.
+        """
+        return torch.where(is_present, self.obj_ptr_proj(token), self.no_obj_ptr)
+
+    def mask_pointer(self, features: ImageFeatures, mask: Tensor) -> Tensor:
+        """Object pointers (B, C) of masks (B, 1, H, W) of 0 and 1 that a user gave on a frame."""
+        # Read on the bare embedding, as the reference does: neither memory nor the no-memory vector.
+        B = len(mask)
+        points = mask.new_zeros(B, 1, 2)
+        labels = torch.full((B, 1), PointLabel.PADDING, device=mask.device)
+        output = self.decode(features.embedding, features, points, labels, self.mask_downsample(mask))
+        is_present = (output.object_score_logit > 0) & mask.flatten(1).any(1, keepdim=True)
+        return self.object_pointer(output.mask_tokens[:, 0], is_present)
+
+    # Memory encoder --------------------------------------------------------------------------------------------------
+
+    def encode_memory(self, features: ImageFeatures, mask: Tensor, is_present: Tensor) -> Tensor:
+        """Encode what is remembered of B objects on a frame.
+
+        Parameters
+        ----------
+        features : ImageFeatures
+            The frame; a batch of one is shared by all objects.
+        mask : Tensor
+            Shape (B, 1, H, W), at the working size, in [0, 1].
+        is_present : Tensor
+            Shape (B, 1), bool.
+
+        Returns
+        -------
+        Tensor
+            Shape (B, Cm, h, w).
+        """
+        memory: Tensor = self.memory_encoder(features.embedding, mask * MEMORY_MASK_SCALE + MEMORY_MASK_BIAS)
+        if self.config.release is Release.V2_1:
+            absent = (~is_present).to(memory.dtype)  # (B, 1)
+            memory = memory + (absent * self.no_obj_embed_spatial)[:, :, None, None]
+        return memory
+
+    def working_size(self, features: ImageFeatures) -> tuple[int, int]:
+        """Height and width of the working image behind features, in pixels."""
+        rows, columns = features.grid
+        return rows * STRIDE, columns * STRIDE
