@@ -9,12 +9,92 @@ from torch import Tensor
 ABSENT_LOGIT = -1024.0
 """Mask logit of every pixel when the object is not on the frame."""
 
+MASK_LOGIT = 10.0
+"""Mask logit of a pixel that is certain, in masks given by a user and in masks that are remembered."""
+
 _EIGHT = np.ones((3, 3), dtype=bool)
+
+
+def as_logits(mask: Tensor) -> Tensor:
+    """Turn masks in [0, 1] into logits between -10 and 10."""
+    return mask * (2 * MASK_LOGIT) - MASK_LOGIT
+
+
+def as_low_res_logits(mask: Tensor, stride: int) -> Tensor:
+    """Turn masks (B, 1, H, W) of 0 and 1 into logits (B, 1, H / stride, W / stride), as a prompt has them."""
+    size = [side // stride for side in mask.shape[-2:]]
+    return F.interpolate(as_logits(mask), size=size, mode="bilinear", antialias=True)
 
 
 def resize_logits(logits: Tensor, height: int, width: int) -> Tensor:
     """Resize mask logits (B, M, h, w) to (B, M, height, width), bilinearly, in float32."""
     return F.interpolate(logits.float(), size=(height, width), mode="bilinear", align_corners=False)
+
+
+def _bilinear_weights(length: int, size: int, window: slice) -> NDArray[np.float32]:
+    """Weights (window, length) that resize an axis of `length` cells to `size`, for a window of the result."""
+    position = (np.arange(size)[window] + 0.5) * (length / size) - 0.5
+    position = np.clip(position, 0, length - 1)
+    below = np.minimum(position.astype(int), length - 1)
+    above = np.minimum(below + 1, length - 1)
+    fraction = (position - below).astype(np.float32)
+    weights = np.zeros((len(position), length), np.float32)
+    rows = np.arange(len(position))
+    np.add.at(weights, (rows, below), 1 - fraction)
+    np.add.at(weights, (rows, above), fraction)
+    return weights
+
+
+def resize_window(
+    logits: NDArray[np.float32], height: int, width: int, window: tuple[slice, slice]
+) -> NDArray[np.float32]:
+    """Compute one window of what `resize_logits` gives, without the rest.
+
+    Parameters
+    ----------
+    logits : ndarray
+        Shape (h, w), float32.
+    height, width : int
+        Size of the whole result.
+    window : tuple of slice
+        Rows and columns of the result that are wanted.
+    """
+    rows = _bilinear_weights(logits.shape[0], height, window[0])
+    columns = _bilinear_weights(logits.shape[1], width, window[1])
+    resized: NDArray[np.float32] = rows @ logits @ columns.T
+    return resized
+
+
+def window_above(
+    logits: NDArray[np.float32], level: float, height: int, width: int
+) -> tuple[slice, slice]:
+    """Window of the resized mask outside of which no logit exceeds a level.
+
+    Parameters
+    ----------
+    logits : ndarray
+        Shape (h, w), float32.
+    level : float
+        Logit that is exceeded inside only.
+    height, width : int
+        Size of the resized mask.
+
+    Returns
+    -------
+    tuple of slice
+        Rows and columns; both empty where nothing exceeds the level.
+    """
+    above = logits > level
+    if not above.any():
+        return slice(0, 0), slice(0, 0)
+    window = []
+    for size, hit in ((height, above.any(1)), (width, above.any(0))):
+        cells = np.flatnonzero(hit)
+        scale = size / len(hit)
+        # A cell reaches as far as the centres of its neighbours.
+        first, last = int((cells[0] - 1) * scale), int(np.ceil((cells[-1] + 2) * scale))
+        window.append(slice(max(first, 0), min(last, size)))
+    return window[0], window[1]
 
 
 def stability_score(logits: Tensor, offset: float) -> Tensor:

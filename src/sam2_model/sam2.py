@@ -16,13 +16,11 @@ from sam2_model.config import STRIDE, Release, Sam2Config
 from sam2_model.image_encoder import ImageEncoder
 from sam2_model.layers import MLP
 from sam2_model.mask_decoder import MaskDecoder, MaskDecoderOutput
+from sam2_model.mask_ops import as_logits
 from sam2_model.memory_attention import MemoryAttention
 from sam2_model.memory_encoder import MemoryEncoder
 from sam2_model.position_encoding import sine_map, sine_time
 from sam2_model.prompt_encoder import MASK_STRIDE, PointLabel, PromptEncoder
-
-MEMORY_MASK_SCALE = 20.0
-MEMORY_MASK_BIAS = -10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -246,7 +244,7 @@ class Sam2(nn.Module):
         Tensor
             Shape (B, Cm, h, w).
         """
-        memory: Tensor = self.memory_encoder(features.embedding, mask * MEMORY_MASK_SCALE + MEMORY_MASK_BIAS)
+        memory: Tensor = self.memory_encoder(features.embedding, as_logits(mask))
         if self.config.release is Release.V2_1:
             absent = (~is_present).to(memory.dtype)  # (B, 1)
             memory = memory + (absent * self.no_obj_embed_spatial)[:, :, None, None]

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -14,11 +13,11 @@ from sam2_model.config import check_image_size
 from sam2_model.device import inference
 from sam2_model.errors import FrameError, PromptError
 from sam2_model.mask_decoder import MaskDecoderOutput, best_candidate, single_mask
-from sam2_model.mask_ops import ABSENT_LOGIT, fill_holes
+from sam2_model.mask_ops import ABSENT_LOGIT, as_logits, as_low_res_logits, fill_holes
 from sam2_model.memory_bank import Direction, Recall
 from sam2_model.preprocessing import check_image, to_model_image, to_model_mask, to_model_points
 from sam2_model.prompt_encoder import MASK_STRIDE, PointLabel
-from sam2_model.sam2 import MEMORY_MASK_BIAS, MEMORY_MASK_SCALE, ImageFeatures, Sam2
+from sam2_model.sam2 import ImageFeatures, Sam2
 from sam2_model.video_memory import VideoMemory
 from sam2_model.video_options import Policy, VideoOptions
 from sam2_model.video_state import (
@@ -182,7 +181,7 @@ class VideoPredictor:
             return self._given_mask(mask, features)
 
         embedding = self.model.without_memory(features)
-        mask_logits = None if mask is None else _as_low_res_logits(mask)
+        mask_logits = None if mask is None else as_low_res_logits(mask, MASK_STRIDE)
         if self._keeps_history:
             if frame in track.visited:
                 recalled = self.memory.recall(state, track, frame, track.visited[frame])
@@ -207,7 +206,7 @@ class VideoPredictor:
     def _given_mask(self, mask: Tensor, features: ImageFeatures) -> FrameMemory:
         """A mask (1, 1, S, S) that is the answer itself."""
         memory = FrameMemory(
-            mask_logits=_as_low_res_logits(mask)[0, 0],
+            mask_logits=as_low_res_logits(mask, MASK_STRIDE)[0, 0],
             predicted_iou=mask.new_ones(()),
             object_score_logit=torch.where(mask.any(), 10.0, -10.0),
             pointer=self.model.mask_pointer(features, mask)[0],
@@ -215,7 +214,7 @@ class VideoPredictor:
         if self._keeps_history:
             return memory
         # Remembered as it was drawn: at the resolution of the logits a small object would fade from memory.
-        spatial = self.memory.write(features, _as_logits(mask), [memory], binarises=self.options.binarises_prompted)
+        spatial = self.memory.write(features, as_logits(mask), [memory], binarises=self.options.binarises_prompted)
         return replace(memory, spatial=spatial[0])
 
     def _absent(self, features: ImageFeatures) -> FrameMemory:
@@ -327,11 +326,18 @@ class VideoPredictor:
         state : VideoState
             Changed in place.
         frame : int
-            The frame next to the last one visited, seen along `direction`.
+            The frame next to one that was prompted or visited, seen along `direction`.
         direction : Direction
             Which way the objects are followed.
         object_ids : sequence of int, optional
             Which objects; all that can be followed this way when omitted.
+
+        Raises
+        ------
+        FrameError
+            If the frame does not exist, or, under the repaired policy, an object was not followed to its neighbour.
+        PromptError
+            If an object has no prompt.
         """
         state.check_frame(frame)
         if object_ids is None:
@@ -340,6 +346,7 @@ class VideoPredictor:
         for object_id in object_ids:
             track = state.track_of(object_id)
             if frame not in track.conditioning:
+                self._check_next(track, object_id, frame, direction)
                 groups[self.memory.recall(state, track, frame, direction)].append(track)
             if self._keeps_history:
                 track.visited[frame] = direction
@@ -360,6 +367,16 @@ class VideoPredictor:
         state.num_frames += 1
         state.features.put(frame, features)
         return self.visit(state, frame, Direction.FORWARD)
+
+    def _check_next(self, track: ObjectTrack, object_id: int, frame: int, direction: Direction) -> None:
+        """Refuse to leave frames out: what an object remembers would then depend on how it got here."""
+        before = frame - direction.value
+        if self._keeps_history or before in track.conditioning or before in track.tracked:
+            return
+        raise FrameError(
+            f"Object {object_id} cannot be followed to frame {frame} yet: visit frame {before} before it, "
+            f"beginning next to a frame that is prompted."
+        )
 
     def _can_follow(self, track: ObjectTrack, frame: int, direction: Direction) -> bool:
         if self._keeps_history:
@@ -398,17 +415,6 @@ class VideoPredictor:
             state.height,
             state.width,
         )
-
-
-def _as_low_res_logits(mask: Tensor) -> Tensor:
-    """A mask (1, 1, S, S) of 0 and 1 as logits a quarter of the size, (1, 1, S / 4, S / 4)."""
-    size = [side // MASK_STRIDE for side in mask.shape[-2:]]
-    return F.interpolate(_as_logits(mask), size=size, mode="bilinear", antialias=True)
-
-
-def _as_logits(mask: Tensor) -> Tensor:
-    """A mask of 0 and 1 as logits of -10 and 10."""
-    return mask * MEMORY_MASK_SCALE + MEMORY_MASK_BIAS
 
 
 def _repaired_frames(state: VideoState, direction: Direction, start: int, stop: int) -> range:

@@ -1,0 +1,207 @@
+"""One call each: segment an image, follow objects through a stack."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_sam2.errors import SmallObjectWarning
+from napari_sam2.frames import FrameStack, single_frame
+from napari_sam2.prompts import PromptSet, too_small_at
+from napari_sam2.propagation import DirectionName, label_frames, plan_propagation
+from napari_sam2.results import FrameResult, compose, feature_table, label_dtype, score_table
+from napari_sam2.sam2_predictor import ImageSize, load_predictor
+from napari_sam2.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from os import PathLike
+
+    import numpy.typing as npt
+    import pandas as pd
+    from numpy.typing import NDArray
+    from sam2_model.checkpoints import LoadedModel
+
+    from napari_sam2.frames import ArrayLike, ContrastLimits
+    from napari_sam2.predictor import Predictor
+    from napari_sam2.prompts import Prompt
+    from napari_sam2.results import ObjectScore
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segmentation:
+    """Labels, how sure the model is of them, and what they depend on.
+
+    Attributes
+    ----------
+    labels : ndarray
+        Unsigned integers, shape of the image without channels; 0 is background, other values are object ids.
+    scores : DataFrame
+        One row per object and visited frame: object_id, frame, predicted_iou, object_score, stability, mean_logit,
+        confidence, area_px.
+    features : DataFrame
+        One row per object: index (the label), n_frames, mean_confidence, worst_confidence, worst_frame, mean_area_px;
+        what `Labels.features` shows in napari.
+    model, model_sha256 : str
+        Name and checksum of the model.
+    image_size : int
+        Side of the model's working image, in pixels.
+    contrast_limits : (float, float), one pair per channel, or None
+        Intensities that the model saw as black and white; None for 8-bit RGB, which it saw as it is.
+    """
+
+    labels: NDArray[np.unsignedinteger]
+    scores: pd.DataFrame
+    features: pd.DataFrame
+    model: str
+    model_sha256: str
+    image_size: int
+    contrast_limits: ContrastLimits | None
+
+
+def segment(
+    image: ArrayLike,
+    prompts: Iterable[Prompt],
+    *,
+    model: str | PathLike[str] | LoadedModel | Predictor = "nano",
+    device: str = "auto",
+    image_size: ImageSize = "auto",
+    contrast_limits: npt.ArrayLike | None = None,
+    channel_axis: int | None = None,
+    rgb: bool | None = None,
+) -> Segmentation:
+    """Segment the prompted objects of one image.
+
+    Parameters
+    ----------
+    image : array
+        Shape (Y, X), (Y, X, 3) or, with `channel_axis`, channels elsewhere; numpy, dask or zarr.
+    prompts : iterable of PointPrompt, BoxPrompt or MaskPrompt
+        In data pixels, on frame 0.
+    model : str, path or loaded model
+        A registry name, a weight file, or a loaded model.
+    device : str
+        "auto", "cpu", "cuda", "cuda:1" or "mps".
+    image_size : int or "auto"
+        Side of the model's working image, a multiple of 32.
+    contrast_limits : (float, float), optional
+        Intensities seen as black and white; percentiles 1 and 99.8 when omitted.
+    channel_axis : int, optional
+        Axis of one to three channels.
+    rgb : bool, optional
+        Whether the last axis holds red, green, blue; decided by the shape when omitted.
+
+    Returns
+    -------
+    Segmentation
+        With labels of shape (Y, X).
+
+    Raises
+    ------
+    PromptError
+        If there is no prompt, one lies outside or is malformed, or an object has negative points alone.
+    FrameError
+        If the image has the wrong number of axes, no pixels, or values that are no intensities.
+    OptionError
+        If an option has a value that does not exist or fit.
+    ModelError
+        If the model cannot be found or used.
+    """
+    frames = single_frame(image, contrast_limits=contrast_limits, channel_axis=channel_axis, rgb=rgb)
+    snapshot = PromptSet(prompts)
+    snapshot.check(1, frames.height, frames.width, single_image=True)
+    predictor = load_predictor(model, device=device, image_size=image_size)
+    warn_of_small_objects(snapshot, predictor, frames)
+    result = FrameResult(0, predictor.segment(frames[0], snapshot.on_frame(0)))
+    labels = compose(result.objects, frames.height, frames.width, label_dtype(snapshot.object_ids))
+    return segmentation(labels, result.scores, predictor, frames)
+
+
+def propagate(
+    stack: ArrayLike,
+    prompts: Iterable[Prompt],
+    *,
+    direction: DirectionName = "both",
+    start: int | None = None,
+    stop: int | None = None,
+    model: str | PathLike[str] | LoadedModel | Predictor = "nano",
+    device: str = "auto",
+    image_size: ImageSize = "auto",
+    contrast_limits: npt.ArrayLike | None = None,
+    channel_axis: int | None = None,
+    rgb: bool | None = None,
+) -> Segmentation:
+    """Follow the prompted objects through a time-lapse or a z-stack.
+
+    Parameters
+    ----------
+    stack : array
+        Frames first: (N, Y, X), (N, Y, X, 3) or, with `channel_axis`, channels anywhere; numpy, dask or zarr. Frames
+        are read one at a time.
+    prompts : iterable of PointPrompt, BoxPrompt or MaskPrompt
+        In data pixels, on any frames.
+    direction : {"both", "forward", "backward"}
+        Which way to follow; "both" goes outward from each object's prompts.
+    start, stop : int, optional
+        First and last frame to give labels for; the whole stack when omitted.
+    model, device, image_size, contrast_limits, channel_axis, rgb
+        As in `segment`.
+
+    Returns
+    -------
+    Segmentation
+        With labels of shape (N, Y, X).
+
+    Raises
+    ------
+    PromptError, FrameError, OptionError, ModelError
+        As in `segment`, before any work.
+    """
+    frames = FrameStack(stack, contrast_limits=contrast_limits, channel_axis=channel_axis, rgb=rgb)
+    snapshot = PromptSet(prompts)
+    snapshot.check(len(frames), frames.height, frames.width)
+    plan = plan_propagation(snapshot, len(frames), direction=direction, start=start, stop=stop)
+    predictor = load_predictor(model, device=device, image_size=image_size)
+    warn_of_small_objects(snapshot, predictor, frames)
+    session = Session(predictor, frames)
+    for _ in session.apply(snapshot):
+        pass
+    labels = np.zeros((len(frames), frames.height, frames.width), label_dtype(snapshot.object_ids))
+    scores: list[ObjectScore] = []
+    for done in label_frames(session, plan):
+        labels[done.frame] = done.labels
+        scores += done.scores
+    return segmentation(labels, scores, predictor, frames)
+
+
+def segmentation(
+    labels: NDArray[np.unsignedinteger], scores: Iterable[ObjectScore], predictor: Predictor, frames: FrameStack
+) -> Segmentation:
+    """Put labels and scores together with what they depend on."""
+    table = score_table(scores)
+    return Segmentation(
+        labels=labels,
+        scores=table,
+        features=feature_table(table),
+        model=predictor.name,
+        model_sha256=predictor.sha256,
+        image_size=predictor.working_size(frames.height, frames.width),
+        contrast_limits=frames.contrast_limits,
+    )
+
+
+def warn_of_small_objects(prompts: PromptSet, predictor: Predictor, frames: FrameStack) -> None:
+    """Warn of objects that the model would see as a few pixels; it finds them badly and remembers them worse."""
+    size = predictor.working_size(frames.height, frames.width)
+    small = too_small_at(prompts, size / frames.height, size / frames.width)
+    if small:
+        named = ", ".join(map(str, small[:10])) + (f" and {len(small) - 10} more" if len(small) > 10 else "")
+        warnings.warn(
+            f"Objects {named}: only a few pixels remain of them at the working size of {size} px. Use a larger "
+            "image_size, or cut the stack to the part that matters.",
+            SmallObjectWarning,
+            stacklevel=3,
+        )

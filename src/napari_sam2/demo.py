@@ -1,0 +1,124 @@
+"""The embedded model on the embedded stack: what `napari-sam2 demo` runs, without network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tifffile
+
+from napari_sam2.atomic_files import check_replaceable, replacing
+from napari_sam2.batch import propagate_into, write_table
+from napari_sam2.errors import ImageFileError
+from napari_sam2.frames import FrameStack
+from napari_sam2.label_files import LabelWriter
+from napari_sam2.overview import draw_overview
+from napari_sam2.prompt_files import PromptFile, write_prompts
+from napari_sam2.prompts import PromptSet, prompts_from_labels
+from napari_sam2.propagation import plan_propagation
+from napari_sam2.results import feature_table, label_dtype
+from napari_sam2.sample_data import nuclei_stack_image, nuclei_stack_labels
+from napari_sam2.session import Session
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from napari_sam2.predictor import Predictor
+
+PROMPTED_SLICE = 15
+"""The slice, in the middle of the stack, on which the nuclei are outlined by hand."""
+
+FILES = ("labels.tif", "scores.csv", "features.csv", "prompts.json", "overview.png")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DemoReport:
+    """What the demo found.
+
+    Attributes
+    ----------
+    folder : Path
+        Where its files are.
+    features : DataFrame
+        One row per nucleus, as in `Segmentation.features`, and `dice`: agreement with the annotation on the slices that
+        were not prompted.
+    """
+
+    folder: Path
+    features: pd.DataFrame
+
+    @property
+    def mean_dice(self) -> float:
+        """Mean agreement with the annotation."""
+        return float(self.features["dice"].mean())
+
+
+def run_demo(folder: Path, predictor: Predictor, *, overwrite: bool = False) -> DemoReport:
+    """Carry the nuclei outlined on one slice through the whole stack, and write everything a user gets.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it does not exist; its parent must.
+    predictor : Predictor
+        The model.
+    overwrite : bool
+        Whether files of an earlier demo may be replaced.
+
+    Raises
+    ------
+    ImageFileError
+        If a file exists and may not be overwritten, or cannot be written.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise ImageFileError(f"The folder {folder} cannot be made ({error}). Choose another with --output.") from error
+    for name in FILES:
+        check_replaceable(folder / name, overwrite=overwrite)
+    stack, annotated = nuclei_stack_image(), nuclei_stack_labels()
+    frames = FrameStack(stack)
+    prompts = PromptSet(prompts_from_labels(annotated, frames=PROMPTED_SLICE))
+    plan = plan_propagation(prompts, len(frames))
+    writer = LabelWriter(
+        folder / "labels.tif", shape=stack.shape, dtype=label_dtype(prompts.object_ids), overwrite=overwrite
+    )
+    scores = propagate_into(
+        writer, Session(predictor, frames), prompts, plan, scores_path=folder / "scores.csv", overwrite=overwrite
+    )
+    labels = tifffile.imread(folder / "labels.tif")
+    features = feature_table(scores)
+    others = np.arange(len(frames)) != PROMPTED_SLICE
+    features["dice"] = [dice(labels[others] == i, annotated[others] == i) for i in features["index"]]
+    write_table(folder / "features.csv", features, overwrite=overwrite)
+    write_prompts(
+        folder / "prompts.json",
+        PromptFile(
+            prompts,
+            model_name=predictor.name,
+            model_sha256=predictor.sha256,
+            contrast_limits=frames.contrast_limits,
+            image_size=predictor.working_size(frames.height, frames.width),
+        ),
+        overwrite=overwrite,
+    )
+    with replacing(folder / "overview.png", overwrite=overwrite) as path:
+        draw_overview(
+            path,
+            frames,
+            labels,
+            scores,
+            title=f"{len(features)} nuclei outlined on slice {PROMPTED_SLICE}, followed by {predictor.name}",
+            frame_name="slice",
+            prompted=(PROMPTED_SLICE,),
+        )
+    return DemoReport(folder, features)
+
+
+def dice(found: NDArray[np.bool_], annotated: NDArray[np.bool_]) -> float:
+    """Overlap of two masks, 2 |A and B| / (|A| + |B|), in [0, 1]; 1 where both are empty."""
+    total = int(found.sum()) + int(annotated.sum())
+    return 2 * int((found & annotated).sum()) / total if total else 1.0

@@ -1,0 +1,308 @@
+"""Write label images frame by frame, so that no crash and no full disk leaves a broken file under the final name."""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import tifffile
+
+from napari_sam2.errors import FrameError, ImageFileError, OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    import numpy.typing as npt
+    from numpy.typing import NDArray
+
+    from napari_sam2.file_arrays import PixelSize
+    from napari_sam2.image_files import ImageFile
+
+LABEL_SUFFIXES = (".tif", ".tiff")
+
+LARGEST_IMAGEJ = 2**32 - 2**26
+"""Bytes beyond which a file is written as OME-TIFF, with 64-bit offsets; leaves room for the page headers."""
+
+_OME_UNITS = ("m", "cm", "mm", "\N{MICRO SIGN}m", "nm", "in", "s", "ms", "min", "h")
+
+
+class LabelWriter:
+    """A label image on disk, written and read frame by frame in any order.
+
+    The file is made in full size at once, as `partial_path`, all background: from then on it is a readable TIFF at
+    every moment and the disk has room for it. `close` gives it its name. As a context manager it closes at the end;
+    left by an exception, it keeps the partial file if a frame was written to it.
+
+    Axes and pixel size are those of the source. The file is an ImageJ TIFF, or an OME-TIFF if the source is one, if
+    its name ends in `.ome.tif`, or if ImageJ's format cannot hold it (32-bit labels, 4 GB).
+
+    Parameters
+    ----------
+    path : path
+        The file to become, `.tif` or `.tiff`.
+    shape : tuple of int
+        (N, Y, X), or (Y, X) for a single image, which is frame 0.
+    dtype : dtype
+        uint8, uint16 or uint32.
+    source : ImageFile, optional
+        The image the labels are for. None means axes TYX or YX and no pixel size.
+    overwrite : bool
+        Whether an existing file, or what is left of an unfinished one, may be replaced.
+
+    Attributes
+    ----------
+    path, partial_path : Path
+        The file to become, and where it lives until `close`: the same name with `.partial.tif` behind it.
+    shape : tuple of int
+        As given.
+    dtype : dtype
+        As given.
+
+    Raises
+    ------
+    ImageFileError
+        If the file exists, is the source itself, has a suffix that is not written, does not fit on the disk, or cannot
+        be made there.
+    OptionError
+        If the shape or the dtype is not that of a label image, or does not fit the source.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        shape: tuple[int, ...],
+        dtype: npt.DTypeLike,
+        source: ImageFile | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.partial_path = self.path.with_name(f"{self.path.name}.partial.tif")
+        self.shape, self.dtype = tuple(shape), np.dtype(dtype)
+        axes = _checked_axes(self.shape, self.dtype, source)
+        _check_path(self.path, source)
+        self._overwrite = overwrite
+        self._refuse_existing(self.path, "there")
+        self._refuse_existing(self.partial_path, "there: an unfinished run left it, or one is writing it now")
+        self._stored_dtype = self.dtype.newbyteorder("<")
+        self._frame_bytes = math.prod(self.shape[-2:]) * self.dtype.itemsize
+        size = self._frame_bytes * len(self)
+        _check_space(self.path.parent, size + 2**20 + 2**10 * len(self))
+        self._written = False
+        try:
+            self._offset = _allocate(self.partial_path, self.shape, self._stored_dtype, size, axes, source)
+            self._file = self.partial_path.open("r+b")
+        except OSError as error:
+            self.partial_path.unlink(missing_ok=True)
+            raise ImageFileError(
+                f"{self.path} cannot be written ({error}). Free space, or choose another folder."
+            ) from error
+
+    def __len__(self) -> int:
+        return self.shape[0] if len(self.shape) == 3 else 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+            return
+        self._file.close()
+        if not self._written:
+            self.partial_path.unlink(missing_ok=True)
+
+    def write(self, frame: int, labels: NDArray[np.integer]) -> None:
+        """Store the labels of one frame.
+
+        Parameters
+        ----------
+        frame : int
+            The frame, from 0.
+        labels : ndarray of int, shape (Y, X)
+            Values from 0 to the largest of the dtype.
+
+        Raises
+        ------
+        FrameError
+            If there is no such frame, or the labels have another shape.
+        OptionError
+            If the labels are not integers, or a value does not fit the dtype.
+        ImageFileError
+            If the disk refuses, or the file was closed.
+        """
+        start = self._start(frame)
+        if labels.shape != self.shape[-2:]:
+            raise FrameError(f"Labels of shape {labels.shape} do not fit frames of shape {self.shape[-2:]}.")
+        largest = np.iinfo(self.dtype).max
+        if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() > largest:
+            raise OptionError(
+                f"Labels of dtype {labels.dtype} from {labels.min()} to {labels.max()} do not fit into {self.dtype}. "
+                f"Use integers from 0 to {largest}, or a wider dtype."
+            )
+        try:
+            self._file.seek(start)
+            self._file.write(np.asarray(labels, self._stored_dtype).tobytes())
+            self._file.flush()
+        except OSError as error:
+            raise ImageFileError(f"Frame {frame} could not be written to {self.partial_path} ({error}).") from error
+        self._written = True
+
+    def read(self, frame: int) -> NDArray[np.unsignedinteger]:
+        """Give the labels of one frame as they are stored, shape (Y, X); all 0 before they are written.
+
+        Raises
+        ------
+        FrameError
+            If there is no such frame.
+        ImageFileError
+            If the file cannot be read, or was closed.
+        """
+        start = self._start(frame)
+        try:
+            self._file.seek(start)
+            stored = self._file.read(self._frame_bytes)
+        except OSError as error:
+            raise ImageFileError(f"Frame {frame} could not be read from {self.partial_path} ({error}).") from error
+        return np.frombuffer(stored, self._stored_dtype).reshape(self.shape[-2:]).astype(self.dtype)
+
+    def close(self) -> None:
+        """Finish the file and give it its final name, in one step; does nothing the second time.
+
+        Raises
+        ------
+        ImageFileError
+            If the disk refuses, or a file of that name has appeared; the partial file stays.
+        """
+        if self._file.closed:
+            return
+        try:
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._refuse_existing(self.path, "there by now")
+            self.partial_path.replace(self.path)
+        except ImageFileError as error:
+            raise ImageFileError(f"{error} The labels are complete in {self.partial_path}.") from None
+        except OSError as error:
+            raise ImageFileError(f"{self.path} could not be finished ({error}). See {self.partial_path}.") from error
+
+    def _start(self, frame: int) -> int:
+        """Give the byte at which a frame begins."""
+        if self._file.closed:
+            raise ImageFileError(f"{self.path} is closed. Open another writer.")
+        index = operator.index(frame)
+        if not 0 <= index < len(self):
+            raise FrameError(f"There is no frame {index}: the labels have {len(self)}, numbered from 0.")
+        return self._offset + index * self._frame_bytes
+
+    def _refuse_existing(self, path: Path, what: str) -> None:
+        if path.is_dir():
+            raise ImageFileError(f"{path} is a folder. Choose another name.")
+        if path.exists() and not self._overwrite:
+            raise ImageFileError(f"{path} is already {what}. Move it away, choose another name, or allow overwriting.")
+
+
+def _check_path(path: Path, source: ImageFile | None) -> None:
+    suffix = path.suffix.lower()
+    if suffix == ".zarr":
+        raise ImageFileError(f"{path}: zarr output comes later. Use a name that ends in .tif.")
+    if suffix not in LABEL_SUFFIXES:
+        raise ImageFileError(f"{path}: labels are written as TIFF. Use a name that ends in .tif.")
+    if not path.parent.is_dir():
+        raise ImageFileError(f"There is no folder {path.parent} to write {path.name} into. Make it first.")
+    if source is not None:
+        given, taken = path.resolve(), source.path.resolve()
+        if given == taken:
+            raise ImageFileError(f"{path} is the image itself, which would be lost. Choose another name.")
+        if taken == given.parent and taken.is_dir():
+            raise ImageFileError(
+                f"{path} lies among the frames of the stack and would become one of them. Choose another folder."
+            )
+
+
+def _checked_axes(shape: tuple[int, ...], dtype: np.dtype[np.generic], source: ImageFile | None) -> str:
+    if dtype not in (np.uint8, np.uint16, np.uint32):
+        raise OptionError(f"Labels of dtype {dtype} are not written. Use uint8, uint16 or uint32.")
+    if len(shape) not in (2, 3) or 0 in shape:
+        raise OptionError(f"Labels of shape {shape} are not written. Use (N, Y, X) or (Y, X), with pixels.")
+    axes = "TYX"[-len(shape) :] if source is None else source.label_axes
+    if source is not None and shape != source.label_shape:
+        raise OptionError(f"Labels of shape {shape} do not fit {source.path} ({axes}, {source.label_shape}).")
+    return axes
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ImageFileError(
+            f"The labels need {needed / 1e6:,.0f} MB and {folder} has {free / 1e6:,.0f} MB left. "
+            "Free space, or choose another disk."
+        )
+
+
+def _allocate(
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: np.dtype[np.generic],
+    size: int,
+    axes: str,
+    source: ImageFile | None,
+) -> int:
+    """Make a TIFF whose pixels are all 0 and stored in one piece; give the byte at which they begin."""
+    pixel_size = {} if source is None else source.pixel_size
+    named_ome = path.name.lower().endswith((".ome.tif.partial.tif", ".ome.tiff.partial.tif"))
+    is_ome = named_ome or dtype.itemsize > 2 or size > LARGEST_IMAGEJ or (source is not None and source.is_ome)
+    resolution = None
+    if not is_ome and {"Y", "X"} <= set(pixel_size):
+        resolution = (1 / pixel_size["X"].size, 1 / pixel_size["Y"].size)
+    pixels = tifffile.imwrite(
+        path,
+        data=None,
+        shape=shape,
+        dtype=dtype,
+        byteorder="<",
+        bigtiff=size > LARGEST_IMAGEJ,
+        ome=is_ome,
+        imagej=not is_ome,
+        photometric="minisblack",
+        resolution=resolution,
+        metadata={"axes": axes} | (_ome_metadata(pixel_size) if is_ome else _imagej_metadata(pixel_size)),
+        returnoffset=True,
+    )
+    if pixels is None:
+        raise OSError("the TIFF could not be laid out in one piece")
+    if hasattr(os, "posix_fallocate"):
+        # A sparse file would promise space that another program can take before the last frame is written.
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return pixels[0]
+
+
+def _ome_metadata(pixel_size: Mapping[str, PixelSize]) -> dict[str, float | str]:
+    metadata: dict[str, float | str] = {}
+    for axis, spacing in pixel_size.items():
+        if spacing.unit in _OME_UNITS:
+            name = "TimeIncrement" if axis == "T" else f"PhysicalSize{axis}"
+            metadata |= {name: spacing.size, f"{name}Unit": spacing.unit}
+    return metadata
+
+
+def _imagej_metadata(pixel_size: Mapping[str, PixelSize]) -> dict[str, float | str]:
+    metadata: dict[str, float | str] = {}
+    if "X" in pixel_size:
+        unit = {"in": "inch"}.get(pixel_size["X"].unit, pixel_size["X"].unit)
+        # ImageJ reads ASCII alone and writes every other character in this way itself.
+        metadata["unit"] = "".join(letter if letter.isascii() else f"\\u{ord(letter):04X}" for letter in unit)
+    if "Z" in pixel_size:
+        metadata["spacing"] = pixel_size["Z"].size
+    if "T" in pixel_size:
+        metadata["finterval"] = pixel_size["T"].size
+    return metadata

@@ -1,0 +1,544 @@
+"""What the user asks for: points, boxes and masks, each for one object on one frame.
+
+Coordinates are (y, x) in data pixels; an integer is a pixel's centre. Every value here is immutable, so a
+`PromptSet` is a snapshot that can be compared with a later one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from napari_sam2.errors import PromptError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_sam2.frames import ArrayLike
+
+    _Region = tuple[int, tuple[int, int], NDArray[np.bool_]]
+
+MAX_OBJECT_ID = 2**32 - 1
+"""Largest object id that fits a label image (uint32)."""
+
+FEW_PIXELS = 16
+"""Area in working pixels below which an object is less than one cell of the model's masks."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Target:
+    """One object on one frame: what a prompt is for.
+
+    Attributes
+    ----------
+    object_id : int
+        The object, and its value in the label image.
+    frame : int
+        Position in the stack, from 0.
+    """
+
+    object_id: int
+    frame: int
+
+
+@dataclass(frozen=True, slots=True)
+class PointPrompt:
+    """A click on an object, or on what does not belong to it.
+
+    Attributes
+    ----------
+    object_id : int
+        The object, from 1.
+    frame : int
+        The frame, from 0.
+    y, x : float
+        Position in data pixels.
+    positive : bool
+        True for a point of the object, False for a point that is not.
+
+    Raises
+    ------
+    PromptError
+        If the object id, the frame or a coordinate is not a usable number.
+    """
+
+    object_id: int
+    frame: int
+    y: float
+    x: float
+    positive: bool = field(default=True, kw_only=True)
+
+    def __post_init__(self) -> None:
+        _set_target(self, self.object_id, self.frame)
+        for name in ("y", "x"):
+            object.__setattr__(self, name, _finite(getattr(self, name), f"Point coordinate {name}"))
+        if not isinstance(self.positive, bool | np.bool_):
+            raise PromptError(f"positive is {self.positive!r}. Use True or False.")
+        object.__setattr__(self, "positive", bool(self.positive))
+
+    @property
+    def target(self) -> Target:
+        """The object and frame this prompt is for."""
+        return Target(self.object_id, self.frame)
+
+
+@dataclass(frozen=True, slots=True)
+class BoxPrompt:
+    """A rectangle round an object; it includes the pixels at both its ends.
+
+    Attributes
+    ----------
+    object_id : int
+        The object, from 1.
+    frame : int
+        The frame, from 0.
+    y_min, x_min, y_max, x_max : float
+        Two opposite corners in data pixels.
+
+    Raises
+    ------
+    PromptError
+        If the object id, the frame or a coordinate is not a usable number, or if the box is upside down or has no
+        extent. A box without extent is what a click leaves behind, not a box round a one-pixel object.
+    """
+
+    object_id: int
+    frame: int
+    y_min: float
+    x_min: float
+    y_max: float
+    x_max: float
+
+    def __post_init__(self) -> None:
+        _set_target(self, self.object_id, self.frame)
+        for name in ("y_min", "x_min", "y_max", "x_max"):
+            object.__setattr__(self, name, _finite(getattr(self, name), f"Box corner {name}"))
+        for axis, low, high in (("y", self.y_min, self.y_max), ("x", self.x_min, self.x_max)):
+            if low == high:
+                raise PromptError(
+                    f"Box is empty: {axis}_min and {axis}_max are both {low:g}. Drag the box over the object, "
+                    "or use a point prompt for a click."
+                )
+            if low > high:
+                raise PromptError(
+                    f"Box ({axis} {low:g} to {high:g}) is upside down: {axis}_min must be below {axis}_max. "
+                    "Draw it again or swap the corners."
+                )
+
+    @property
+    def target(self) -> Target:
+        """The object and frame this prompt is for."""
+        return Target(self.object_id, self.frame)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class MaskPrompt:
+    """The pixels of an object, painted or taken from another segmentation.
+
+    Only the part of the mask that holds the object is kept, packed to bits: hundreds of masks on a large image stay
+    small, cannot be changed, and compare exactly without comparing arrays.
+
+    Parameters
+    ----------
+    object_id : int
+        The object, from 1.
+    frame : int
+        The frame, from 0.
+    mask : ndarray of bool, shape (Y, X)
+        True on the object. Copied.
+    corner : tuple of int, optional
+        Where the first pixel of `mask` lies in the image, for a mask that is a part cut out of it.
+    shape : tuple of int, optional
+        Shape of the image for such a part. None means that `mask` covers the image.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Height and width of the whole mask.
+    corner : tuple of int
+        First row and column of the smallest rectangle that holds the object.
+    extent : tuple of int
+        Height and width of that rectangle.
+    bits : bytes
+        The rectangle in row-major order, eight pixels a byte.
+
+    Raises
+    ------
+    PromptError
+        If the object id or the frame is not a usable number, or if the mask is not boolean, not two-dimensional,
+        empty, or does not fit into `shape`.
+    """
+
+    object_id: int
+    frame: int
+    shape: tuple[int, int] = field(init=False)
+    corner: tuple[int, int] = field(init=False)
+    extent: tuple[int, int] = field(init=False)
+    bits: bytes = field(init=False, repr=False)
+
+    def __init__(
+        self,
+        object_id: int,
+        frame: int,
+        mask: NDArray[np.bool_],
+        *,
+        corner: tuple[int, int] = (0, 0),
+        shape: tuple[int, int] | None = None,
+    ) -> None:
+        _set_target(self, object_id, frame)
+        mask = _checked_mask(mask)
+        height, width = mask.shape if shape is None else shape
+        y, x = corner
+        if y < 0 or x < 0 or y + mask.shape[0] > height or x + mask.shape[1] > width:
+            raise PromptError(
+                f"A mask of shape {mask.shape} at {(y, x)} does not fit into an image of shape {(height, width)}. "
+                "Correct its corner or the shape."
+            )
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        crop = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        object.__setattr__(self, "shape", (int(height), int(width)))
+        object.__setattr__(self, "corner", (int(y + rows[0]), int(x + columns[0])))
+        object.__setattr__(self, "extent", crop.shape)
+        object.__setattr__(self, "bits", np.packbits(crop).tobytes())
+
+    @property
+    def target(self) -> Target:
+        """The object and frame this prompt is for."""
+        return Target(self.object_id, self.frame)
+
+    @property
+    def crop(self) -> NDArray[np.bool_]:
+        """The smallest rectangle that holds the object, shape `extent`, read-only."""
+        height, width = self.extent
+        bits = np.unpackbits(np.frombuffer(self.bits, np.uint8), count=height * width)
+        crop = bits.astype(np.bool_).reshape(self.extent)
+        crop.setflags(write=False)
+        return crop
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """The whole mask, shape (Y, X), read-only; built anew at each access."""
+        mask = np.zeros(self.shape, np.bool_)
+        (y, x), (height, width) = self.corner, self.extent
+        mask[y : y + height, x : x + width] = self.crop
+        mask.setflags(write=False)
+        return mask
+
+
+Prompt = PointPrompt | BoxPrompt | MaskPrompt
+
+
+class PromptSet(Mapping[Target, tuple[Prompt, ...]]):
+    """All prompts at one moment, by target; two sets are equal if every target has the same prompts in order.
+
+    Parameters
+    ----------
+    prompts : iterable of Prompt
+        In the order in which they were given. Equal points are kept: clicking twice is not clicking once.
+
+    Attributes
+    ----------
+    prompts : tuple of Prompt
+        All of them, in the order given.
+
+    Raises
+    ------
+    PromptError
+        If something else than prompts is given, or two boxes or two masks for one target.
+    """
+
+    __slots__ = ("_by_target", "prompts")
+
+    def __init__(self, prompts: Iterable[Prompt] = ()) -> None:
+        if isinstance(prompts, Prompt):
+            raise PromptError(f"Prompts come as a list, and this is a single {type(prompts).__name__}. Write [prompt].")
+        self.prompts: tuple[Prompt, ...] = prompts.prompts if isinstance(prompts, PromptSet) else tuple(prompts)
+        by_target: dict[Target, list[Prompt]] = {}
+        for index, prompt in enumerate(self.prompts):
+            if not isinstance(prompt, Prompt):
+                raise PromptError(
+                    f"Item {index} of the prompts is of type {type(prompt).__name__}. "
+                    "Use PointPrompt, BoxPrompt and MaskPrompt."
+                )
+            by_target.setdefault(prompt.target, []).append(prompt)
+        for target, given in by_target.items():
+            _refuse_rivals(target, given)
+        self._by_target = {target: tuple(given) for target, given in by_target.items()}
+
+    def __getitem__(self, target: Target) -> tuple[Prompt, ...]:
+        return self._by_target[target]
+
+    def __iter__(self) -> Iterator[Target]:
+        return iter(self._by_target)
+
+    def __len__(self) -> int:
+        return len(self._by_target)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._by_target.items()))
+
+    def __repr__(self) -> str:
+        return f"PromptSet({list(self.prompts)!r})"
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """Every object with a prompt, ascending."""
+        return tuple(sorted({target.object_id for target in self}))
+
+    def frames_of(self, object_id: int) -> tuple[int, ...]:
+        """Frames on which an object has prompts, ascending; empty for an unknown object."""
+        return tuple(sorted(target.frame for target in self if target.object_id == object_id))
+
+    def on_frame(self, frame: int) -> dict[int, tuple[Prompt, ...]]:
+        """Prompts on one frame by object id, ascending; empty for a frame without prompts."""
+        return {target.object_id: self[target] for target in sorted(self) if target.frame == frame}
+
+    def changed_since(self, before: PromptSet) -> frozenset[Target]:
+        """Targets whose prompts were added, changed, reordered or removed since an earlier snapshot."""
+        return frozenset(target for target in self.keys() | before.keys() if self.get(target) != before.get(target))
+
+    def check(self, num_frames: int, height: int, width: int, *, single_image: bool = False) -> None:
+        """Refuse prompts that cannot be answered on a stack of this size.
+
+        Parameters
+        ----------
+        num_frames, height, width : int
+            Size of the stack, or of the image with `num_frames` 1.
+        single_image : bool
+            Whether the data is one image rather than a stack. On a stack, an object may have only negative points on
+            a frame (it is absent there) as long as it has a positive prompt on another.
+
+        Raises
+        ------
+        PromptError
+            If there are no prompts; if a frame does not exist, a point or a whole box lies outside, or a mask has
+            another shape; if an object has negative points only; if an object id does not fit a label image.
+        """
+        if not self.prompts:
+            raise PromptError("There are no prompts. Give at least one point, box or mask.")
+        for prompt in self.prompts:
+            if prompt.object_id > MAX_OBJECT_ID:
+                raise PromptError(
+                    f"Object id {prompt.object_id} does not fit a label image (at most {MAX_OBJECT_ID}). Renumber it."
+                )
+            if prompt.frame >= num_frames:
+                what = "one image, which is frame 0" if single_image else f"{num_frames} frames, numbered from 0"
+                raise PromptError(
+                    f"{_describe(prompt)}: there is no frame {prompt.frame}; the data has {what}. Correct the frame."
+                )
+            _check_inside(prompt, height, width)
+        for object_id in self.object_ids:
+            if all(is_absence(self[Target(object_id, frame)]) for frame in self.frames_of(object_id)):
+                where = "" if single_image else " on any frame"
+                raise PromptError(
+                    f"Object {object_id} has only negative points{where}, so nothing says what it is. "
+                    "Add a positive point, a box or a mask."
+                )
+
+
+def is_absence(prompts: Iterable[Prompt]) -> bool:
+    """Whether the prompts of one target say that the object is absent there: negative points and nothing else."""
+    prompts = tuple(prompts)
+    return bool(prompts) and all(isinstance(prompt, PointPrompt) and not prompt.positive for prompt in prompts)
+
+
+def too_small_at(prompts: PromptSet, scale_y: float, scale_x: float) -> tuple[int, ...]:
+    """Objects of which a box or a mask says that only a few pixels remain when the image is resized.
+
+    Parameters
+    ----------
+    prompts : PromptSet
+        Prompts in data pixels; points say nothing about size.
+    scale_y, scale_x : float
+        Working pixels per data pixel.
+
+    Returns
+    -------
+    tuple of int
+        Object ids, ascending.
+    """
+    small = set()
+    for prompt in prompts.prompts:
+        match prompt:
+            case BoxPrompt():
+                area: float = (prompt.y_max - prompt.y_min + 1) * (prompt.x_max - prompt.x_min + 1)
+            case MaskPrompt():
+                area = int(np.count_nonzero(prompt.crop))
+            case PointPrompt():
+                continue
+        if area * scale_y * scale_x < FEW_PIXELS:
+            small.add(prompt.object_id)
+    return tuple(sorted(small))
+
+
+def prompts_from_labels(labels: ArrayLike, frames: int | Iterable[int] | None = None) -> tuple[MaskPrompt, ...]:
+    """Mask prompts for every id of a label array.
+
+    Parameters
+    ----------
+    labels : array of int, shape (Y, X) or (N, Y, X)
+        0 is background, every other value an object id. May be lazy; a stack is read one frame at a time.
+    frames : int or iterable of int, optional
+        Of a stack: the frames to take; None takes all. Of a (Y, X) array: the frames on which it stands; None
+        means frame 0.
+
+    Returns
+    -------
+    tuple of MaskPrompt
+        By frame in the order given, then by ascending id.
+
+    Raises
+    ------
+    PromptError
+        If the array is not integer, has negative values, another number of axes or no object, or if a frame does
+        not exist.
+    """
+    shape = _checked_labels_shape(labels)
+    placed: Iterable[tuple[int, _Region]]
+    if len(shape) == 2:
+        regions = tuple(_regions(np.asarray(labels[:, :])))
+        placed = product(_frame_numbers(frames, default=(0,)), regions)
+    else:
+        placed = (
+            (frame, region)
+            for frame in _frame_numbers(frames, default=range(shape[0]), num_frames=shape[0])
+            for region in _regions(np.asarray(labels[frame, :, :]))
+        )
+    height, width = shape[-2:]
+    prompts = tuple(
+        MaskPrompt(object_id, frame, mask, corner=corner, shape=(height, width))
+        for frame, (object_id, corner, mask) in placed
+    )
+    if not prompts:
+        raise PromptError(
+            "The label array holds no object on the frames taken: every value is 0. Paint an object, or choose other "
+            "frames."
+        )
+    return prompts
+
+
+def _regions(labels: NDArray[np.integer]) -> Iterator[_Region]:
+    """Yield each id of a (Y, X) label image with the corner and the mask of the rectangle that holds it."""
+    if not labels.size:
+        return
+    if labels.min() < 0:
+        raise PromptError(
+            f"The label array holds the negative value {labels.min()}. Object ids start at 1: set it to 0 or renumber."
+        )
+    ids = np.unique(labels)
+    # Rank of each pixel's id: find_objects lists every number up to the largest, and an id may be in the billions.
+    ranks = np.searchsorted(ids, labels) + int(ids[0] > 0)
+    for object_id, box in zip(ids[ids > 0], ndimage.find_objects(ranks), strict=True):
+        yield int(object_id), (box[0].start, box[1].start), labels[box] == object_id
+
+
+def _checked_labels_shape(labels: ArrayLike) -> tuple[int, ...]:
+    if not hasattr(labels, "shape") or not hasattr(labels, "dtype"):
+        raise PromptError(f"Labels are of type {type(labels).__name__}. Give an integer array (numpy, dask or zarr).")
+    shape, dtype = tuple(labels.shape), np.dtype(labels.dtype)
+    if dtype.kind == "b":
+        raise PromptError(
+            "Labels are boolean, which says where objects are but not which. Number them, for example with "
+            "skimage.measure.label(mask), or make one MaskPrompt of a single object."
+        )
+    if dtype.kind not in "iu":
+        raise PromptError(
+            f"Labels are of dtype {dtype}. Convert them to integers, for example labels.astype('uint32')."
+        )
+    if len(shape) not in (2, 3):
+        raise PromptError(f"Labels have shape {shape}. Give one image (Y, X) or a stack (N, Y, X), without channels.")
+    return shape
+
+
+def _frame_numbers(
+    frames: int | Iterable[int] | None, *, default: Iterable[int], num_frames: int | None = None
+) -> tuple[int, ...]:
+    if frames is None:
+        frames = default
+    elif not isinstance(frames, Iterable):
+        frames = (frames,)
+    numbers = tuple(_whole(frame, "Frame", least=0) for frame in frames)
+    for frame in numbers:
+        if num_frames is not None and frame >= num_frames:
+            raise PromptError(f"There is no frame {frame}: the labels have {num_frames}, numbered from 0.")
+    return numbers
+
+
+def _set_target(prompt: Prompt, object_id: int, frame: int) -> None:
+    object.__setattr__(prompt, "object_id", _whole(object_id, "Object id", least=1))
+    object.__setattr__(prompt, "frame", _whole(frame, "Frame", least=0))
+
+
+def _whole(value: object, name: str, *, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise PromptError(f"{name} is {value!r}, of type {type(value).__name__}. Use a whole number from {least}.")
+    if value < least:
+        raise PromptError(f"{name} is {value}. Use a whole number from {least}.")
+    return int(value)
+
+
+def _finite(value: object, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise PromptError(f"{name} is {value!r}, of type {type(value).__name__}. Use a number, in data pixels.")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise PromptError(f"{name} is {number}. Use a finite number, in data pixels.")
+    return number
+
+
+def _checked_mask(mask: object) -> NDArray[np.bool_]:
+    array = np.asarray(mask)
+    if array.dtype != np.bool_:
+        raise PromptError(f"Mask is of dtype {array.dtype}. Make it boolean, for example mask > 0.")
+    if array.ndim != 2:
+        raise PromptError(f"Mask has shape {array.shape}. Give a mask (Y, X) of the frame it stands on.")
+    if not array.any():
+        raise PromptError(f"Mask of shape {array.shape} is empty: no pixel is True. Paint the object or drop the mask.")
+    return array
+
+
+def _refuse_rivals(target: Target, prompts: Iterable[Prompt]) -> None:
+    kinds = [type(prompt) for prompt in prompts]
+    for kind, name, cure in ((BoxPrompt, "boxes", "Keep one"), (MaskPrompt, "masks", "Unite them, or keep one")):
+        if kinds.count(kind) > 1:
+            raise PromptError(
+                f"Object {target.object_id} has {kinds.count(kind)} {name} on frame {target.frame}. "
+                f"{cure}, or give the others their own object id."
+            )
+
+
+def _check_inside(prompt: Prompt, height: int, width: int) -> None:
+    # A pixel's centre is an integer, so the image reaches from -0.5 to its size less one half.
+    y_end, x_end = height - 0.5, width - 0.5
+    match prompt:
+        case PointPrompt(y=y, x=x):
+            if not (-0.5 <= y <= y_end and -0.5 <= x <= x_end):
+                raise PromptError(
+                    f"{_describe(prompt)}: the point (y {y:g}, x {x:g}) lies outside the image of {height} x {width} "
+                    "pixels. Move it inside; coordinates are (y, x) in data pixels."
+                )
+        case BoxPrompt():
+            if prompt.y_max < -0.5 or prompt.x_max < -0.5 or prompt.y_min > y_end or prompt.x_min > x_end:
+                raise PromptError(
+                    f"{_describe(prompt)}: the box (y {prompt.y_min:g} to {prompt.y_max:g}, x {prompt.x_min:g} to "
+                    f"{prompt.x_max:g}) lies wholly outside the image of {height} x {width} pixels. Move it inside."
+                )
+        case MaskPrompt():
+            if prompt.shape != (height, width):
+                raise PromptError(
+                    f"{_describe(prompt)}: the mask has shape {prompt.shape} and the image {(height, width)}. "
+                    "Give a mask of the image's own shape."
+                )
+
+
+def _describe(prompt: Prompt) -> str:
+    return f"Object {prompt.object_id} on frame {prompt.frame}"

@@ -1,0 +1,191 @@
+"""What comes back: masks per object and frame, the label image they form together, and two tables of scores."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+STABILITY_OFFSET = 1.0
+"""Shift of the threshold, in logits, by which the stability of a mask is judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectScore:
+    """How sure the model is of one object on one frame: one row of the table of scores.
+
+    Attributes
+    ----------
+    object_id, frame : int
+        What is scored.
+    predicted_iou : float
+        The model's estimate of the mask's overlap with the object, in [0, 1].
+    object_score : float
+        Probability that the object is on the frame.
+    stability : float
+        Share of the mask that stays when its threshold moves by one logit, in [0, 1].
+    mean_logit : float
+        Mean mask logit inside the mask; NaN where the mask is empty.
+    confidence : float
+        One number for all of this, in [0, 1].
+    area_px : int
+        Pixels of the mask, before it gives way to others where they overlap.
+    """
+
+    object_id: int
+    frame: int
+    predicted_iou: float
+    object_score: float
+    stability: float
+    mean_logit: float
+    confidence: float
+    area_px: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ObjectMask:
+    """One object on one frame.
+
+    Attributes
+    ----------
+    object_id : int
+        Its value in the label image.
+    corner : tuple of int
+        Row and column of the first pixel of `logits`.
+    logits : ndarray
+        Shape (h, w), float32, in image pixels: positive inside the mask. Beyond this window there is no mask.
+    predicted_iou : float
+        The model's estimate of the mask's overlap with the object, in [0, 1].
+    object_score : float
+        Probability that the object is on the frame.
+    is_given : bool
+        Whether this is what the user said rather than what the model thinks. It is certain, and overlaps win.
+    """
+
+    object_id: int
+    corner: tuple[int, int]
+    logits: NDArray[np.float32]
+    predicted_iou: float
+    object_score: float
+    is_given: bool = False
+
+    @property
+    def stability(self) -> float:
+        """Area of the tight mask over area of the wide one; 1 where both are empty."""
+        wide = np.count_nonzero(self.logits > -STABILITY_OFFSET)
+        return np.count_nonzero(self.logits > STABILITY_OFFSET) / wide if wide else 1.0
+
+    def score(self, frame: int) -> ObjectScore:
+        """Row of the table of scores."""
+        inside = self.logits[self.logits > 0]
+        # Until it is calibrated, confidence is the product of all there is to doubt.
+        confidence = 1.0 if self.is_given else self.predicted_iou * self.object_score * self.stability
+        return ObjectScore(
+            object_id=self.object_id,
+            frame=frame,
+            predicted_iou=self.predicted_iou,
+            object_score=self.object_score,
+            stability=self.stability,
+            mean_logit=float(inside.mean()) if inside.size else float("nan"),
+            confidence=confidence,
+            area_px=inside.size,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FrameResult:
+    """What is known of some objects on one frame."""
+
+    frame: int
+    objects: tuple[ObjectMask, ...]
+
+    @property
+    def scores(self) -> tuple[ObjectScore, ...]:
+        """One row per object."""
+        return tuple(mask.score(self.frame) for mask in self.objects)
+
+
+def label_dtype(object_ids: Iterable[int]) -> np.dtype[np.unsignedinteger]:
+    """Smallest type of a label image that holds these ids: uint16 or uint32."""
+    return np.dtype(np.uint16 if max(object_ids, default=0) <= np.iinfo(np.uint16).max else np.uint32)
+
+
+def compose(
+    objects: Sequence[ObjectMask], height: int, width: int, dtype: np.dtype[np.unsignedinteger]
+) -> NDArray[np.unsignedinteger]:
+    """Label image of some masks.
+
+    Where masks overlap, a pixel goes to the highest logit; to a mask the user gave before any other; to the lower
+    object id where they are equal. The order of `objects` does not matter.
+
+    Parameters
+    ----------
+    objects : sequence of ObjectMask
+        All objects of one frame.
+    height, width : int
+        Size of the frame, in pixels.
+    dtype : dtype
+        Type of the label image; see `label_dtype`.
+
+    Returns
+    -------
+    ndarray
+        Shape (height, width); 0 is background.
+    """
+    labels = np.zeros((height, width), dtype)
+    strongest = np.zeros((height, width), np.float32)
+    for mask in sorted(objects, key=lambda one: one.object_id):
+        y, x = mask.corner
+        window = (slice(y, y + mask.logits.shape[0]), slice(x, x + mask.logits.shape[1]))
+        strength = np.where(mask.logits > 0, np.float32(np.inf), 0) if mask.is_given else mask.logits
+        wins = strength > strongest[window]
+        labels[window][wins] = mask.object_id
+        strongest[window][wins] = strength[wins]
+    return labels
+
+
+def score_table(scores: Iterable[ObjectScore]) -> pd.DataFrame:
+    """One row per object and visited frame, by object, then by frame."""
+    columns = [field.name for field in fields(ObjectScore)]
+    rows = sorted(scores, key=lambda row: (row.object_id, row.frame))
+    return pd.DataFrame([asdict(row) for row in rows], columns=columns)
+
+
+def feature_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row per object, as `Labels.features` shows it.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        From `score_table`.
+
+    Returns
+    -------
+    DataFrame
+        Columns index (the label), n_frames, mean_confidence, worst_confidence, worst_frame, mean_area_px. They speak of
+        the frames on which the object was found; of all visited frames, with n_frames 0, if it was found on none.
+    """
+    columns = ["index", "n_frames", "mean_confidence", "worst_confidence", "worst_frame", "mean_area_px"]
+    rows = []
+    for object_id, visited in scores.groupby("object_id", sort=True):
+        found = visited[visited["area_px"] > 0]
+        seen = visited if found.empty else found
+        worst = seen.loc[seen["confidence"].idxmin()]
+        rows.append(
+            (
+                object_id,
+                len(found),
+                seen["confidence"].mean(),
+                worst["confidence"],
+                int(worst["frame"]),
+                seen["area_px"].mean(),
+            )
+        )
+    return pd.DataFrame(rows, columns=columns)

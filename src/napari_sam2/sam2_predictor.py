@@ -1,0 +1,290 @@
+"""SAM 2 behind the seam: prompts in data pixels go down, masks in data pixels come up. The one file with torch."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from sam2_model.checkpoints import LoadedModel, load_model
+from sam2_model.config import NANO, check_image_size
+from sam2_model.device import choose_device
+from sam2_model.errors import ConfigError, Sam2Error
+from sam2_model.image_predictor import ImagePredictor
+from sam2_model.mask_ops import as_low_res_logits, clean_small_regions, resize_window, window_above
+from sam2_model.memory_bank import Direction as ModelDirection
+from sam2_model.preprocessing import to_model_mask
+from sam2_model.prompt_encoder import MASK_STRIDE
+from sam2_model.video_predictor import VideoPredictor
+from sam2_model.video_state import FramePrompt
+
+from napari_sam2.errors import ModelError, OptionError
+from napari_sam2.predictor import Direction, Predictor
+from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, is_absence
+from napari_sam2.results import STABILITY_OFFSET, ObjectMask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from os import PathLike
+
+    from numpy.typing import NDArray
+    from sam2_model.video_state import FramePrediction
+    from torch import Tensor
+
+    from napari_sam2.frames import FrameStack
+    from napari_sam2.prompts import Prompt
+
+ImageSize = int | Literal["auto"]
+"""Side of the model's working image in pixels, or "auto" for a size that suits model and image."""
+
+AUTO_SIZES = (256, 512, 1024)
+"""Working sizes among which "auto" chooses for `nano` and what is fine-tuned from it."""
+
+CLEAN_AREA_PX = 8
+"""Islands and holes of a mask up to this many image pixels are specks, not objects."""
+
+GIVEN_LOGIT = 10.0
+"""Logit of the pixels of a mask that the user gave."""
+
+_DIRECTIONS = {Direction.FORWARD: ModelDirection.FORWARD, Direction.BACKWARD: ModelDirection.BACKWARD}
+
+
+def load_predictor(
+    model: str | PathLike[str] | LoadedModel | Predictor = "nano",
+    *,
+    device: str = "auto",
+    image_size: ImageSize = "auto",
+) -> Predictor:
+    """Load a model behind the seam.
+
+    Parameters
+    ----------
+    model : str, path, LoadedModel or Predictor
+        A registry name, a weight file, a loaded model, or a predictor, which is returned as it is.
+    device : str
+        "auto", "cpu", "cuda", "cuda:1", "mps". A loaded model stays where it is.
+    image_size : int or "auto"
+        Side of the working image in pixels, a multiple of 32.
+
+    Raises
+    ------
+    ModelError
+        If the model or the device is not there or cannot be used.
+    OptionError
+        If the working size is neither "auto" nor a positive multiple of 32.
+    """
+    if not isinstance(model, LoadedModel) and isinstance(model, Predictor):
+        return model
+    if image_size != "auto":
+        if isinstance(image_size, bool) or not isinstance(image_size, int):
+            raise OptionError(f'Image size is {image_size!r}. Use "auto" or a multiple of 32.')
+        try:
+            check_image_size(image_size)
+        except ConfigError as error:
+            raise OptionError(str(error)) from error
+    try:
+        return Sam2Predictor(load_model(model, device=choose_device(device)), image_size=image_size)
+    except Sam2Error as error:
+        raise ModelError(str(error)) from error
+
+
+def use_threads(count: int) -> None:
+    """Let the model compute with this many threads in the calling thread.
+
+    Raises
+    ------
+    OptionError
+        If the count is not positive.
+    """
+    if count < 1:
+        raise OptionError(f"The number of threads is {count}. Use 1 or more.")
+    torch.set_num_threads(count)
+
+
+class Sam2Predictor:
+    """SAM 2 on images and stacks.
+
+    Parameters
+    ----------
+    model : LoadedModel
+        Network, name and checksum.
+    image_size : int or "auto"
+        Side of the working image in pixels.
+    """
+
+    def __init__(self, model: LoadedModel, *, image_size: ImageSize = "auto") -> None:
+        self._model = model
+        self._image_size = image_size
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self._model.name
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of its weights."""
+        return self._model.sha256
+
+    def working_size(self, height: int, width: int) -> int:
+        """Side in pixels of the square image to which a frame of this size is resized."""
+        if self._image_size != "auto":
+            return self._image_size
+        if self._model.config.trunk != NANO.trunk:
+            return self._model.config.image_size
+        longest = max(height, width)
+        return next((size for size in AUTO_SIZES if size >= longest), AUTO_SIZES[-1])
+
+    def segment(self, image: NDArray[np.uint8], prompts: Mapping[int, tuple[Prompt, ...]]) -> tuple[ObjectMask, ...]:
+        """Answer prompts on one image, (Y, X, 3) uint8. Prompts of the same kind go through the model together."""
+        height, width = image.shape[:2]
+        size = self.working_size(height, width)
+        predictor = ImagePredictor(self._model.network, image_size=size)
+        masks: dict[int, ObjectMask] = {}
+        alike: dict[tuple[int, bool, bool], dict[int, FramePrompt]] = defaultdict(dict)
+        for object_id, given in prompts.items():
+            prompt = _frame_prompt(given)
+            if _is_answer(given):
+                masks[object_id] = _given_mask(object_id, given)
+            else:
+                key = (len(prompt.points), prompt.box is not None, prompt.mask is not None)
+                alike[key][object_id] = prompt
+        embedding = predictor.embed(image) if alike else None
+        for (num_points, has_box, has_mask), group in alike.items():
+            if embedding is None:
+                break
+            each = list(group.values())
+            prediction = predictor.predict(
+                embedding,
+                points=np.stack([p.points for p in each]) if num_points else None,
+                labels=np.stack([p.labels for p in each]) if num_points else None,
+                boxes=np.stack([p.box for p in each if p.box is not None]) if has_box else None,
+                mask_logits=_mask_logits(each, size) if has_mask else None,
+                candidates=3 if num_points <= 1 and not has_box else 1,
+            )
+            best = prediction.predicted_iou.argmax(1)
+            rows = torch.arange(len(best))
+            answers = zip(
+                group.items(),
+                _to_numpy(prediction.low_res_logits[rows, best]),
+                prediction.predicted_iou[rows, best].tolist(),
+                prediction.object_score_logit.sigmoid().tolist(),
+                strict=True,
+            )
+            for (object_id, prompt), logits, iou, score in answers:
+                masks[object_id] = _object_mask(object_id, logits, iou, score, height, width, prompt)
+        return tuple(masks[object_id] for object_id in prompts)
+
+    def open(self, frames: FrameStack) -> Sam2Tracker:
+        """Begin work on a stack."""
+        size = self.working_size(frames.height, frames.width)
+        return Sam2Tracker(VideoPredictor(self._model.network, image_size=size), frames)
+
+
+class Sam2Tracker:
+    """One stack in SAM 2's hands."""
+
+    def __init__(self, video: VideoPredictor, frames: FrameStack) -> None:
+        self._video = video
+        self._state = video.start(frames)
+        self._given: dict[tuple[int, int], tuple[Prompt, ...]] = {}
+
+    def prompt(self, frame: int, prompts: Mapping[int, tuple[Prompt, ...]]) -> tuple[ObjectMask, ...]:
+        """Say all there is to say of some objects on a frame, and get their masks, in order."""
+        spoken = {object_id: _frame_prompt(given) for object_id, given in prompts.items()}
+        prediction = self._video.prompt(self._state, frame, spoken)
+        self._given |= {(object_id, frame): given for object_id, given in prompts.items()}
+        return self._masks(prediction)
+
+    def forget(self, object_id: int, frame: int) -> None:
+        """Take back what was said of an object on a frame."""
+        self._video.forget_prompt(self._state, object_id, frame)
+        del self._given[object_id, frame]
+
+    def follow(self, frame: int, object_ids: Sequence[int], direction: Direction) -> tuple[ObjectMask, ...]:
+        """Follow objects to a frame, next to the last one visited; prompted objects are repeated as they were said."""
+        return self._masks(self._video.visit(self._state, frame, _DIRECTIONS[direction], object_ids))
+
+    def _masks(self, prediction: FramePrediction) -> tuple[ObjectMask, ...]:
+        each = zip(
+            prediction.object_ids,
+            _to_numpy(prediction.low_res_logits),
+            prediction.predicted_iou.tolist(),
+            prediction.object_score_logit.sigmoid().tolist(),
+            strict=True,
+        )
+        masks = []
+        for object_id, logits, iou, score in each:
+            given = self._given.get((object_id, prediction.frame), ())
+            if given and _is_answer(given):
+                masks.append(_given_mask(object_id, given))
+            else:
+                prompt = _frame_prompt(given)
+                masks.append(
+                    _object_mask(object_id, logits, iou, score, prediction.height, prediction.width, prompt)
+                )
+        return tuple(masks)
+
+
+def _frame_prompt(prompts: Iterable[Prompt]) -> FramePrompt:
+    """All prompts of one object on one frame, for the model. The one place where (y, x) becomes (x, y)."""
+    points: list[tuple[float, float]] = []
+    labels: list[int] = []
+    box = mask = None
+    for prompt in prompts:
+        match prompt:
+            case PointPrompt():
+                points.append((prompt.x, prompt.y))
+                labels.append(int(prompt.positive))
+            case BoxPrompt():
+                box = np.array((prompt.x_min, prompt.y_min, prompt.x_max, prompt.y_max), np.float32)
+            case MaskPrompt():
+                mask = np.array(prompt.mask)
+    return FramePrompt(
+        points=np.array(points, np.float32).reshape(-1, 2), labels=np.array(labels, np.int64), box=box, mask=mask
+    )
+
+
+def _is_answer(prompts: tuple[Prompt, ...]) -> bool:
+    """Whether the user has said it all: a mask and nothing else, or that the object is not there."""
+    return is_absence(prompts) or (len(prompts) == 1 and isinstance(prompts[0], MaskPrompt))
+
+
+def _given_mask(object_id: int, prompts: tuple[Prompt, ...]) -> ObjectMask:
+    """What the user has said, exactly as she said it."""
+    (mask,) = [prompt for prompt in prompts if isinstance(prompt, MaskPrompt)] or [None]
+    if mask is None:
+        return ObjectMask(object_id, (0, 0), np.zeros((0, 0), np.float32), 1.0, 0.0, is_given=True)
+    logits = np.where(mask.crop, np.float32(GIVEN_LOGIT), np.float32(-GIVEN_LOGIT))
+    return ObjectMask(object_id, mask.corner, logits, 1.0, 1.0, is_given=True)
+
+
+def _object_mask(
+    object_id: int,
+    low_res_logits: NDArray[np.float32],
+    predicted_iou: float,
+    object_score: float,
+    height: int,
+    width: int,
+    prompt: FramePrompt,
+) -> ObjectMask:
+    """A mask at the size of the image, cut to where it is, without specks."""
+    rows, columns = window_above(low_res_logits, -STABILITY_OFFSET, height, width)
+    logits = resize_window(low_res_logits, height, width, (rows, columns))
+    clicked = prompt.points[prompt.labels == 1].round().astype(int) - (columns.start, rows.start)
+    is_inside = ((clicked >= 0) & (clicked < logits.shape[::-1])).all(1)
+    prompted = np.zeros(logits.shape, np.bool_)
+    prompted[clicked[is_inside, 1], clicked[is_inside, 0]] = True
+    logits = clean_small_regions(logits, CLEAN_AREA_PX, prompted)
+    return ObjectMask(object_id, (rows.start, columns.start), logits, predicted_iou, object_score)
+
+
+def _mask_logits(prompts: Iterable[FramePrompt], image_size: int) -> Tensor:
+    """Masks as the dense prompt from which clicks or a box start, (B, 1, h, w)."""
+    masks = torch.from_numpy(np.stack([p.mask for p in prompts if p.mask is not None]))[:, None]
+    return as_low_res_logits(to_model_mask(masks, image_size, keeps_thin=True), MASK_STRIDE)
+
+
+def _to_numpy(logits: Tensor) -> NDArray[np.float32]:
+    return np.asarray(logits.float().cpu().numpy())

@@ -1,0 +1,70 @@
+"""The registry as the plugin and the command line see it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from napari_sam2.errors import ModelError
+from napari_sam2.models import download_model, list_models, verify_model
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path, monkeypatch):
+    for cache in ("HF_HUB_CACHE", "HF_ASSETS_CACHE"):
+        monkeypatch.setattr(f"huggingface_hub.constants.{cache}", str(tmp_path / cache))
+    return tmp_path / "HF_ASSETS_CACHE" / "napari-sam2"
+
+
+def test_the_embedded_model_comes_first_and_is_here():
+    nano = list_models()[0]
+    assert (nano.name, nano.release, nano.licence) == ("nano", "2.1", "BSD-3-Clause")
+    assert nano.path is not None
+    assert nano.size_mb == pytest.approx(nano.path.stat().st_size / 1e6)
+
+
+def test_published_models_are_listed_before_they_are_fetched():
+    models = {model.name: model for model in list_models()}
+    assert len(models) == 9
+    assert (models["tiny"].release, models["tiny-2.0"].release) == ("2.1", "2.0")
+    assert models["large"].size_mb == pytest.approx(898, abs=1)
+    assert models["large"].licence == "Apache-2.0"
+    assert models["large"].path is None
+
+
+def test_fetched_models_are_listed_with_their_place(empty_cache):
+    empty_cache.mkdir(parents=True)
+    (empty_cache / "sam2_hiera_small.pt").write_bytes(b"weights")
+    models = {model.name: model for model in list_models()}
+    assert models["small-2.0"].path == empty_cache / "sam2_hiera_small.pt"
+
+
+def test_an_unknown_model_cannot_be_downloaded():
+    with pytest.raises(ModelError, match=r"'huge'.*tiny, small"):
+        download_model("huge")
+
+
+def test_downloading_the_embedded_model_says_where_it_is():
+    assert download_model("nano") == list_models()[0].path
+
+
+def test_the_embedded_model_is_sound():
+    report = verify_model("nano")
+    assert (report.model, report.problem) == ("nano", None)
+
+
+def test_a_file_that_is_not_a_model_is_reported(tmp_path):
+    (tmp_path / "page.pt").write_text("<html>")
+    problem = verify_model(tmp_path / "page.pt").problem
+    assert problem is not None
+    assert "web page" in problem
+
+
+def test_verifying_what_was_not_fetched_says_how_to_fetch_it():
+    with pytest.raises(ModelError, match="models download tiny"):
+        verify_model("tiny")
+
+
+def test_listing_models_loads_no_torch():
+    code = "import sys, napari_sam2.models as m; m.list_models(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
