@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from pathlib import Path
 
-    from sam2_model.checkpoints import Verification
+    from sam2_model.verification import Verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,8 @@ class ModelInfo:
         The name.
     release : str
         Generation of SAM 2 it belongs to, "2.0" or "2.1".
-    size_mb : float
-        Length of its weight file, in 10^6 bytes.
+    size_bytes : int
+        Length of its weight file.
     licence : str
         SPDX identifier of the licence of its weights.
     path : Path or None
@@ -41,7 +41,7 @@ class ModelInfo:
 
     name: str
     release: str
-    size_mb: float
+    size_bytes: int
     licence: str
     path: Path | None
 
@@ -61,7 +61,7 @@ def list_models() -> tuple[ModelInfo, ...]:
             size_bytes, licence = path.stat().st_size if path is not None else 0, EMBEDDED_LICENCE
         else:
             size_bytes, licence = PUBLISHED[name].size_bytes, PUBLISHED[name].licence
-        models.append(ModelInfo(name, config.release.value, size_bytes / 1e6, licence, path))
+        models.append(ModelInfo(name, config.release.value, size_bytes, licence, path))
     return tuple(models)
 
 
@@ -100,7 +100,7 @@ def verify_model(source: str | PathLike[str]) -> Verification:
     ModelError
         If there is no such file. Whatever is wrong with an existing file is in the report.
     """
-    from sam2_model.checkpoints import verify
+    from sam2_model.verification import verify
 
     with _as_model_error():
         return verify(source)

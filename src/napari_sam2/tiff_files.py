@@ -53,9 +53,11 @@ def _refuse_lost_pages(path: Path, tif: tifffile.TiffFile) -> None:
     if where is None:
         return
     tif.filehandle.seek(where)
-    if tif.filehandle.read(tif.tiff.offsetsize) != bytes(tif.tiff.offsetsize):  # cut off, or leading nowhere
+    ends = tif.filehandle.read(tif.tiff.offsetsize) == bytes(tif.tiff.offsetsize)
+    declared = sum(math.prod(metadata["shape"]) for metadata in tif.shaped_metadata or ())
+    if not ends or declared > sum(series.size for series in tif.series):
         raise ImageFileError(
-            f"{path} is incomplete: pages after the first {len(tif.pages)} are missing. Copy or export it again."
+            f"{path} is incomplete: it holds {len(tif.pages)} pages, and more are missing. Copy or export it again."
         )
 
 
@@ -74,9 +76,8 @@ def _array(path: Path, tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) 
             f"{path}: {len(pages)} pages of shape {page_shape} do not make up the stack of shape {shape} that the file "
             "claims to hold. Save it again, for example with Fiji."
         )
-    _whole(
-        path, pages[0].asarray(), page_shape
-    )  # fails here, and not in the middle of the work, if the pages cannot be decoded
+    # Pages that cannot be decoded are noticed now, and not in the middle of the work.
+    _whole(path, pages[0].asarray(), page_shape)
     lock = Lock()
 
     def read(number: int) -> NDArray[np.generic]:

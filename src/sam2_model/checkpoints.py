@@ -6,19 +6,19 @@ other without complaint when that is not asked, and then track worse.
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from sam2_model.config import CONFIGS, Release, Sam2Config, with_image_size
+from sam2_model.config import CONFIGS, Sam2Config, with_image_size
 from sam2_model.device import choose_device
 from sam2_model.errors import CheckpointError
 from sam2_model.key_layouts import to_meta_layout
-from sam2_model.recognition import Shapes, check_layout, model_name, recognise
-from sam2_model.registry import EMBEDDED, PUBLISHED, check_genuine, find_local, identify, sha256_of
+from sam2_model.recognition import Shapes, check_layout, recognise
+from sam2_model.registry import EMBEDDED, PUBLISHED, check_genuine, find_local, note_on_name, sha256_of
 from sam2_model.sam2 import Sam2
 from sam2_model.weight_files import WeightFile, check_file, read_weights, write_weights
 from sam2_model.weight_metadata import Calibration, WeightMetadata, check_calibration, decode, encode
@@ -58,43 +58,6 @@ class LoadedModel:
         return self.network.no_mem_embed.device
 
 
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """What is known about a weight file after trying it.
-
-    Attributes
-    ----------
-    path : Path
-        The file.
-    size_bytes : int
-        Its length.
-    sha256 : str
-        Its checksum.
-    model : str or None
-        The known model it belongs to; None if it is of another size or could not be recognised.
-    release : Release or None
-        Its generation; None if it could not be recognised.
-    image_size : int or None
-        Side of the working image it is meant for; None if it could not be recognised.
-    published_as : str or None
-        The published model with exactly this checksum.
-    note : str or None
-        Something its user should know though it loads.
-    problem : str or None
-        Why it cannot be used, and what to do; None if it loads.
-    """
-
-    path: Path
-    size_bytes: int
-    sha256: str
-    model: str | None = None
-    release: Release | None = None
-    image_size: int | None = None
-    published_as: str | None = None
-    note: str | None = None
-    problem: str | None = None
-
-
 def load_model(
     source: str | PathLike[str] | LoadedModel,
     *,
@@ -124,11 +87,66 @@ def load_model(
         return source
     chosen = choose_device(device)
     path, name, sha256 = _locate(source)
-    note = _note(path, *identify(path, sha256))
+    note = note_on_name(path, sha256)
     if note is not None:
         logger.warning("%s", note)
-    network, calibration = _load(path, chosen, image_size)
+    network, calibration = load_network(path, chosen, image_size)
     return LoadedModel(network, name, sha256, calibration)
+
+
+def find_weights(source: str | PathLike[str]) -> Path:
+    """Return the file meant by a registry name or a path.
+
+    Raises
+    ------
+    CheckpointError
+        If the named weights are not on this disk, or there is no such file.
+    """
+    if not isinstance(source, str) or source not in CONFIGS:
+        path = Path(source)
+        if isinstance(source, str) and path.name == source and not path.suffix and not path.exists():
+            raise CheckpointError(
+                f"There is neither a model nor a file called {source!r}. Choose one of: {', '.join(CONFIGS)}; or give "
+                "the path of a .pt or .safetensors file."
+            )
+        check_file(path)
+        return path
+    found = find_local(source)
+    if found is None and source == EMBEDDED:
+        raise CheckpointError(f"The embedded model {source!r} is missing from the package. Install napari-sam2 again.")
+    if found is None:
+        raise CheckpointError(
+            f"The weights of {source!r} ({PUBLISHED[source].title}) are not on this computer. Fetch them once with "
+            f"`napari-sam2 models download {source}`, or give the path of the file."
+        )
+    return found
+
+
+def load_network(path: Path, device: torch.device, image_size: int | None = None) -> tuple[Sam2, Calibration | None]:
+    """Load the network in a weight file, and its calibration if it has one; parameters as in `load_model`.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, damaged, unsafe, or of another model.
+    ConfigError
+        If the image size is not a multiple of 32.
+    """
+    content = read_weights(path)
+    state = to_meta_layout(content.tensors)
+    shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
+    try:
+        stated = decode(content.metadata)
+        config = stated.config if stated is not None else recognise(shapes)
+        if image_size is not None:
+            config = with_image_size(config, image_size)
+        network = _blueprint(config, shapes)
+        check_layout(shapes, {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}, config)
+        del content  # the last hold on tensors in other precisions, so that filling frees them one by one
+        _fill(network, state, device)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} cannot be used. {error}") from error
+    return network, stated.calibration if stated is not None else None
 
 
 def save_model(
@@ -176,85 +194,12 @@ def save_model(
     write_weights(Path(path), WeightFile(tensors, metadata), overwrite=overwrite)
 
 
-def verify(source: str | PathLike[str]) -> Verification:
-    """Try a weight file and report: what it is, its checksum, whether it is a published file, whether it loads.
-
-    Raises
-    ------
-    CheckpointError
-        If there is no such file or the named weights are not on this disk. Whatever is wrong with an existing file is
-        reported, not raised.
-    """
-    path = _find(source)
-    sha256, size_bytes = sha256_of(path), path.stat().st_size
-    published_as, claimed = identify(path, sha256)
-    note = _note(path, published_as, claimed)
-    report = Verification(path, size_bytes, sha256, published_as=published_as, note=note)
-    try:
-        if isinstance(source, str) and source in PUBLISHED:
-            check_genuine(path, PUBLISHED[source])
-        network, _ = _load(path, torch.device("cpu"), None)
-    except CheckpointError as error:
-        return replace(report, problem=str(error))
-    config = network.config
-    return replace(report, model=model_name(config), release=config.release, image_size=config.image_size)
-
-
-def _find(source: str | PathLike[str]) -> Path:
-    """Return the file meant by a registry name or a path."""
-    if not isinstance(source, str) or source not in CONFIGS:
-        path = Path(source)
-        if isinstance(source, str) and path.name == source and not path.suffix and not path.exists():
-            raise CheckpointError(
-                f"There is neither a model nor a file called {source!r}. Choose one of: {', '.join(CONFIGS)}; or give "
-                "the path of a .pt or .safetensors file."
-            )
-        check_file(path)
-        return path
-    found = find_local(source)
-    if found is None and source == EMBEDDED:
-        raise CheckpointError(f"The embedded model {source!r} is missing from the package. Install napari-sam2 again.")
-    if found is None:
-        raise CheckpointError(
-            f"The weights of {source!r} ({PUBLISHED[source].title}) are not on this computer. Fetch them once with "
-            f"`napari-sam2 models download {source}`, or give the path of the file."
-        )
-    return found
-
-
 def _locate(source: str | PathLike[str]) -> tuple[Path, str, str]:
     """Return the file meant, the name it goes by, and its checksum, compared before the file is opened."""
-    path = _find(source)
+    path = find_weights(source)
     if isinstance(source, str) and source in PUBLISHED:
         return path, source, check_genuine(path, PUBLISHED[source])
     return path, path.stem, sha256_of(path)
-
-
-def _note(path: Path, published_as: str | None, claimed: str | None) -> str | None:
-    if claimed in (None, published_as):
-        return None
-    return (
-        f"{path.name} is named like the published {claimed!r} but has another SHA-256: it is a fine-tune that kept the "
-        "name, or it was changed."
-    )
-
-
-def _load(path: Path, device: torch.device, image_size: int | None) -> tuple[Sam2, Calibration | None]:
-    content = read_weights(path)
-    state = to_meta_layout(content.tensors)
-    shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
-    try:
-        stated = decode(content.metadata)
-        config = stated.config if stated is not None else recognise(shapes)
-        if image_size is not None:
-            config = with_image_size(config, image_size)
-        network = _blueprint(config, shapes)
-        check_layout(shapes, {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}, config)
-        del content  # the last hold on tensors in other precisions, so that filling frees them one by one
-        _fill(network, state, device)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path} cannot be used. {error}") from error
-    return network, stated.calibration if stated is not None else None
 
 
 def _blueprint(config: Sam2Config, shapes: Shapes) -> Sam2:

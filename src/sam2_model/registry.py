@@ -159,18 +159,20 @@ def sha256_of(path: Path) -> str:
         raise CheckpointError(f"Cannot read {path}: {error.strerror}. Check that it may be read.") from error
 
 
-def identify(path: Path, sha256: str) -> tuple[str | None, str | None]:
-    """Say which published file this is by checksum, and which one its name claims.
+def published_as(sha256: str) -> str | None:
+    """Return the model whose published file has this checksum, if there is one."""
+    return next((weights.name for weights in PUBLISHED.values() if weights.sha256 == sha256), None)
 
-    Returns
-    -------
-    tuple of (str or None, str or None)
-        Name of the model whose published file has this checksum, and of the one whose published file has this file
-        name. When the second is set and the first differs, the file is a fine-tune that kept the name, or was changed.
-    """
-    equal = next((weights.name for weights in PUBLISHED.values() if weights.sha256 == sha256), None)
-    claimed = next((weights.name for weights in PUBLISHED.values() if weights.filename == path.name), None)
-    return equal, claimed
+
+def note_on_name(path: Path, sha256: str) -> str | None:
+    """Return what to say about a file that is named like a published one and is not it; None about any other."""
+    namesake = next((weights for weights in PUBLISHED.values() if weights.filename == path.name), None)
+    if namesake is None or namesake.sha256 == sha256:
+        return None
+    return (
+        f"{path.name} is named like the published {namesake.name!r} but has another SHA-256: it is a fine-tune that "
+        "kept the name, or it was changed."
+    )
 
 
 def check_genuine(path: Path, weights: PublishedWeights) -> str:

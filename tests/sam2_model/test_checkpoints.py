@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from sam2_model import checkpoints, registry
-from sam2_model.checkpoints import LoadedModel, load_model, save_model, verify
-from sam2_model.config import CONFIGS, NANO, Release, with_image_size
+from sam2_model.checkpoints import LoadedModel, load_model, save_model
+from sam2_model.config import CONFIGS, NANO, with_image_size
 from sam2_model.errors import CheckpointError, ConfigError
 from sam2_model.sam2 import Sam2
 from sam2_model.weight_files import read_weights
@@ -130,15 +130,6 @@ def test_an_image_size_the_model_cannot_work_at_is_refused(tmp_path, nano):
 
 
 # Names ----------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for cache in ("HF_HUB_CACHE", "HF_ASSETS_CACHE"):
-        monkeypatch.setattr(f"huggingface_hub.constants.{cache}", str(tmp_path / cache))
-    folder = registry.default_cache_dir()
-    folder.mkdir(parents=True)
-    return folder
 
 
 def test_the_embedded_model_loads_by_name():
@@ -275,48 +266,3 @@ def test_weights_that_are_not_finite_in_the_file_are_not_written(tmp_path, state
 def test_a_calibration_that_is_not_finite_is_not_written(tmp_path, nano):
     with pytest.raises(CheckpointError, match="slope"):
         save_model(tmp_path / "mine.safetensors", nano, name="mine", calibration={"slope": torch.nan})
-
-
-# Verifying ------------------------------------------------------------------------------------------------------------
-
-
-def test_a_good_file_is_reported_with_what_it_is(tmp_path, nano):
-    path = tmp_path / "mine.safetensors"
-    save_model(path, nano, name="mine")
-    report = verify(path)
-    assert (report.model, report.release, report.image_size) == ("nano", Release.V2_1, 256)
-    assert (report.published_as, report.note, report.problem) == (None, None, None)
-    assert report.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert report.size_bytes == path.stat().st_size
-
-
-def test_what_is_wrong_with_a_file_is_reported_not_raised(tmp_path):
-    path = tmp_path / "sam2.1_hiera_small.pt"
-    path.write_text("<html>")
-    report = verify(path)
-    assert report.model is None
-    assert report.problem is not None
-    assert "web page" in report.problem
-    assert report.note is not None
-    assert "published 'small'" in report.note
-
-
-def test_a_published_file_is_reported_as_such(tmp_path, state, monkeypatch):
-    path = tmp_path / "renamed.pt"
-    torch.save({"model": state}, path)
-    genuine = published_bytes(path.read_bytes(), "small")
-    monkeypatch.setattr(registry, "PUBLISHED", {"small": genuine})
-    assert verify(path).published_as == "small"
-
-
-def test_a_changed_file_of_a_published_model_is_reported_and_not_opened(empty_cache, monkeypatch):
-    (empty_cache / "sam2.1_hiera_tiny.pt").write_bytes(b"changed")
-    monkeypatch.setattr(checkpoints, "read_weights", None)
-    report = verify("tiny")
-    assert report.problem is not None
-    assert "not the published 'tiny'" in report.problem
-
-
-def test_verifying_what_is_not_there_is_an_error(tmp_path):
-    with pytest.raises(CheckpointError, match="There is no file"):
-        verify(tmp_path / "gone.pt")

@@ -48,7 +48,8 @@ class Hub:
 
 
 @pytest.fixture
-def hub() -> Iterator[Hub]:
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     served = Hub()
 
     class Handler(BaseHTTPRequestHandler):

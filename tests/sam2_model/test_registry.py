@@ -13,8 +13,9 @@ from sam2_model.registry import (
     check_genuine,
     embedded_path,
     find_local,
-    identify,
+    note_on_name,
     published,
+    published_as,
 )
 
 from .weight_layouts import published_bytes
@@ -101,8 +102,13 @@ def test_tampered_weights_are_refused_with_the_difference_and_the_cure(tmp_path,
         check_genuine(path, published_bytes(b"weights"))
 
 
-def test_a_file_is_identified_by_its_checksum_and_by_what_its_name_claims():
+def test_a_published_file_is_told_by_its_checksum_whatever_it_is_called():
+    assert published_as(published("small").sha256) == "small"
+    assert published_as("0" * 64) is None
+
+
+def test_a_file_named_like_a_published_one_gets_a_note_unless_it_is_that_one():
     genuine = published("small")
-    assert identify(Path("mine.pt"), genuine.sha256) == ("small", None)
-    assert identify(Path(genuine.filename), "0" * 64) == (None, "small")
-    assert identify(Path("mine.pt"), "0" * 64) == (None, None)
+    assert note_on_name(Path(genuine.filename), genuine.sha256) is None
+    assert note_on_name(Path("mine.pt"), "0" * 64) is None
+    assert "named like the published 'small'" in (note_on_name(Path(genuine.filename), "0" * 64) or "")

@@ -1,0 +1,249 @@
+"""The training loop: seeded step by step, so that an interrupted run continues exactly as if it had not been."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sam2_model.config import Sam2Config
+from sam2_model.errors import CheckpointError
+from sam2_model.mask_decoder import NUM_MASKS
+from sam2_model.sam2 import Sam2
+from sam2_model.training.batches import scene_batch
+from sam2_model.training.dense import DenseHead
+from sam2_model.training.losses import Losses
+from sam2_model.training.stages import Load, Stage, stage_at, total_steps
+from sam2_model.training.steps import clip_losses, image_losses
+
+_WEIGHT_DECAY = 0.02
+_CLIP_NORM = 1.0
+_AVERAGE = 0.998
+_BACKWARDS = 0.5
+
+
+@dataclass(slots=True, eq=False)
+class TrainingState:
+    """Everything a run needs to go on.
+
+    Attributes
+    ----------
+    model : Sam2
+        The weights being trained.
+    average : Sam2
+        Their running average, which is what gets validated and exported.
+    head : DenseHead
+        Throw-away head that helps the image encoder to learn.
+    optimizer : torch.optim.Optimizer
+        Two groups: the trunk, and the rest.
+    seed : int
+        With the step number it decides everything random about a step.
+    step : int
+        Steps done.
+    best_score : float
+        Best validation score so far.
+    """
+
+    model: Sam2
+    average: Sam2
+    head: DenseHead
+    optimizer: torch.optim.Optimizer
+    seed: int
+    step: int = 0
+    best_score: float = -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What happened in one step.
+
+    Attributes
+    ----------
+    step : int
+        Steps done, this one included.
+    stage : str
+        Name of the stage.
+    size, frames : int
+        Side of the images in pixels, and frames per clip.
+    mask, iou, presence, dense : float
+        Losses; `dense` is 0 in a step of clips.
+    gradient_norm : float
+        Before clipping.
+    memory_gradient : float
+        Largest gradient in the memory attention; 0 in a step of single images.
+    seconds : float
+        Wall time.
+    """
+
+    step: int
+    stage: str
+    size: int
+    frames: int
+    mask: float
+    iou: float
+    presence: float
+    dense: float
+    gradient_norm: float
+    memory_gradient: float
+    seconds: float
+
+
+def start_training(model: Sam2, seed: int) -> TrainingState:
+    """State of a run that has not begun."""
+    trunk = list(model.image_encoder.trunk.parameters())
+    ids = {id(p) for p in trunk}
+    head = DenseHead(model.config.width)
+    rest = [p for p in (*model.parameters(), *head.parameters()) if id(p) not in ids]
+    optimizer = torch.optim.AdamW([{"params": trunk}, {"params": rest}], lr=0.0, weight_decay=_WEIGHT_DECAY)
+    average = deepcopy(model).eval().requires_grad_(requires_grad=False)
+    return TrainingState(model.train(), average, head, optimizer, seed)
+
+
+def soften_start(model: Sam2) -> None:
+    """Prepare randomly initialised weights, so that masks get gradient from the first step.
+
+    The object score starts positive, because a negative one hides every mask, and the mask logits start small.
+    """
+    weights = dict(model.named_parameters())
+    with torch.no_grad():
+        weights["sam_mask_decoder.pred_obj_score_head.layers.2.weight"].mul_(0.1)
+        weights["sam_mask_decoder.pred_obj_score_head.layers.2.bias"].fill_(4.0)
+        for mask in range(NUM_MASKS):
+            for kind in ("weight", "bias"):
+                weights[f"sam_mask_decoder.output_hypernetworks_mlps.{mask}.layers.2.{kind}"].mul_(0.05)
+        for parameter in (model.maskmem_tpos_enc, model.no_mem_embed, model.no_obj_ptr):
+            nn.init.trunc_normal_(parameter, std=0.02)
+
+
+def train(state: TrainingState, stages: tuple[Stage, ...]) -> Iterator[StepReport]:
+    """Train until the stages are over.
+
+    Parameters
+    ----------
+    state : TrainingState
+        Changed in place.
+    stages : tuple of Stage
+        The curriculum, from its first step.
+
+    Yields
+    ------
+    StepReport
+        One per step. Closing the generator between steps leaves the state valid.
+    """
+    last = total_steps(stages)
+    while state.step < last:
+        stage, local = stage_at(stages, state.step)
+        yield _step(state, stage, local)
+
+
+def _step(state: TrainingState, stage: Stage, local: int) -> StepReport:
+    started = perf_counter()
+    rng = np.random.default_rng([state.seed, state.step])
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    load = stage.loads[rng.integers(len(stage.loads))]
+    losses = _losses(state, stage, load, rng, generator)
+    state.optimizer.zero_grad(set_to_none=True)
+    losses.total.backward()  # type: ignore[no-untyped-call]
+    norm = float(nn.utils.clip_grad_norm_(state.model.parameters(), _CLIP_NORM))
+    rate = stage.rate_at(local)
+    for group, factor in zip(state.optimizer.param_groups, (stage.trunk_rate, 1.0), strict=True):
+        group["lr"] = rate * factor
+    if np.isfinite(norm):
+        state.optimizer.step()
+    state.step += 1
+    _update_average(state)
+    return StepReport(
+        step=state.step,
+        stage=stage.name,
+        size=load.size,
+        frames=load.frames,
+        mask=float(losses.mask.detach()),
+        iou=float(losses.iou.detach()),
+        presence=float(losses.presence.detach()),
+        dense=float(torch.as_tensor(losses.dense).detach()),
+        gradient_norm=norm,
+        memory_gradient=_largest_gradient(state.model.memory_attention),
+        seconds=perf_counter() - started,
+    )
+
+
+def _losses(
+    state: TrainingState, stage: Stage, load: Load, rng: np.random.Generator, generator: torch.Generator
+) -> Losses:
+    batch = scene_batch(rng, replace(stage.scenes, size=load.size, frames=load.frames), load.clips, load.objects)
+    if load.frames == 1:
+        return image_losses(state.model, batch, stage.user, generator, state.head)
+    return clip_losses(state.model, batch, stage.user, generator)
+
+
+def _update_average(state: TrainingState) -> None:
+    # A young average follows closely, or it would remember the start for hundreds of steps.
+    decay = min(_AVERAGE, (1 + state.step) / (10 + state.step))
+    with torch.no_grad():
+        for mean, value in zip(state.average.state_dict().values(), state.model.state_dict().values(), strict=True):
+            mean.lerp_(value, 1 - decay)
+
+
+def _largest_gradient(module: nn.Module) -> float:
+    gradients = [float(p.grad.abs().max()) for p in module.parameters() if p.grad is not None]
+    return max(gradients, default=0.0)
+
+
+def save_state(state: TrainingState, path: Path) -> None:
+    """Write a run to a file, replacing it only when the new one is complete."""
+    partial = path.with_name(path.name + ".partial")
+    contents = {
+        "model": state.model.state_dict(),
+        "head": state.head.state_dict(),
+        "average": state.average.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "seed": state.seed,
+        "step": state.step,
+        "best_score": state.best_score,
+    }
+    torch.save(contents, partial)
+    partial.replace(path)
+
+
+def load_state(path: Path, config: Sam2Config) -> TrainingState:
+    """Read a run back.
+
+    Parameters
+    ----------
+    path : Path
+        A file written by `save_state`.
+    config : Sam2Config
+        The model it belongs to.
+
+    Returns
+    -------
+    TrainingState
+        Continues exactly where the run stopped.
+
+    Raises
+    ------
+    CheckpointError
+        If the file belongs to another model or is not a training state.
+    """
+    contents = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(contents, dict) or "optimizer" not in contents:
+        raise CheckpointError(f"{path} is not the state of a training run. Start from weights with --weights instead.")
+    model = Sam2(config)
+    _load_strictly(model, contents["model"], path)
+    state = start_training(model, int(contents["seed"]))
+    _load_strictly(state.average, contents["average"], path)
+    state.head.load_state_dict(contents["head"])
+    state.optimizer.load_state_dict(contents["optimizer"])
+    state.step, state.best_score = int(contents["step"]), float(contents["best_score"])
+    return state
+
+
+def _load_strictly(model: Sam2, tensors: dict[str, Tensor], path: Path) -> None:
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} belongs to another model: {error}") from error

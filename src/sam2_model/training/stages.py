@@ -1,0 +1,154 @@
+"""What is taught when: a curriculum as a table."""
+
+from dataclasses import dataclass, field
+from math import cos, pi
+
+from sam2_model.errors import ConfigError
+from sam2_model.training.scenes import SceneOptions
+from sam2_model.training.steps import Interaction
+
+_FINAL_RATE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Size of one step.
+
+    Attributes
+    ----------
+    size : int
+        Side of the images in pixels.
+    clips : int
+        Images, or clips, in the batch.
+    objects : int
+        Objects asked for in each of them.
+    frames : int
+        Frames per clip; 1 for single images.
+    """
+
+    size: int
+    clips: int
+    objects: int
+    frames: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stretch of training with one recipe.
+
+    Attributes
+    ----------
+    name : str
+        What it is called in logs.
+    steps : int
+        Optimiser steps.
+    learning_rate : float
+        Highest rate: reached after the warm-up, from where it falls along a cosine to a tenth.
+    loads : tuple of Load
+        One of them is drawn for each step.
+    trunk_rate : float
+        Rate of the image trunk relative to the rest.
+    warm_up : int
+        Steps over which the rate rises from zero.
+    user : Interaction
+        What the imaginary user does.
+    scenes : SceneOptions
+        What kind of scenes; size and frames come from the load.
+    """
+
+    name: str
+    steps: int
+    learning_rate: float
+    loads: tuple[Load, ...]
+    trunk_rate: float = 1.0
+    warm_up: int = 50
+    user: Interaction = field(default_factory=Interaction)
+    scenes: SceneOptions = field(default_factory=SceneOptions)
+
+    def rate_at(self, step: int) -> float:
+        """Learning rate at a step of this stage."""
+        rise = min((step + 1) / max(self.warm_up, 1), 1.0)
+        fall = _FINAL_RATE + (1 - _FINAL_RATE) * 0.5 * (1 + cos(pi * min(step / max(self.steps, 1), 1.0)))
+        return self.learning_rate * rise * fall
+
+
+CURRICULUM: tuple[Stage, ...] = (
+    Stage(
+        "large objects",
+        1500,
+        6e-4,
+        (Load(128, 4, 12), Load(192, 3, 12), Load(256, 2, 12), Load(384, 1, 16)),
+        scenes=SceneOptions(radius_px=(9.0, 100.0)),
+    ),
+    Stage(
+        "prompts",
+        900,
+        5e-4,
+        (Load(128, 4, 12), Load(192, 3, 12), Load(256, 2, 12), Load(384, 1, 16)),
+        scenes=SceneOptions(radius_px=(5.0, 100.0)),
+    ),
+    Stage(
+        "memory, still",
+        400,
+        5e-4,
+        (Load(128, 2, 12, 3), Load(128, 2, 12, 3), Load(128, 4, 12)),
+        trunk_rate=0.1,
+        user=Interaction(mask_prompts=1.0, corrected_frames=0.0, true_memories=0.5),
+        scenes=SceneOptions(pace=0.2, sections=0.3, radius_px=(9.0, 100.0)),
+    ),
+    Stage(
+        "memory",
+        1100,
+        5e-4,
+        (Load(128, 2, 12, 3), Load(128, 2, 12, 4), Load(192, 1, 12, 4), Load(256, 2, 12)),
+        trunk_rate=0.2,
+        user=Interaction(mask_prompts=0.8, true_memories=0.15),
+        scenes=SceneOptions(radius_px=(8.0, 100.0)),
+    ),
+    Stage(
+        "joint",
+        1500,
+        3e-4,
+        (
+            Load(128, 2, 12, 4),
+            Load(128, 2, 10, 6),
+            Load(192, 1, 12, 5),
+            Load(256, 1, 10, 4),
+            Load(256, 2, 12),
+            Load(192, 3, 12),
+            Load(384, 1, 16),
+            Load(512, 1, 12),
+        ),
+        scenes=SceneOptions(radius_px=(5.0, 100.0)),
+    ),
+    Stage(
+        "finish",
+        400,
+        1e-4,
+        (Load(256, 1, 10, 5), Load(256, 1, 12, 4), Load(256, 2, 12), Load(512, 1, 16), Load(192, 1, 12, 8)),
+        user=Interaction(cell_px=2),
+        scenes=SceneOptions(radius_px=(4.0, 150.0)),
+    ),
+)
+"""How `nano` was trained."""
+
+
+def stage_at(stages: tuple[Stage, ...], step: int) -> tuple[Stage, int]:
+    """Stage a step belongs to, and its number within that stage.
+
+    Raises
+    ------
+    ConfigError
+        If all stages are over by then.
+    """
+    first = 0
+    for stage in stages:
+        if step < first + stage.steps:
+            return stage, step - first
+        first += stage.steps
+    raise ConfigError(f"Step {step} is beyond the last stage: there are {first} steps. Add a stage to train longer.")
+
+
+def total_steps(stages: tuple[Stage, ...]) -> int:
+    """Count the steps of all stages together."""
+    return sum(stage.steps for stage in stages)

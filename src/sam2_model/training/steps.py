@@ -1,0 +1,243 @@
+"""One look at a batch: prompts on single images, or objects followed through clips, with corrections."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from sam2_model.mask_decoder import MaskDecoderOutput, best_candidate
+from sam2_model.mask_ops import resize_logits
+from sam2_model.memory_bank import MAX_POINTERS, Direction, recall
+from sam2_model.prompt_encoder import MASK_STRIDE
+from sam2_model.sam2 import ImageFeatures, PointerMemory, Sam2, SpatialMemory
+from sam2_model.training.batches import Batch
+from sam2_model.training.dense import DenseHead, dense_target
+from sam2_model.training.losses import Losses, mean_losses, prompt_losses, target_of
+from sam2_model.training.prompting import correction_clicks, first_prompts, rough_masks
+
+_MAX_MASK_PROMPT = 32.0
+"""Logits are clamped to this before they are shown to the decoder again, as in prediction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """What the imaginary user does.
+
+    Attributes
+    ----------
+    boxes : float
+        Fraction of the first prompts that are boxes; the others are clicks.
+    rough_masks : float
+        Probability that a step starts from a hasty mask together with the first prompts.
+    corrections : int
+        Correction clicks after the first prompt.
+    mask_prompts : float
+        Probability that the objects of a clip are given by their masks on the first frame.
+    corrected_frames : float
+        Probability that a later frame of a clip is corrected, and then remembered as a prompted one.
+    true_memories : float
+        Probability that a clip remembers true masks instead of predicted ones.
+    cell_px : int
+        Side of the squares on which masks are compared: 4 for the low-resolution logits as they are, 2 for finer.
+    """
+
+    boxes: float = 0.45
+    rough_masks: float = 0.15
+    corrections: int = 2
+    mask_prompts: float = 0.6
+    corrected_frames: float = 0.3
+    true_memories: float = 0.0
+    cell_px: int = MASK_STRIDE
+
+
+def select(features: ImageFeatures, index: Tensor) -> ImageFeatures:
+    """Features of some images of a batch, in the order of `index`, shape (N,)."""
+    return ImageFeatures(features.fine[index], features.middle[index], features.embedding[index])
+
+
+def image_losses(
+    model: Sam2, batch: Batch, user: Interaction, generator: torch.Generator, head: DenseHead | None = None
+) -> Losses:
+    """Prompt the objects of single images and correct the answers.
+
+    Parameters
+    ----------
+    model : Sam2
+        In training mode; gradients flow into all of it but the memory.
+    batch : Batch
+        Only its first frame is used.
+    user : Interaction
+        What the imaginary user does.
+    generator : torch.Generator
+        Source of randomness.
+    head : DenseHead, optional
+        Where given, the image encoder is also charged for the image as a whole.
+
+    Returns
+    -------
+    Losses
+        Averaged over the first prompt and the corrections.
+    """
+    masks = batch.masks[0]
+    encoded = model.encode_image(batch.images[0])
+    features = select(encoded, batch.owner)
+    embedding = model.without_memory(features)
+    starts_rough = torch.rand((), generator=generator) < user.rough_masks
+    shown = rough_masks(generator, masks) if starts_rough else None
+    losses = mean_losses(list(_interact(model, embedding, features, masks, user, generator, shown).losses))
+    if head is None:
+        return losses
+    return replace(losses, dense=head.loss(encoded, dense_target(batch.labels[0])))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Answer:
+    output: MaskDecoderOutput
+    losses: tuple[Losses, ...]
+
+
+def _interact(
+    model: Sam2,
+    embedding: Tensor,
+    features: ImageFeatures,
+    masks: Tensor,
+    user: Interaction,
+    generator: torch.Generator,
+    shown: Tensor | None,
+) -> _Answer:
+    """First prompts, then correction clicks with the previous answer shown as a mask."""
+    target = target_of(masks, user.cell_px)
+    points, labels = first_prompts(generator, masks, user.boxes)
+    output = model.decode(embedding, features, points, labels, shown)
+    losses = [prompt_losses(output, target)]
+    for _ in range(user.corrections):
+        shown = best_candidate(output).mask_logits.detach().clamp(-_MAX_MASK_PROMPT, _MAX_MASK_PROMPT)
+        more_points, more_labels = correction_clicks(generator, shown, masks)
+        points, labels = torch.cat([points, more_points], 1), torch.cat([labels, more_labels], 1)
+        output = model.decode(embedding, features, points, labels, shown)
+        losses.append(prompt_losses(output, target))
+    return _Answer(output, tuple(losses))
+
+
+@dataclass(slots=True, eq=False)
+class _Bank:
+    """What a clip remembers so far, for all its objects at once."""
+
+    memories: dict[int, Tensor]
+    pointers: dict[int, Tensor]
+    conditioning: list[int]
+
+    def condition(self, model: Sam2, features: ImageFeatures, frame: int) -> Tensor:
+        """Embedding of a frame, conditioned as in prediction."""
+        tracked = set(self.memories) - set(self.conditioning)
+        chosen = recall(frame, self.conditioning, tracked, Direction.FORWARD, num_memories=model.config.num_memories)
+        memories = [SpatialMemory(self.memories[m.frame], m.slot) for m in chosen.memories]
+        pointers = [PointerMemory(self.pointers[p.frame], p.age / (MAX_POINTERS - 1)) for p in chosen.pointers]
+        return model.condition(features, memories, pointers)
+
+
+def clip_losses(model: Sam2, batch: Batch, user: Interaction, generator: torch.Generator) -> Losses:
+    """Prompt the objects of clips on the first frame and follow them.
+
+    Parameters
+    ----------
+    model : Sam2
+        In training mode; gradients flow through the memories.
+    batch : Batch
+        At least two frames.
+    user : Interaction
+        What the imaginary user does.
+    generator : torch.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    Losses
+        Averaged over the frames whose masks were predicted.
+    """
+    T, B = batch.images.shape[:2]
+    encoded = model.encode_image(batch.images.flatten(0, 1))
+    frames = [select(encoded, batch.owner + t * B) for t in range(T)]
+    bank = _Bank({}, {}, [])
+    losses = _start(model, frames[0], batch.masks[0], user, generator, bank)
+    remembers_truth = bool(torch.rand((), generator=generator) < user.true_memories)
+    is_corrected = torch.rand((), generator=generator) < user.corrected_frames
+    corrected = int(torch.randint(1, T, (), generator=generator)) if is_corrected else -1
+    for t in range(1, T):
+        masks = batch.masks[t]
+        target = target_of(masks, user.cell_px)
+        embedding = bank.condition(model, frames[t], t)
+        output = model.decode_without_prompt(embedding, frames[t])
+        losses.append(prompt_losses(output, target))
+        if t == corrected:
+            shown = best_candidate(output).mask_logits.detach().clamp(-_MAX_MASK_PROMPT, _MAX_MASK_PROMPT)
+            points, labels = correction_clicks(generator, shown, masks)
+            output = model.decode(embedding, frames[t], points, labels, shown)
+            losses.append(prompt_losses(output, target))
+            bank.conditioning.append(t)
+        if t < T - 1:
+            _remember(model, frames[t], output, masks if remembers_truth else None, bank, t)
+    return mean_losses(losses)
+
+
+def _start(
+    model: Sam2, features: ImageFeatures, masks: Tensor, user: Interaction, generator: torch.Generator, bank: _Bank
+) -> list[Losses]:
+    """Prompt the first frame by masks or by points; return what there is to be charged."""
+    bank.conditioning.append(0)
+    if torch.rand((), generator=generator) < user.mask_prompts:
+        is_present = masks.flatten(1).any(1, keepdim=True)
+        bank.memories[0] = model.encode_memory(features, masks, is_present)
+        bank.pointers[0] = model.mask_pointer(features, masks)
+        return []
+    answer = _interact(model, model.without_memory(features), features, masks, user, generator, None)
+    _remember(model, features, answer.output, None, bank, 0)
+    return [mean_losses(list(answer.losses))]
+
+
+def _remember(
+    model: Sam2, features: ImageFeatures, output: MaskDecoderOutput, truth: Tensor | None, bank: _Bank, frame: int
+) -> None:
+    """Add a frame to the bank: its true masks, or what was predicted."""
+    best = best_candidate(output)
+    height, width = model.working_size(features)
+    is_present = output.object_score_logit > 0
+    mask = resize_logits(best.mask_logits, height, width).sigmoid()
+    if truth is not None:
+        mask, is_present = truth, truth.flatten(1).any(1, keepdim=True)
+    elif frame in bank.conditioning:
+        mask = (mask > 0.5).float()
+    mask = mask * is_present[..., None, None]
+    bank.memories[frame] = model.encode_memory(features, mask, is_present)
+    bank.pointers[frame] = model.object_pointer(best.token, is_present)
+
+
+def follow(model: Sam2, batch: Batch) -> list[MaskDecoderOutput]:
+    """Follow the true masks of the first frame through clips, as prediction does.
+
+    Parameters
+    ----------
+    model : Sam2
+        The model.
+    batch : Batch
+        At least two frames.
+
+    Returns
+    -------
+    list of MaskDecoderOutput
+        One per frame after the first.
+    """
+    T, B = batch.images.shape[:2]
+    encoded = model.encode_image(batch.images.flatten(0, 1))
+    frames = [select(encoded, batch.owner + t * B) for t in range(T)]
+    bank = _Bank({}, {}, [])
+    is_present = batch.masks[0].flatten(1).any(1, keepdim=True)
+    bank.conditioning.append(0)
+    bank.memories[0] = model.encode_memory(frames[0], batch.masks[0], is_present)
+    bank.pointers[0] = model.mask_pointer(frames[0], batch.masks[0])
+    outputs = []
+    for t in range(1, T):
+        output = model.decode_without_prompt(bank.condition(model, frames[t], t), frames[t])
+        _remember(model, frames[t], output, None, bank, t)
+        outputs.append(output)
+    return outputs
