@@ -107,7 +107,9 @@ def score_image(predictor: Predictor, image: NDArray[np.integer], labels: NDArra
         for one in objects:
             answer = masks[one.object_id]
             score = iou(whole(answer, image.shape), one.mask)
-            rows.append({"prompt": kind, "object": one.object_id, "iou": score, "confidence": answer.score(0).confidence})
+            rows.append(
+                {"prompt": kind, "object": one.object_id, "iou": score, "confidence": answer.score(0).confidence}
+            )
         return {object_id: whole(mask, image.shape) for object_id, mask in masks.items()}
 
     ask("box", {one.object_id: (box_prompt(one),) for one in objects})

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
     from numpy.typing import NDArray
-    from sam2_model.checkpoints import LoadedModel
 
     from napari_sam2.frames import ArrayLike, ContrastLimits
     from napari_sam2.predictor import Predictor
     from napari_sam2.prompts import Prompt
     from napari_sam2.results import ObjectScore
+    from sam2_model.checkpoints import LoadedModel
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from napari_sam2.atomic_files import replacing
+from napari_sam2.errors import ImageFileError
 from napari_sam2.propagation import label_frames
 from napari_sam2.results import score_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -58,7 +61,12 @@ def propagate_into(
     ImageFileError
         If a file cannot be written.
     KeyboardInterrupt
-        On Ctrl-C. Finished frames stay in the writer's partial file, their scores beside the final table.
+        On Ctrl-C.
+
+    Notes
+    -----
+    Whatever ends the work early, finished frames stay in the writer's partial file and their scores beside the final
+    table, and a note on the exception says where.
     """
     scores: list[ObjectScore] = []
     total = len({target.frame for target in prompts}) + plan.num_reports
@@ -70,15 +78,22 @@ def propagate_into(
                 writer.write(done.frame, done.labels)
                 scores += done.scores
                 bar.update()
-    except KeyboardInterrupt:
-        if scores_path is not None and scores:
-            partial = scores_path.with_name(f"{scores_path.stem}.partial{scores_path.suffix}")
-            write_table(partial, score_table(scores), overwrite=True)
+    except BaseException as error:
+        if scores:
+            error.add_note(f"Finished frames are kept in {writer.partial_path}.")
+            _keep_scores(scores_path, scores)
         raise
     table = score_table(scores)
     if scores_path is not None:
         write_table(scores_path, table, overwrite=overwrite)
     return table
+
+
+def _keep_scores(path: Path | None, scores: Sequence[ObjectScore]) -> None:
+    if path is not None:
+        # On a full disk this fails as well: what stopped the work is the news then.
+        with suppress(ImageFileError):
+            write_table(path.with_name(f"{path.stem}.partial{path.suffix}"), score_table(scores), overwrite=True)
 
 
 def write_table(path: Path, table: pd.DataFrame, *, overwrite: bool = False) -> None:

@@ -4,77 +4,104 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_sam2.errors import FrameError, NapariSam2Error, SmallObjectWarning
+from napari_sam2.errors import FrameError, NapariSam2Error, OptionError, SmallObjectWarning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TextIO
 
-    from napari_sam2.frames import FrameStack
+    from napari_sam2.frames import ContrastLimits
     from napari_sam2.image_files import ImageFile
-    from napari_sam2.predictor import Predictor
     from napari_sam2.prompt_files import PromptFile
+    from napari_sam2.sam2_predictor import ImageSize
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb and return the exit status: 0, 1 after an error, 2 for a wrong command line, 130 after Ctrl-C."""
-    arguments = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="napari-sam2: %(message)s")
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", SmallObjectWarning)
-        warnings.showwarning = _show_warning
-        try:
+    """Run one verb and return the exit status: 0, 1 after an error, 130 after Ctrl-C.
+
+    Raises
+    ------
+    SystemExit
+        With 2 for a wrong command line, with 0 for `--help` and `--version`.
+    """
+    try:
+        return _run(argv)
+    except NapariSam2Error as error:
+        _say(_with_notes(str(error), error), sys.stderr)
+        return EXIT_ERROR
+    except MemoryError as error:
+        remedy = "The memory is full. Use a smaller --image-size or model, or cut the stack to the part that matters."
+        _say(_with_notes(remedy, error), sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt as error:
+        _say(_with_notes("Stopped.", error), sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has read enough. Files are written before anything is said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    try:
+        arguments = _parser().parse_args(argv)
+        logging.basicConfig(level=logging.WARNING, format="napari-sam2: %(message)s")
+        # What it logs of a damaged file comes as an error of ours, in a sentence.
+        logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", SmallObjectWarning)
+            warnings.showwarning = _show_warning
             status: int = arguments.run(arguments)
-        except NapariSam2Error as error:
-            _say(str(error), sys.stderr)
-            return EXIT_ERROR
-        except KeyboardInterrupt:
-            _say("Stopped. Finished frames are kept in the .partial files beside the output.", sys.stderr)
-            return EXIT_INTERRUPTED
-    return status
+            return status
+    finally:
+        sys.stdout.flush()  # a closed pipe shows here, and not when Python exits
 
 
-# Verbs -----------------------------------------------------------------------------------------------------------------
+# Verbs ---------------------------------------------------------------------------------------------------------------
 
 
 def _segment(arguments: argparse.Namespace) -> int:
     """Segment one image."""
-    from napari_sam2.api import segment
-    from napari_sam2.atomic_files import check_replaceable
     from napari_sam2.batch import write_table
     from napari_sam2.label_files import LabelWriter
-    from napari_sam2.results import label_dtype
 
     image = _open(arguments)
     if image.has_frames:
         raise FrameError(f"{image.path} is a stack of {image.array.shape[0]} frames. Use napari-sam2 propagate.")
     spoken = _read_prompts(arguments)
-    if arguments.scores is not None:
-        check_replaceable(arguments.scores, overwrite=arguments.overwrite)
-    writer = LabelWriter(
+    _check_outputs(arguments, image)
+
+    # Loads torch, which takes seconds: not before the files are known to be good.
+    from napari_sam2.api import segment
+
+    model, image_size = _model(arguments, spoken)
+    result = segment(
+        image.array,
+        spoken.prompts.prompts,
+        model=model,
+        device=arguments.device,
+        image_size=image_size,
+        contrast_limits=_contrast(arguments, spoken),
+        channel_axis=image.channel_axis,
+        rgb=image.axes.endswith("S"),
+    )
+    _warn_of_other_weights(arguments, spoken, result.model_sha256)
+    with LabelWriter(
         arguments.output,
         shape=image.label_shape,
-        dtype=label_dtype(spoken.prompts.object_ids),
+        dtype=result.labels.dtype,
         source=image,
         overwrite=arguments.overwrite,
-    )
-    with writer:
-        result = segment(
-            image.array,
-            spoken.prompts.prompts,
-            model=_predictor(arguments, spoken),
-            contrast_limits=_contrast(arguments, spoken),
-            channel_axis=image.channel_axis,
-            rgb=image.axes.endswith("S"),
-        )
+    ) as writer:
         writer.write(0, result.labels)
     if arguments.scores is not None:
         write_table(arguments.scores, result.scores, overwrite=arguments.overwrite)
@@ -85,8 +112,6 @@ def _segment(arguments: argparse.Namespace) -> int:
 
 def _propagate(arguments: argparse.Namespace) -> int:
     """Follow objects through a stack."""
-    from napari_sam2.api import warn_of_small_objects
-    from napari_sam2.atomic_files import check_replaceable
     from napari_sam2.batch import propagate_into
     from napari_sam2.frames import FrameStack
     from napari_sam2.label_files import LabelWriter
@@ -99,7 +124,7 @@ def _propagate(arguments: argparse.Namespace) -> int:
         raise FrameError(f"{image.path} is a single image. Use napari-sam2 segment.")
     spoken = _read_prompts(arguments)
     prompts = spoken.prompts
-    frames: FrameStack = FrameStack(
+    frames = FrameStack(
         image.array,
         contrast_limits=_contrast(arguments, spoken),
         channel_axis=image.channel_axis,
@@ -109,9 +134,15 @@ def _propagate(arguments: argparse.Namespace) -> int:
     plan = plan_propagation(
         prompts, len(frames), direction=arguments.direction, start=arguments.start, stop=arguments.stop
     )
-    if arguments.scores is not None:
-        check_replaceable(arguments.scores, overwrite=arguments.overwrite)
-    predictor = _predictor(arguments, spoken)
+    _check_outputs(arguments, image)
+
+    # Load torch, which takes seconds: not before everything is known to be good.
+    from napari_sam2.api import warn_of_small_objects
+    from napari_sam2.sam2_predictor import load_predictor
+
+    model, image_size = _model(arguments, spoken)
+    predictor = load_predictor(model, device=arguments.device, image_size=image_size)
+    _warn_of_other_weights(arguments, spoken, predictor.sha256)
     warn_of_small_objects(prompts, predictor, frames)
     writer = LabelWriter(
         arguments.output,
@@ -138,9 +169,13 @@ def _propagate(arguments: argparse.Namespace) -> int:
 
 def _demo(arguments: argparse.Namespace) -> int:
     """Show the whole way on embedded data."""
-    from napari_sam2.demo import FILES, PROMPTED_SLICE, run_demo
+    from napari_sam2.demo import FILES, PROMPTED_SLICE, check_folder, run_demo
+    from napari_sam2.sam2_predictor import load_predictor
 
-    report = run_demo(arguments.output, _predictor(arguments, None), overwrite=arguments.overwrite)
+    check_folder(arguments.output, overwrite=arguments.overwrite)
+    model, image_size = _model(arguments, None)
+    predictor = load_predictor(model, device=arguments.device, image_size=image_size)
+    report = run_demo(arguments.output, predictor, overwrite=arguments.overwrite)
     table = report.features.rename(columns={"index": "nucleus", "n_frames": "slices"})
     columns = ["nucleus", "slices", "mean_confidence", "worst_confidence", "worst_frame", "mean_area_px", "dice"]
     _say(table[columns].round(2).to_string(index=False))
@@ -169,7 +204,7 @@ def _download(arguments: argparse.Namespace) -> int:
 
     with tqdm(unit="B", unit_scale=True, disable=None) as bar:
 
-        def show(done: int, total: int | None) -> None:
+        def show(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
@@ -184,10 +219,10 @@ def _verify(arguments: argparse.Namespace) -> int:
 
     found = verify_model(arguments.path)
     _say(str(found))
-    return 0
+    return 0 if found.problem is None else EXIT_ERROR
 
 
-# What verbs share --------------------------------------------------------------------------------------------------------
+# What verbs share ----------------------------------------------------------------------------------------------------
 
 
 def _open(arguments: argparse.Namespace) -> ImageFile:
@@ -202,26 +237,56 @@ def _read_prompts(arguments: argparse.Namespace) -> PromptFile:
     return read_prompts(arguments.prompts, frame=arguments.frame)
 
 
-def _contrast(arguments: argparse.Namespace, spoken: PromptFile) -> object:
-    """The mapping asked for, else the one under which the prompts were given."""
-    return spoken.contrast_limits if arguments.contrast is None else tuple(arguments.contrast)
+def _check_outputs(arguments: argparse.Namespace, image: ImageFile) -> None:
+    """Refuse outputs that cannot be written, or that would replace an input or each other."""
+    from napari_sam2.atomic_files import check_replaceable
+    from napari_sam2.label_files import check_label_path
+
+    taken = {arguments.image.resolve(): "the image", arguments.prompts.resolve(): "--prompts"}
+    for option, path in (("--output", arguments.output), ("--scores", arguments.scores)):
+        if path is not None:
+            other = taken.setdefault(path.resolve(), option)
+            if other != option:
+                raise OptionError(f"{path} is {other} and {option} at once, and would be lost. Choose another name.")
+    check_label_path(arguments.output, source=image, overwrite=arguments.overwrite)
+    if arguments.scores is not None:
+        check_replaceable(arguments.scores, overwrite=arguments.overwrite)
 
 
-def _predictor(arguments: argparse.Namespace, spoken: PromptFile | None) -> Predictor:
-    """Load the model asked for, else the one for which the prompts were given."""
-    from napari_sam2.sam2_predictor import load_predictor, use_threads
+def _contrast(arguments: argparse.Namespace, spoken: PromptFile) -> ContrastLimits | None:
+    """Give the mapping asked for, else the one under which the prompts were given."""
+    if arguments.contrast is None:
+        return spoken.contrast_limits
+    low, high = arguments.contrast
+    return low, high
+
+
+def _model(arguments: argparse.Namespace, spoken: PromptFile | None) -> tuple[str, ImageSize]:
+    """Give model and working size as asked for, else as the prompts were given for; set the threads."""
+    from napari_sam2.sam2_predictor import use_threads
 
     if arguments.threads is not None:
         use_threads(arguments.threads)
-    name = arguments.model or (spoken and spoken.model_name) or "nano"
-    size = arguments.image_size or (spoken and spoken.image_size) or "auto"
-    predictor = load_predictor(name, device=arguments.device, image_size=size)
-    if spoken is not None and spoken.model_sha256 not in (None, predictor.sha256) and arguments.model is None:
+    name, size = "nano", None
+    if spoken is not None and _is_their_model(arguments, spoken):
+        name, size = spoken.model_name or name, spoken.image_size
+    if arguments.image_size is not None:
+        size = arguments.image_size
+    return arguments.model or name, "auto" if size is None else size
+
+
+def _is_their_model(arguments: argparse.Namespace, spoken: PromptFile) -> bool:
+    """Whether the model is the one for which the prompts were given; a working size belongs to its model."""
+    return arguments.model in (None, spoken.model_name)
+
+
+def _warn_of_other_weights(arguments: argparse.Namespace, spoken: PromptFile, sha256: str) -> None:
+    if _is_their_model(arguments, spoken) and spoken.model_sha256 not in (None, sha256):
         _say(
-            f"The prompts were given for other weights of {name} ({spoken.model_sha256}); results may differ.",
+            f"The prompts were given for other weights of {spoken.model_name} (SHA-256 {spoken.model_sha256}, not "
+            f"{sha256}); results may differ.",
             sys.stderr,
         )
-    return predictor
 
 
 def _say(text: str, stream: TextIO | None = None) -> None:
@@ -229,11 +294,22 @@ def _say(text: str, stream: TextIO | None = None) -> None:
     stream.write(f"napari-sam2: {text}\n" if stream is sys.stderr else f"{text}\n")
 
 
-def _show_warning(message: Warning | str, *_: object) -> None:
+def _with_notes(text: str, error: BaseException) -> str:
+    return " ".join((text, *getattr(error, "__notes__", ())))
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     _say(str(message), sys.stderr)
 
 
-# The command line --------------------------------------------------------------------------------------------------------
+# The command line ----------------------------------------------------------------------------------------------------
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -261,7 +337,9 @@ def _parser() -> argparse.ArgumentParser:
     propagate.set_defaults(run=_propagate)
 
     demo = verbs.add_parser("demo", help="follow nuclei through an embedded z-stack, offline")
-    demo.add_argument("--output", type=Path, metavar="DIR", default=Path("napari-sam2-demo"), help="default: %(default)s")
+    demo.add_argument(
+        "--output", type=Path, metavar="DIR", default=Path("napari-sam2-demo"), help="default: %(default)s"
+    )
     demo.add_argument("--overwrite", action="store_true", help="replace the files of an earlier demo")
     _add_model(demo)
     demo.set_defaults(run=_demo)

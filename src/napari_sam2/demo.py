@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +22,8 @@ from napari_sam2.sample_data import nuclei_stack_image, nuclei_stack_labels
 from napari_sam2.session import Session
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -73,12 +74,11 @@ def run_demo(folder: Path, predictor: Predictor, *, overwrite: bool = False) -> 
     ImageFileError
         If a file exists and may not be overwritten, or cannot be written.
     """
+    check_folder(folder, overwrite=overwrite)
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
-        raise ImageFileError(f"The folder {folder} cannot be made ({error}). Choose another with --output.") from error
-    for name in FILES:
-        check_replaceable(folder / name, overwrite=overwrite)
+        raise ImageFileError(f"The folder {folder} cannot be made ({error}). Choose another.") from error
     stack, annotated = nuclei_stack_image(), nuclei_stack_labels()
     frames = FrameStack(stack)
     prompts = PromptSet(prompts_from_labels(annotated, frames=PROMPTED_SLICE))
@@ -116,6 +116,23 @@ def run_demo(folder: Path, predictor: Predictor, *, overwrite: bool = False) -> 
             prompted=(PROMPTED_SLICE,),
         )
     return DemoReport(folder, features)
+
+
+def check_folder(folder: Path, *, overwrite: bool = False) -> None:
+    """Refuse a folder that the demo cannot fill; nothing is made yet.
+
+    Raises
+    ------
+    ImageFileError
+        If it is a file, its parent does not exist, or it holds files of an earlier demo that may not be overwritten.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ImageFileError(f"{folder} is a file, and the demo fills a folder. Choose another name.")
+    if not folder.parent.is_dir():
+        raise ImageFileError(f"There is no folder {folder.parent} to make {folder.name} in. Make it first.")
+    if folder.exists():
+        for name in FILES:
+            check_replaceable(folder / name, overwrite=overwrite)
 
 
 def dice(found: NDArray[np.bool_], annotated: NDArray[np.bool_]) -> float:

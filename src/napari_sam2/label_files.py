@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import tifffile
 
+from napari_sam2.atomic_files import check_replaceable
 from napari_sam2.errors import FrameError, ImageFileError, OptionError
 
 if TYPE_CHECKING:
@@ -82,14 +83,11 @@ class LabelWriter:
         source: ImageFile | None = None,
         overwrite: bool = False,
     ) -> None:
-        self.path = Path(path)
-        self.partial_path = self.path.with_name(f"{self.path.name}.partial.tif")
+        self.path = check_label_path(path, source=source, overwrite=overwrite)
+        self.partial_path = _partial_path(self.path)
         self.shape, self.dtype = tuple(shape), np.dtype(dtype)
         axes = _checked_axes(self.shape, self.dtype, source)
-        _check_path(self.path, source)
         self._overwrite = overwrite
-        self._refuse_existing(self.path, "there")
-        self._refuse_existing(self.partial_path, "there: an unfinished run left it, or one is writing it now")
         self._stored_dtype = self.dtype.newbyteorder("<")
         self._frame_bytes = math.prod(self.shape[-2:]) * self.dtype.itemsize
         size = self._frame_bytes * len(self)
@@ -187,7 +185,7 @@ class LabelWriter:
         try:
             os.fsync(self._file.fileno())
             self._file.close()
-            self._refuse_existing(self.path, "there by now")
+            check_replaceable(self.path, overwrite=self._overwrite)
             self.partial_path.replace(self.path)
         except ImageFileError as error:
             raise ImageFileError(f"{error} The labels are complete in {self.partial_path}.") from None
@@ -203,21 +201,26 @@ class LabelWriter:
             raise FrameError(f"There is no frame {index}: the labels have {len(self)}, numbered from 0.")
         return self._offset + index * self._frame_bytes
 
-    def _refuse_existing(self, path: Path, what: str) -> None:
-        if path.is_dir():
-            raise ImageFileError(f"{path} is a folder. Choose another name.")
-        if path.exists() and not self._overwrite:
-            raise ImageFileError(f"{path} is already {what}. Move it away, choose another name, or allow overwriting.")
 
+def check_label_path(path: str | os.PathLike[str], *, source: ImageFile | None = None, overwrite: bool = False) -> Path:
+    """Return a path that a `LabelWriter` may write; nothing is made yet.
 
-def _check_path(path: Path, source: ImageFile | None) -> None:
+    Parameters
+    ----------
+    path, source, overwrite
+        As in `LabelWriter`.
+
+    Raises
+    ------
+    ImageFileError
+        If the file exists, is the source itself, has a suffix that is not written, or its folder does not exist.
+    """
+    path = Path(path)
     suffix = path.suffix.lower()
     if suffix == ".zarr":
         raise ImageFileError(f"{path}: zarr output comes later. Use a name that ends in .tif.")
     if suffix not in LABEL_SUFFIXES:
         raise ImageFileError(f"{path}: labels are written as TIFF. Use a name that ends in .tif.")
-    if not path.parent.is_dir():
-        raise ImageFileError(f"There is no folder {path.parent} to write {path.name} into. Make it first.")
     if source is not None:
         given, taken = path.resolve(), source.path.resolve()
         if given == taken:
@@ -226,6 +229,18 @@ def _check_path(path: Path, source: ImageFile | None) -> None:
             raise ImageFileError(
                 f"{path} lies among the frames of the stack and would become one of them. Choose another folder."
             )
+    check_replaceable(path, overwrite=overwrite)
+    partial = _partial_path(path)
+    if partial.is_dir() or (partial.exists() and not overwrite):
+        raise ImageFileError(
+            f"{partial} is already there: an unfinished run left it, or one is writing it now. Move it away, choose "
+            "another name, or allow overwriting."
+        )
+    return path
+
+
+def _partial_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.partial.tif")
 
 
 def _checked_axes(shape: tuple[int, ...], dtype: np.dtype[np.generic], source: ImageFile | None) -> str:

@@ -63,7 +63,7 @@ def draw_overview(
     """
     figure = Figure(figsize=(12, 9.2), dpi=150, facecolor=BACKGROUND, layout="constrained")
     FigureCanvasAgg(figure)
-    top, bottom = figure.subfigures(2, 1, height_ratios=(2.25, 1.0))
+    top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=(2.25, 1.0))[:, 0]
     for part in (top, bottom):
         part.set_facecolor(BACKGROUND)
     figure.suptitle(title, color=INK, fontsize=15, x=0.012, ha="left")
@@ -80,7 +80,7 @@ def draw_overview(
 
 
 def _colours(object_ids: Iterable[int]) -> dict[int, NDArray[np.float64]]:
-    """A colour for every object, as far as possible from those of the objects before it."""
+    """Choose a colour for every object, as far as possible from those of the objects before it."""
     return {
         object_id: hsv_to_rgb((rank * _GOLDEN % 1.0, 0.55 + 0.3 * (rank % 2), 1.0))
         for rank, object_id in enumerate(sorted(object_ids))
@@ -143,13 +143,14 @@ def _draw_strip(
         ax.axhline(row, color=BACKGROUND, linewidth=1.5)
     ax.tick_params(colors=FAINT, length=0, labelsize=8)
     for label, object_id in zip(ax.get_yticklabels(), object_ids, strict=True):
-        label.set_color(colours[object_id])
+        label.set_color(tuple(colours[object_id]))
         label.set_fontsize(8 if len(object_ids) <= 20 else 5)
     for spine in ax.spines.values():
         spine.set_visible(False)
     ax.set_xlabel(frame_name, color=FAINT, fontsize=9)
     more = "" if len(worst) <= MAX_OBJECTS else f" (the {MAX_OBJECTS} most doubtful of {len(worst)})"
-    ax.set_title(f"confidence per object and {frame_name}{more}; empty where not found", color=INK, fontsize=10, loc="left")
+    title = f"confidence per object and {frame_name}{more}; empty where not found"
+    ax.set_title(title, color=INK, fontsize=10, loc="left")
     bar = ax.figure.colorbar(image, ax=ax, fraction=0.02, pad=0.01)
     bar.ax.tick_params(colors=FAINT, length=0, labelsize=8)
     bar.outline.set_visible(False)

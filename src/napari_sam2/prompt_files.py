@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -12,11 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
+from napari_sam2.atomic_files import replacing
 from napari_sam2.errors import ImageFileError, PromptError
 from napari_sam2.image_files import read_image
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt, PromptSet, prompts_from_labels
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable
 
     from napari_sam2.frames import ContrastLimits
@@ -134,15 +135,8 @@ def write_prompts(path: str | os.PathLike[str], contents: PromptFile, *, overwri
     path = Path(path)
     if path.suffix.lower() in LABEL_SUFFIXES:
         raise ImageFileError(f"{path}: prompts are written as JSON. Use a name that ends in .json.")
-    if path.exists() and not overwrite:
-        raise ImageFileError(f"{path} exists already. Choose another name, or allow overwriting.")
-    partial = path.with_name(f"{path.name}.partial.{os.getpid()}")
-    try:
+    with replacing(path, overwrite=overwrite) as partial:
         partial.write_text(_document(contents), encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise ImageFileError(f"{path} cannot be written ({error}). Choose another folder, or free space.") from error
 
 
 def _label_prompts(path: Path, frame: int, axes: str | None) -> PromptSet:

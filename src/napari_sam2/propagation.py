@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from napari_sam2.errors import OptionError
 from napari_sam2.predictor import Direction
 from napari_sam2.prompts import is_absence
@@ -14,7 +16,6 @@ from napari_sam2.results import FrameResult, ObjectMask, ObjectScore, compose, l
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from napari_sam2.prompts import PromptSet
@@ -164,8 +165,8 @@ class LabelFrame:
 def label_frames(session: Session, plan: PropagationPlan) -> Iterator[LabelFrame]:
     """Make all visits of a plan and put what they find into label images.
 
-    A frame on which both passes report is yielded twice, the second time with the objects of both; until then the
-    masks of the first are kept, which takes memory in proportion to the objects, not to the stack.
+    A frame on which both passes report is yielded twice, the second time with the objects of both. Until then the
+    masks of the first are kept: windows round its objects, for every frame that lies between objects' first prompts.
     """
     dtype = label_dtype(session.prompts.object_ids)
     outstanding = plan.reports
@@ -179,9 +180,7 @@ def label_frames(session: Session, plan: PropagationPlan) -> Iterator[LabelFrame
         yield LabelFrame(result.frame, labels, result.scores)
 
 
-def _pass(
-    frames: range, direction: Direction, extents: Mapping[int, range], first: int, last: int
-) -> Iterator[Step]:
+def _pass(frames: range, direction: Direction, extents: Mapping[int, range], first: int, last: int) -> Iterator[Step]:
     for frame in frames:
         object_ids = tuple(i for i, extent in sorted(extents.items()) if frame in extent)
         if object_ids:
@@ -200,8 +199,10 @@ def _origins(prompts: PromptSet) -> dict[int, int]:
 def _checked_range(num_frames: int, start: int | None, stop: int | None) -> tuple[int, int]:
     first, last = 0 if start is None else start, num_frames - 1 if stop is None else stop
     for name, frame in (("start", first), ("stop", last)):
+        if isinstance(frame, bool) or not isinstance(frame, int | np.integer):
+            raise OptionError(f"{name} is {frame!r}. Use the number of a frame, from 0.")
         if not 0 <= frame < num_frames:
             raise OptionError(f"{name} is {frame}, and the stack has frames 0 to {num_frames - 1}. Choose one of them.")
     if first > last:
         raise OptionError(f"The range from {first} to {last} is empty: start must not come after stop. Swap them.")
-    return first, last
+    return int(first), int(last)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+
+from napari_sam2.errors import ModelError, OptionError
+from napari_sam2.predictor import Direction, Predictor
+from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, is_absence
+from napari_sam2.results import STABILITY_OFFSET, ObjectMask
 from sam2_model.checkpoints import LoadedModel, load_model
 from sam2_model.config import NANO, check_image_size
 from sam2_model.device import choose_device
@@ -19,21 +25,16 @@ from sam2_model.prompt_encoder import MASK_STRIDE
 from sam2_model.video_predictor import VideoPredictor
 from sam2_model.video_state import FramePrompt
 
-from napari_sam2.errors import ModelError, OptionError
-from napari_sam2.predictor import Direction, Predictor
-from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, is_absence
-from napari_sam2.results import STABILITY_OFFSET, ObjectMask
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from os import PathLike
 
     from numpy.typing import NDArray
-    from sam2_model.video_state import FramePrediction
     from torch import Tensor
 
     from napari_sam2.frames import FrameStack
     from napari_sam2.prompts import Prompt
+    from sam2_model.video_state import FramePrediction
 
 ImageSize = int | Literal["auto"]
 """Side of the model's working image in pixels, or "auto" for a size that suits model and image."""
@@ -83,10 +84,8 @@ def load_predictor(
             check_image_size(image_size)
         except ConfigError as error:
             raise OptionError(str(error)) from error
-    try:
+    with _model_errors():
         return Sam2Predictor(load_model(model, device=choose_device(device)), image_size=image_size)
-    except Sam2Error as error:
-        raise ModelError(str(error)) from error
 
 
 def use_threads(count: int) -> None:
@@ -137,10 +136,13 @@ class Sam2Predictor:
         return next((size for size in AUTO_SIZES if size >= longest), AUTO_SIZES[-1])
 
     def segment(self, image: NDArray[np.uint8], prompts: Mapping[int, tuple[Prompt, ...]]) -> tuple[ObjectMask, ...]:
-        """Answer prompts on one image, (Y, X, 3) uint8. Prompts of the same kind go through the model together."""
-        height, width = image.shape[:2]
-        size = self.working_size(height, width)
-        predictor = ImagePredictor(self._model.network, image_size=size)
+        """Answer prompts on one image, (Y, X, 3) uint8. Prompts of the same kind go through the model together.
+
+        Raises
+        ------
+        ModelError
+            If the model cannot work, mostly for lack of memory.
+        """
         masks: dict[int, ObjectMask] = {}
         alike: dict[tuple[int, bool, bool], dict[int, FramePrompt]] = defaultdict(dict)
         for object_id, given in prompts.items():
@@ -150,10 +152,21 @@ class Sam2Predictor:
             else:
                 key = (len(prompt.points), prompt.box is not None, prompt.mask is not None)
                 alike[key][object_id] = prompt
-        embedding = predictor.embed(image) if alike else None
+        if alike:
+            with _model_errors():
+                masks |= self._answer(image, alike)
+        return tuple(masks[object_id] for object_id in prompts)
+
+    def _answer(
+        self, image: NDArray[np.uint8], alike: Mapping[tuple[int, bool, bool], Mapping[int, FramePrompt]]
+    ) -> dict[int, ObjectMask]:
+        """Ask the model, once for each number of points with or without box and mask."""
+        height, width = image.shape[:2]
+        size = self.working_size(height, width)
+        predictor = ImagePredictor(self._model.network, image_size=size)
+        embedding = predictor.embed(image)
+        masks = {}
         for (num_points, has_box, has_mask), group in alike.items():
-            if embedding is None:
-                break
             each = list(group.values())
             prediction = predictor.predict(
                 embedding,
@@ -174,7 +187,7 @@ class Sam2Predictor:
             )
             for (object_id, prompt), logits, iou, score in answers:
                 masks[object_id] = _object_mask(object_id, logits, iou, score, height, width, prompt)
-        return tuple(masks[object_id] for object_id in prompts)
+        return masks
 
     def open(self, frames: FrameStack) -> Sam2Tracker:
         """Begin work on a stack."""
@@ -183,7 +196,7 @@ class Sam2Predictor:
 
 
 class Sam2Tracker:
-    """One stack in SAM 2's hands."""
+    """One stack in SAM 2's hands. What it cannot answer is a `ModelError`."""
 
     def __init__(self, video: VideoPredictor, frames: FrameStack) -> None:
         self._video = video
@@ -193,7 +206,8 @@ class Sam2Tracker:
     def prompt(self, frame: int, prompts: Mapping[int, tuple[Prompt, ...]]) -> tuple[ObjectMask, ...]:
         """Say all there is to say of some objects on a frame, and get their masks, in order."""
         spoken = {object_id: _frame_prompt(given) for object_id, given in prompts.items()}
-        prediction = self._video.prompt(self._state, frame, spoken)
+        with _model_errors():
+            prediction = self._video.prompt(self._state, frame, spoken)
         self._given |= {(object_id, frame): given for object_id, given in prompts.items()}
         return self._masks(prediction)
 
@@ -204,7 +218,9 @@ class Sam2Tracker:
 
     def follow(self, frame: int, object_ids: Sequence[int], direction: Direction) -> tuple[ObjectMask, ...]:
         """Follow objects to a frame, next to the last one visited; prompted objects are repeated as they were said."""
-        return self._masks(self._video.visit(self._state, frame, _DIRECTIONS[direction], object_ids))
+        with _model_errors():
+            prediction = self._video.visit(self._state, frame, _DIRECTIONS[direction], object_ids)
+        return self._masks(prediction)
 
     def _masks(self, prediction: FramePrediction) -> tuple[ObjectMask, ...]:
         each = zip(
@@ -221,10 +237,25 @@ class Sam2Tracker:
                 masks.append(_given_mask(object_id, given))
             else:
                 prompt = _frame_prompt(given)
-                masks.append(
-                    _object_mask(object_id, logits, iou, score, prediction.height, prediction.width, prompt)
-                )
+                masks.append(_object_mask(object_id, logits, iou, score, prediction.height, prediction.width, prompt))
         return tuple(masks)
+
+
+@contextmanager
+def _model_errors() -> Iterator[None]:
+    """Turn what the model raises into a sentence with a remedy."""
+    try:
+        yield
+    except Sam2Error as error:
+        raise ModelError(str(error)) from error
+    except (MemoryError, RuntimeError) as error:
+        # On the CPU torch has no error of its own for this.
+        is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+        if not is_memory:
+            raise
+        raise ModelError(
+            "The model has run out of memory. Use a smaller image size or model, or follow fewer objects at a time."
+        ) from error
 
 
 def _frame_prompt(prompts: Iterable[Prompt]) -> FramePrompt:
@@ -252,8 +283,8 @@ def _is_answer(prompts: tuple[Prompt, ...]) -> bool:
 
 
 def _given_mask(object_id: int, prompts: tuple[Prompt, ...]) -> ObjectMask:
-    """What the user has said, exactly as she said it."""
-    (mask,) = [prompt for prompt in prompts if isinstance(prompt, MaskPrompt)] or [None]
+    """Give what the user has said, exactly as she said it."""
+    mask = next((prompt for prompt in prompts if isinstance(prompt, MaskPrompt)), None)
     if mask is None:
         return ObjectMask(object_id, (0, 0), np.zeros((0, 0), np.float32), 1.0, 0.0, is_given=True)
     logits = np.where(mask.crop, np.float32(GIVEN_LOGIT), np.float32(-GIVEN_LOGIT))
@@ -269,13 +300,15 @@ def _object_mask(
     width: int,
     prompt: FramePrompt,
 ) -> ObjectMask:
-    """A mask at the size of the image, cut to where it is, without specks."""
+    """Give a mask at the size of the image, cut to where it is, without specks."""
     rows, columns = window_above(low_res_logits, -STABILITY_OFFSET, height, width)
     logits = resize_window(low_res_logits, height, width, (rows, columns))
-    clicked = prompt.points[prompt.labels == 1].round().astype(int) - (columns.start, rows.start)
-    is_inside = ((clicked >= 0) & (clicked < logits.shape[::-1])).all(1)
+    # Where model and user agree, nothing is a speck: a part that was clicked, a hole that was clicked away.
+    clicked = prompt.points.round().astype(int) - (columns.start, rows.start)
+    is_here = ((clicked >= 0) & (clicked < logits.shape[::-1])).all(1)
+    x, y = clicked[is_here].T
     prompted = np.zeros(logits.shape, np.bool_)
-    prompted[clicked[is_inside, 1], clicked[is_inside, 0]] = True
+    prompted[y, x] = (logits[y, x] > 0) == (prompt.labels[is_here] == 1)
     logits = clean_small_regions(logits, CLEAN_AREA_PX, prompted)
     return ObjectMask(object_id, (rows.start, columns.start), logits, predicted_iou, object_score)
 

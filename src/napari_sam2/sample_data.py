@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 def nuclei_stack_image() -> NDArray[np.uint16]:
-    """A z-stack of crowded nuclei, (31, 61, 57) uint16."""
+    """Read a z-stack of crowded nuclei, (31, 61, 57) uint16."""
     return _read("nuclei3d.tif")
 
 
 def nuclei_stack_labels() -> NDArray[np.uint16]:
-    """The nuclei of that stack as annotated by hand, (31, 61, 57) uint16."""
+    """Read the nuclei of that stack as annotated by hand, (31, 61, 57) uint16."""
     return _read("nuclei3d_labels.tif")
 
 
 def nuclei_stack() -> list[tuple[NDArray[np.generic], dict[str, object], str]]:
-    """The z-stack as napari's sample data: one image layer."""
+    """Give the z-stack as napari's sample data: one image layer."""
     return [(nuclei_stack_image(), {"name": "nuclei (z-stack)"}, "image")]
 
 

@@ -1,10 +1,10 @@
-"""One stack, the prompts last seen, and what the model has made of them. Holds what is expensive, never what was drawn."""
+"""One stack, the prompts last seen, and what the model made of them. Holds what is expensive, never what was drawn."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_sam2.prompts import PromptSet
+from napari_sam2.prompts import PromptSet, Target
 from napari_sam2.results import FrameResult
 
 if TYPE_CHECKING:
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from napari_sam2.frames import FrameStack
     from napari_sam2.predictor import Direction, Predictor
+    from napari_sam2.prompts import Prompt
 
 
 class Session:
@@ -28,12 +29,12 @@ class Session:
     def __init__(self, predictor: Predictor, frames: FrameStack) -> None:
         self.frames = frames
         self._tracker = predictor.open(frames)
-        self._prompts = PromptSet()
+        self._known: dict[Target, tuple[Prompt, ...]] = {}
 
     @property
     def prompts(self) -> PromptSet:
         """The snapshot that the model knows."""
-        return self._prompts
+        return PromptSet(prompt for given in self._known.values() for prompt in given)
 
     def apply(self, prompts: PromptSet) -> Iterator[FrameResult]:
         """Tell the model what is different in a new snapshot, and only that.
@@ -55,18 +56,18 @@ class Session:
             If the prompts cannot be answered on this stack. Nothing has changed then.
         """
         prompts.check(len(self.frames), self.frames.height, self.frames.width)
-        changed = sorted(prompts.changed_since(self._prompts), key=lambda target: (target.frame, target.object_id))
+        changed = sorted(prompts.changed_since(self.prompts), key=lambda target: (target.frame, target.object_id))
+        by_frame: dict[int, dict[int, tuple[Prompt, ...]]] = {}
         for target in changed:
-            if target not in prompts:
+            if target in prompts:
+                by_frame.setdefault(target.frame, {})[target.object_id] = prompts[target]
+            else:
                 self._tracker.forget(target.object_id, target.frame)
-                self._prompts = PromptSet(p for p in self._prompts.prompts if p.target != target)
-        for frame in sorted({target.frame for target in changed if target in prompts}):
-            spoken = {t.object_id: prompts[t] for t in changed if t.frame == frame and t in prompts}
+                del self._known[target]
+        for frame, spoken in by_frame.items():
             masks = self._tracker.prompt(frame, spoken)
-            known = (p for p in self._prompts.prompts if p.frame != frame or p.object_id not in spoken)
-            self._prompts = PromptSet([*known, *(p for given in spoken.values() for p in given)])
+            self._known |= {Target(object_id, frame): given for object_id, given in spoken.items()}
             yield FrameResult(frame, masks)
-        self._prompts = prompts
 
     def follow(self, frame: int, object_ids: Sequence[int], direction: Direction) -> FrameResult:
         """Follow objects to a frame, next to the last one visited."""

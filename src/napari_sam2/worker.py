@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
 T = TypeVar("T")
@@ -62,7 +62,8 @@ class InferenceWorker(Generic[T]):
         Called on the worker's thread with every `Answer`, and with `Finished` or `Failed` at the end of each request.
         It should hand them on and return at once.
     prepare : callable, optional
-        Called once on the worker's thread before the first request, for settings that belong to a thread.
+        Called once on the worker's thread before the first request, for settings that belong to a thread. If it raises,
+        that request has failed, and the next one tries again.
 
     Notes
     -----
@@ -130,23 +131,26 @@ class InferenceWorker(Generic[T]):
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        if self._prepare is not None:
-            self._prepare()
         while (request := self._requests.get()) is not None:
             ending = self._answer(request)
             with self._lock:
                 del self._unfinished[request.number]
-            # Nothing of a finished request may live on while the thread waits for the next.
+            # Nothing of a finished request, nor what its error refers to, may live on while the thread waits.
             del request
             self._deliver(ending)
+            del ending
 
     def _answer(self, request: _Request[T]) -> Finished | Failed:
         try:
-            if not request.is_cancelled.is_set():
-                for item in request.job():
-                    self._deliver(Answer(request.number, item))
-                    if request.is_cancelled.is_set():
-                        break
+            if request.is_cancelled.is_set():
+                return Finished(request.number, is_cancelled=True)
+            if self._prepare is not None:
+                self._prepare()
+                self._prepare = None
+            for item in request.job():
+                self._deliver(Answer(request.number, item))
+                if request.is_cancelled.is_set():
+                    return Finished(request.number, is_cancelled=True)
         except Exception as error:  # noqa: BLE001  the boundary of the thread: whoever asked is told
             return Failed(request.number, error)
-        return Finished(request.number, request.is_cancelled.is_set())
+        return Finished(request.number, is_cancelled=False)

@@ -146,7 +146,7 @@ def test_a_name_that_ends_in_ome_tif_is_an_ome_tiff(tmp_path):
 def test_an_existing_file_is_refused_or_replaced_at_the_end(tmp_path):
     path = tmp_path / "labels.tif"
     path.write_text("former")
-    with pytest.raises(ImageFileError, match=r"is already there\. Move it away"):
+    with pytest.raises(ImageFileError, match=r"exists already\. Choose another name"):
         LabelWriter(path, shape=LABELS.shape, dtype="uint8")
     with LabelWriter(path, shape=LABELS.shape, dtype="uint8", overwrite=True) as writer:
         write_all(writer)
@@ -169,7 +169,7 @@ def test_a_file_that_appears_meanwhile_is_kept_and_so_are_the_labels(tmp_path):
     writer = LabelWriter(path, shape=LABELS.shape, dtype="uint8")
     write_all(writer)
     path.write_text("someone else's")
-    with pytest.raises(ImageFileError, match=r"there by now.*The labels are complete in .*partial"):
+    with pytest.raises(ImageFileError, match=r"exists already.*The labels are complete in .*partial"):
         writer.close()
     assert path.read_text() == "someone else's"
     np.testing.assert_array_equal(tifffile.imread(writer.partial_path), LABELS)

@@ -1,0 +1,102 @@
+"""A model that draws what it is told: a disc round each click, a box for a box, the mask for a mask. No torch.
+
+Following, it moves nothing: an object stays where it was said to be on the prompted frame it was followed from.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from napari_sam2.predictor import Direction
+from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, is_absence
+from napari_sam2.results import ObjectMask
+
+RADIUS = 2.5
+PREDICTED_IOU, OBJECT_SCORE = 0.9, 0.8
+
+
+def drawn_mask(object_id, prompts, height, width):
+    """What the fake answers to the prompts of one object on one frame."""
+    if is_absence(prompts):
+        return ObjectMask(object_id, (0, 0), np.zeros((0, 0), np.float32), 1.0, 0.0, is_given=True)
+    y, x = np.mgrid[:height, :width]
+    logits = np.full((height, width), -10.0)
+    for prompt in prompts:
+        match prompt:
+            case PointPrompt():
+                disc = RADIUS - np.hypot(y - prompt.y, x - prompt.x)
+                logits = np.maximum(logits, disc) if prompt.positive else np.minimum(logits, -disc)
+            case BoxPrompt():
+                inside = (y >= prompt.y_min) & (y <= prompt.y_max) & (x >= prompt.x_min) & (x <= prompt.x_max)
+                logits = np.where(inside, 5.0, logits)
+            case MaskPrompt():
+                logits = np.where(prompt.mask, 8.0, logits)
+    is_given = len(prompts) == 1 and isinstance(prompts[0], MaskPrompt)
+    sure = (1.0, 1.0) if is_given else (PREDICTED_IOU, OBJECT_SCORE)
+    return ObjectMask(object_id, (0, 0), logits.astype(np.float32), *sure, is_given=is_given)
+
+
+class FakePredictor:
+    """Stands where SAM 2 stands.
+
+    `calls` lists what it was asked for, in order; `before_follow` is called with each frame it is about to follow to.
+    """
+
+    def __init__(self, *, before_follow: Callable[[int], None] | None = None, size: int = 256) -> None:
+        self.calls: list[tuple[object, ...]] = []
+        self.before_follow = before_follow or (lambda frame: None)
+        self.size = size
+
+    @property
+    def name(self):
+        return "fake"
+
+    @property
+    def sha256(self):
+        return "f" * 64
+
+    def working_size(self, height, width):
+        return self.size
+
+    def segment(self, image, prompts):
+        assert image.dtype == np.uint8
+        assert image.shape[2:] == (3,)
+        self.calls.append(("segment", tuple(prompts)))
+        return tuple(drawn_mask(object_id, given, *image.shape[:2]) for object_id, given in prompts.items())
+
+    def open(self, frames):
+        self.calls.append(("open", len(frames)))
+        return FakeTracker(self, frames)
+
+    def count(self, verb):
+        return sum(call[0] == verb for call in self.calls)
+
+
+class FakeTracker:
+    def __init__(self, predictor, frames):
+        self.predictor = predictor
+        self.frames = frames
+        self.said = {}
+
+    def prompt(self, frame, prompts):
+        self.predictor.calls.append(("prompt", frame, tuple(prompts)))
+        self.said |= {(object_id, frame): given for object_id, given in prompts.items()}
+        return tuple(self._mask(object_id, frame) for object_id in prompts)
+
+    def forget(self, object_id, frame):
+        self.predictor.calls.append(("forget", object_id, frame))
+        del self.said[object_id, frame]
+
+    def follow(self, frame, object_ids, direction):
+        self.predictor.before_follow(frame)
+        self.predictor.calls.append(("follow", frame, tuple(object_ids), direction))
+        assert self.frames[frame].shape == (self.frames.height, self.frames.width, 3)
+        masks = []
+        for object_id in object_ids:
+            shown = sorted(f for i, f in self.said if i == object_id)
+            behind = [f for f in shown if (frame - f) * (1 if direction is Direction.FORWARD else -1) >= 0]
+            masks.append(self._mask(object_id, max(behind) if direction is Direction.FORWARD else min(behind)))
+        return tuple(masks)
+
+    def _mask(self, object_id, frame):
+        return drawn_mask(object_id, self.said[object_id, frame], self.frames.height, self.frames.width)

@@ -1,0 +1,497 @@
+"""The verbs of the shell, run in this process with a model that draws what it is told."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import torch
+from PIL import Image
+
+from napari_sam2 import __version__, api, models, sam2_predictor
+from napari_sam2.cli import main
+from napari_sam2.errors import ModelError
+from napari_sam2.image_files import read_image
+from napari_sam2.prompt_files import PromptFile, write_prompts
+from napari_sam2.prompts import PointPrompt, PromptSet, prompts_from_labels
+from tests.napari_sam2.conftest import FRAMES
+
+
+class Shell:
+    """Run a command in a folder and keep what it said."""
+
+    def __init__(self, folder, capsys):
+        self.folder = folder
+        self.capsys = capsys
+        self.out = self.err = ""
+
+    def run(self, command, *more):
+        try:
+            status = main([*command.split(), *map(str, more)])
+        except SystemExit as end:
+            status = end.code
+        self.out, self.err = self.capsys.readouterr()
+        return status
+
+    def files(self):
+        return {path.name: path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def shell(tmp_path, monkeypatch, capsys, fake, toy_movie, toy_labels):
+    """A folder with a stack, an image of it, and prompts for both; the model is the fake."""
+    monkeypatch.chdir(tmp_path)
+    loaded = []
+
+    def load_predictor(model, *, device="auto", image_size="auto"):
+        loaded.append((model, device, image_size))
+        return fake
+
+    for module in (sam2_predictor, api):
+        monkeypatch.setattr(module, "load_predictor", load_predictor)
+    tifffile.imwrite("stack.tif", toy_movie, imagej=True, metadata={"axes": "TYX"})
+    tifffile.imwrite("image.tif", toy_movie[0], imagej=True)
+    tifffile.imwrite("labels.tif", toy_labels)
+    write_prompts("prompts.json", PromptFile(PromptSet(prompts_from_labels(toy_labels, frames=2))))
+    write_prompts("click.json", PromptFile(PromptSet([PointPrompt(7, 0, 2, 1)])))
+    shell = Shell(tmp_path, capsys)
+    shell.loaded = loaded
+    return shell
+
+
+PROPAGATE = "propagate stack.tif --prompts prompts.json --output out.tif"
+SEGMENT = "segment image.tif --prompts click.json --output out.tif"
+
+
+# Labels and scores ---------------------------------------------------------------------------------------------------
+
+
+def test_propagate_writes_labels_and_scores_of_every_frame(shell, toy_labels):
+    assert shell.run(PROPAGATE, "--scores", "scores.csv") == 0
+    np.testing.assert_array_equal(tifffile.imread("out.tif"), np.stack([toy_labels] * FRAMES))
+    scores = pd.read_csv("scores.csv")
+    assert scores.groupby("object_id")["frame"].apply(list).to_dict() == {i: [0, 1, 2, 3, 4] for i in (1, 2, 3)}
+    assert re.fullmatch(r"3 objects followed over 5 frames by fake, mean confidence 1\.00: out\.tif\n", shell.out)
+    assert shell.err == ""
+    assert shell.loaded == [("nano", "auto", "auto")]
+
+
+def test_segment_writes_labels_and_scores_of_the_image(shell):
+    assert shell.run(SEGMENT, "--scores", "scores.csv") == 0
+    labels = tifffile.imread("out.tif")
+    assert (labels.shape, labels.dtype, labels[2, 1]) == ((8, 12), np.uint16, 7)
+    assert pd.read_csv("scores.csv")["object_id"].tolist() == [7]
+    assert shell.out == "1 of 1 objects found by fake: out.tif\n"
+
+
+def test_label_images_are_prompts_on_the_frame_asked_for(shell, fake):
+    assert shell.run("propagate stack.tif --prompts labels.tif --output out.tif --frame 3") == 0
+    assert ("prompt", 3, (1, 2, 3)) in fake.calls
+    expected = tifffile.imread("out.tif")
+    assert shell.run("propagate stack.tif --prompts labels.tif --output zero.tif") == 0
+    assert ("prompt", 0, (1, 2, 3)) in fake.calls
+    np.testing.assert_array_equal(tifffile.imread("zero.tif"), expected)
+
+
+def test_labels_of_a_stack_are_prompts_on_every_labelled_frame(shell, fake, toy_labels):
+    stack = np.zeros((FRAMES, 8, 12), np.uint8)
+    stack[1], stack[4] = toy_labels, toy_labels == 1
+    tifffile.imwrite("labelled.tif", stack, imagej=True, metadata={"axes": "TYX"})
+    assert shell.run("propagate stack.tif --prompts labelled.tif --output out.tif") == 0
+    assert [call for call in fake.calls if call[0] == "prompt"] == [("prompt", 1, (1, 2, 3)), ("prompt", 4, (1,))]
+
+
+def test_direction_and_range_are_taken(shell):
+    assert shell.run(PROPAGATE, *["--direction", "backward", "--start", "1", "--stop", "2"]) == 0
+    assert tifffile.imread("out.tif").any((1, 2)).tolist() == [False, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        (
+            "imagej.tif",
+            {"imagej": True, "resolution": (4, 2), "metadata": {"axes": "TYX", "unit": "um", "finterval": 9}},
+        ),
+        ("imagej.tif", {"imagej": True, "resolution": (4, 2), "metadata": {"axes": "ZYX", "unit": "um", "spacing": 3}}),
+        (
+            "stack.ome.tif",
+            {"metadata": {"axes": "ZYX", "PhysicalSizeX": 0.25, "PhysicalSizeY": 0.5, "PhysicalSizeZ": 3}},
+        ),
+        ("stack.ome.tif", {"metadata": {"axes": "TYX", "PhysicalSizeX": 0.25, "TimeIncrement": 2}}),
+    ],
+    ids=["ImageJ T", "ImageJ Z", "OME Z", "OME T"],
+)
+def test_axes_and_pixel_size_are_kept(shell, toy_movie, name, options):
+    tifffile.imwrite(name, toy_movie, **options)
+    assert shell.run(f"propagate {name} --prompts prompts.json --output out.tif") == 0
+    before, after = read_image(name), read_image("out.tif")
+    assert len(before.pixel_size) >= 2
+    assert (after.axes, after.is_ome) == (before.axes, before.is_ome)
+    assert after.pixel_size == before.pixel_size
+
+
+def test_folders_of_pictures_and_npy_files_are_stacks(shell, toy_movie, toy_labels):
+    Path("frames").mkdir()
+    for frame in range(10):
+        Image.fromarray(np.full((8, 12), frame, np.uint8)).save(f"frames/t{frame}.png")
+    np.save("stack.npy", toy_movie)
+    for source, count in (("frames", 10), ("stack.npy", FRAMES)):
+        assert shell.run(f"propagate {source} --prompts prompts.json --output {source}.tif") == 0
+        np.testing.assert_array_equal(tifffile.imread(f"{source}.tif"), np.stack([toy_labels] * count))
+
+
+# What the model sees -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def seen(fake, monkeypatch):
+    """The stacks that the model was given."""
+    stacks = []
+    opening = type(fake).open
+
+    def open_and_keep(self, frames):
+        stacks.append(frames)
+        return opening(self, frames)
+
+    monkeypatch.setattr(type(fake), "open", open_and_keep)
+    return stacks
+
+
+@pytest.mark.parametrize("limits", [(100, 2000), (-50.5, 1e5)])
+def test_contrast_is_mapped_as_asked(shell, seen, limits):
+    assert shell.run(PROPAGATE, "--contrast", *limits) == 0
+    assert seen[0].contrast_limits == limits
+
+
+def test_contrast_recorded_with_the_prompts_holds_unless_another_is_asked_for(shell, seen):
+    prompts = PromptSet([PointPrompt(1, 0, 2, 1)])
+    write_prompts("mine.json", PromptFile(prompts, contrast_limits=(5, 500)))
+    assert shell.run("propagate stack.tif --prompts mine.json --output a.tif") == 0
+    assert shell.run("propagate stack.tif --prompts mine.json --output b.tif --contrast 1 9") == 0
+    assert [frames.contrast_limits for frames in seen] == [(5, 500), (1, 9)]
+
+
+def test_one_channel_can_be_chosen_and_axes_be_named(shell, seen, toy_movie):
+    np.save("two.npy", np.stack([np.zeros_like(toy_movie), toy_movie], 1))
+    assert shell.run("propagate two.npy --prompts prompts.json --output out.tif --axes TCYX --channel 1") == 0
+    assert (len(seen[0]), seen[0].contrast_limits[0]) == (FRAMES, 100)
+    assert tifffile.imread("out.tif").shape == toy_movie.shape
+
+
+def test_threads_are_set(shell, monkeypatch):
+    counts = []
+    monkeypatch.setattr(torch, "set_num_threads", counts.append)
+    assert shell.run(PROPAGATE, "--threads", 3) == 0
+    assert counts == [3]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "options", "loaded"),
+    [
+        ({}, "", ("nano", "auto", "auto")),
+        ({}, "--model tiny --image-size 512 --device cpu", ("tiny", "cpu", 512)),
+        ({"model_name": "small", "image_size": 256}, "", ("small", "auto", 256)),
+        ({"model_name": "small", "image_size": 256}, "--image-size 512", ("small", "auto", 512)),
+        ({"model_name": "small", "image_size": 256}, "--model small", ("small", "auto", 256)),
+        ({"model_name": "small", "image_size": 256}, "--model large", ("large", "auto", "auto")),
+        ({"model_name": "small", "image_size": 256}, "--image-size 0", ("small", "auto", 0)),
+    ],
+)
+def test_the_model_of_the_prompts_is_used_unless_another_is_asked_for(shell, recorded, options, loaded):
+    write_prompts("mine.json", PromptFile(PromptSet([PointPrompt(1, 0, 2, 1)]), **recorded))
+    assert shell.run(f"propagate stack.tif --prompts mine.json --output out.tif {options}") == 0
+    assert shell.loaded == [loaded]
+
+
+def test_the_demo_runs_with_the_model_asked_for(shell):
+    assert shell.run("demo --output demo --model tiny --image-size 512 --device cpu") == 0
+    assert shell.loaded == [("tiny", "cpu", 512)]
+    assert Path("demo/overview.png").exists()
+
+
+@pytest.mark.parametrize(("sha256", "warns"), [("a" * 64, True), ("f" * 64, False)])
+@pytest.mark.parametrize(("verb", "data"), [("segment", "image.tif"), ("propagate", "stack.tif")])
+def test_other_weights_than_the_prompts_were_given_for_are_mentioned(shell, verb, data, sha256, warns):
+    recorded = PromptFile(PromptSet([PointPrompt(1, 0, 2, 1)]), model_name="nano", model_sha256=sha256)
+    write_prompts("mine.json", recorded)
+    assert shell.run(f"{verb} {data} --prompts mine.json --output out.tif") == 0
+    assert ("given for other weights of nano" in shell.err) is warns
+
+
+@pytest.mark.parametrize(("verb", "data"), [("segment", "image.tif"), ("propagate", "stack.tif")])
+def test_small_objects_are_named_on_the_error_stream(shell, fake, verb, data):
+    fake.size = 16
+    tifffile.imwrite("dot.tif", np.pad(np.array([[9]], np.uint8), ((3, 4), (5, 6))))
+    assert shell.run(f"{verb} {data} --prompts dot.tif --output out.tif") == 0
+    assert shell.err.startswith("napari-sam2: Objects 9: only a few pixels remain")
+    assert shell.err.count("\n") == 1
+
+
+# Files that are in the way -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [SEGMENT, PROPAGATE], ids=["segment", "propagate"])
+@pytest.mark.parametrize("name", ["out.tif", "scores.csv"])
+def test_existing_files_are_replaced_only_when_allowed(shell, command, name):
+    Path(name).write_text("precious")
+    before = shell.files()
+    assert shell.run(command, "--scores", "scores.csv") == 1
+    assert re.fullmatch(
+        rf"napari-sam2: {name} exists already\. Choose another name, or allow overwriting\.\n", shell.err
+    )
+    assert shell.files() == before
+    assert shell.loaded == []
+    assert shell.run(command, "--scores", "scores.csv", "--overwrite") == 0
+    assert tifffile.imread("out.tif").any()
+    assert pd.read_csv("scores.csv")["area_px"].all()
+    assert shell.files().keys() == before.keys() | {"out.tif", "scores.csv"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--prompts prompts.json --output stack.tif", "stack.tif is the image and --output at once"),
+        ("--prompts labels.tif --output labels.tif", "labels.tif is --prompts and --output at once"),
+        ("--prompts prompts.json --output out.tif --scores prompts.json", "prompts.json is --prompts and --scores"),
+        ("--prompts prompts.json --output out.tif --scores stack.tif", "stack.tif is the image and --scores"),
+        ("--prompts prompts.json --output out.tif --scores ./out.tif", "out.tif is --output and --scores"),
+    ],
+)
+def test_no_output_replaces_an_input_or_another_output_even_when_overwriting(shell, options, message):
+    before = shell.files()
+    assert shell.run(f"propagate stack.tif {options} --overwrite") == 1
+    assert message in shell.err
+    assert shell.files() == before
+
+
+# Refusals ------------------------------------------------------------------------------------------------------------
+
+REFUSED = [
+    ("propagate none.tif --prompts prompts.json --output out.tif", "There is no file none.tif"),
+    ("propagate stack.tif --prompts none.json --output out.tif", "There is no file none.json"),
+    ("propagate broken.tif --prompts prompts.json --output out.tif", "broken.tif is incomplete"),
+    ("propagate empty.tif --prompts prompts.json --output out.tif", r"empty.tif is empty \(0 bytes\)"),
+    ("propagate cells.nd2 --prompts prompts.json --output out.tif", ".nd2 files are not read. Open it in Fiji"),
+    ("propagate cells.czi --prompts prompts.json --output out.tif", "save it as OME-TIFF"),
+    ("propagate film.mp4 --prompts prompts.json --output out.tif", "Export its frames as a folder of PNG"),
+    ("propagate cells.zarr --prompts prompts.json --output out.tif", "Save it as TIFF or NPY"),
+    ("propagate stack.tif --prompts prompts.json --output out.zarr", "zarr output comes later. Use a name that ends"),
+    ("propagate stack.tif --prompts prompts.json --output out.png", "labels are written as TIFF"),
+    ("propagate stack.tif --prompts prompts.json --output none/out.tif", "There is no folder none"),
+    (f"{PROPAGATE} --scores none/scores.csv", "There is no folder none"),
+    ("propagate image.tif --prompts prompts.json --output out.tif", "is a single image. Use napari-sam2 segment"),
+    ("segment stack.tif --prompts click.json --output out.tif", "is a stack of 5 frames. Use napari-sam2 propagate"),
+    ("segment image.tif --prompts prompts.json --output out.tif", "there is no frame 2; the data has one image"),
+    (f"{PROPAGATE} --axes TQX", "Axes are 'TQX'"),
+    (f"{PROPAGATE} --channel 2", "There is no channel 2"),
+    (f"{PROPAGATE} --contrast 9 3", "contrast_limits are"),
+    (f"{PROPAGATE} --contrast nan 3", "contrast_limits are"),
+    (f"{PROPAGATE} --start 9", "start is 9, and the stack has frames 0 to 4"),
+    (f"{PROPAGATE} --start 3 --stop 1", "The range from 3 to 1 is empty"),
+    (f"{PROPAGATE} --direction forward --stop 1", "No object can be followed forward"),
+    (f"{PROPAGATE} --threads 0", "The number of threads is 0"),
+    ("propagate stack.tif --prompts labels.tif --output out.tif --frame -1", "Frame is -1"),
+    ("propagate stack.tif --prompts labels.tif --output out.tif --frame 5", "there is no frame 5"),
+    ("propagate stack.tif --prompts wrong.json --output out.tif", "wrong.json: this JSON is not a prompt file"),
+    ("propagate stack.tif --prompts image.txt --output out.tif", "this is not JSON"),
+    ("models download huge", "'huge'"),
+    ("models verify none.pt", "none.pt"),
+    ("demo --output none/demo", "There is no folder none"),
+    ("demo --output stack.tif", "stack.tif is a file, and the demo fills a folder"),
+]
+
+
+@pytest.mark.parametrize(("command", "message"), REFUSED, ids=[command for command, _ in REFUSED])
+def test_refusals_are_one_sentence_before_any_work(shell, command, message):
+    Path("broken.tif").write_bytes(b"II*\0 this is no TIFF")
+    Path("wrong.json").write_text("{}")
+    Path("image.txt").write_text("hello")
+    for name in ("empty.tif", "cells.nd2", "cells.czi", "film.mp4"):
+        Path(name).touch()
+    before = shell.files()
+    assert shell.run(command) == 1
+    assert shell.out == ""
+    assert re.match(r"napari-sam2: \S", shell.err)
+    assert shell.err.count("\n") == 1
+    assert re.search(message, shell.err)
+    assert shell.loaded == []
+    assert shell.files() == before
+
+
+def test_what_libraries_log_of_a_damaged_file_is_not_shown_beside_the_sentence(shell):
+    whole = Path("stack.tif").read_bytes()
+    Path("cut.tif").write_bytes(whole[: len(whole) // 2])
+    command = [
+        sys.executable,
+        "-m",
+        "napari_sam2.cli",
+        *["propagate", "cut.tif", "--prompts", "a.json", "--output", "out.tif"],
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"napari-sam2: cut\.tif .*Copy or export it again\.\n", done.stderr)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["", "fly", "propagate stack.tif", f"{PROPAGATE} --direction up", f"{PROPAGATE} --contrast 1", "models fly"],
+)
+def test_a_wrong_command_line_is_explained(shell, command):
+    assert shell.run(command) == 2
+    assert shell.err.startswith("usage: napari-sam2")
+
+
+# When work ends early ------------------------------------------------------------------------------------------------
+
+
+def stop_with(error, fake, *, before_frame):
+    def before_follow(frame):
+        if frame == before_frame:
+            raise error
+
+    fake.before_follow = before_follow
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (KeyboardInterrupt(), 130, "Stopped."),
+        (ModelError("The model has run out of memory."), 1, "The model has run out of memory."),
+        (MemoryError(), 1, "The memory is full. Use a smaller --image-size or model"),
+    ],
+    ids=["Ctrl-C", "model", "memory"],
+)
+def test_finished_frames_are_kept_when_the_work_ends_early(shell, fake, toy_labels, error, status, said):
+    stop_with(error, fake, before_frame=4)
+    before = shell.files().keys()
+    assert shell.run(PROPAGATE, "--scores", "scores.csv") == status
+    assert shell.err.startswith(f"napari-sam2: {said}")
+    assert shell.err.endswith("Finished frames are kept in out.tif.partial.tif.\n")
+    assert shell.files().keys() == before | {"out.tif.partial.tif", "scores.partial.csv"}
+    labels = tifffile.imread("out.tif.partial.tif")
+    nothing = np.zeros_like(toy_labels)
+    np.testing.assert_array_equal(labels, [nothing, nothing, toy_labels, toy_labels, nothing])
+    assert sorted(pd.read_csv("scores.partial.csv")["frame"].unique()) == [2, 3]
+
+
+def test_what_an_unfinished_run_left_is_replaced_only_when_allowed(shell, fake):
+    stop_with(KeyboardInterrupt(), fake, before_frame=4)
+    shell.run(PROPAGATE)
+    fake.before_follow = lambda frame: None
+    assert shell.run(PROPAGATE) == 1
+    assert "an unfinished run left it" in shell.err
+    assert shell.run(PROPAGATE, "--overwrite") == 0
+    assert "out.tif.partial.tif" not in shell.files()
+
+
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt(), 130), (ModelError("No."), 1)])
+def test_nothing_is_left_when_nothing_was_finished(shell, fake, error, status):
+    stop_with(error, fake, before_frame=2)
+    before = shell.files()
+    assert shell.run(PROPAGATE, "--scores", "scores.csv") == status
+    assert "kept" not in shell.err
+    assert shell.files() == before
+
+
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt(), 130), (ModelError("No."), 1), (MemoryError(), 1)])
+def test_an_image_that_ends_early_leaves_nothing(shell, fake, monkeypatch, error, status):
+    def fail(self, image, prompts):
+        raise error
+
+    monkeypatch.setattr(type(fake), "segment", fail)
+    before = shell.files()
+    assert shell.run(SEGMENT, "--scores", "scores.csv") == status
+    assert shell.err.count("\n") == 1
+    assert shell.files() == before
+
+
+def test_a_full_disk_midway_is_a_sentence(shell, monkeypatch):
+    monkeypatch.setattr("napari_sam2.batch.write_table", _full_disk)
+    assert shell.run(PROPAGATE, "--scores", "scores.csv") == 1
+    assert shell.err == "napari-sam2: scores.csv cannot be written (the disk is full).\n"
+    assert tifffile.imread("out.tif").any()
+
+
+def _full_disk(path, table, *, overwrite=False):
+    from napari_sam2.errors import ImageFileError
+
+    raise ImageFileError(f"{path} cannot be written (the disk is full).")
+
+
+# Words ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_version_is_told(shell):
+    assert shell.run("--version") == 0
+    assert shell.out == f"napari-sam2 {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("--help", ["segment", "propagate", "demo", "models"]),
+        (
+            "propagate --help",
+            ["--prompts", "--output", "--direction", "--start", "--stop", "--scores", "--model", "--device"],
+        ),
+        (
+            "segment --help",
+            ["--threads", "--image-size", "--contrast", "--axes", "--channel", "--frame", "--overwrite"],
+        ),
+        ("models --help", ["list", "download", "verify"]),
+    ],
+)
+def test_help_names_every_verb_and_option(shell, command, words):
+    assert shell.run(command) == 0
+    assert [word for word in words if word not in shell.out] == []
+
+
+@pytest.mark.parametrize("command", ["models", "models list"])
+def test_models_are_listed_one_per_line(shell, command):
+    assert shell.run(command) == 0
+    lines = shell.out.splitlines()
+    assert len(lines) == 9
+    assert lines[0].startswith("nano")
+    assert lines[0].endswith("nano.safetensors")
+    (large,) = [line for line in lines if line.startswith("large ")]
+    assert "898 MB" in large
+    assert "SAM 2.1" in large
+
+
+def test_a_download_says_where_the_weights_are(shell, monkeypatch):
+    def download(name, progress):
+        for done in (0, 50, 100):
+            progress(done, 100)
+        return Path("cache") / f"{name}.pt"
+
+    monkeypatch.setattr(models, "download_model", download)
+    assert shell.run("models download tiny") == 0
+    assert shell.out == f"tiny: {Path('cache') / 'tiny.pt'}\n"
+
+
+def test_a_sound_weight_file_is_described(shell):
+    assert shell.run("models verify nano") == 0
+    assert re.search(r"^SHA-256 +[0-9a-f]{64}$", shell.out, re.MULTILINE)
+    assert re.search(r"^loads +yes$", shell.out, re.MULTILINE)
+
+
+def test_a_weight_file_that_cannot_be_used_is_an_error(shell):
+    Path("page.pt").write_text("<html>")
+    assert shell.run("models verify page.pt") == 1
+    assert re.search(r"^loads +no: .*web page", shell.out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("words", ["models list", "--help"])
+def test_a_reader_who_stops_reading_causes_no_trace(words):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "napari_sam2.cli", *words.split()]
+    with os.fdopen(writing, "wb") as pipe:
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -1,0 +1,132 @@
+"""Masks put together to labels, and the two tables."""
+
+import numpy as np
+import pytest
+
+from napari_sam2.results import FrameResult, ObjectMask, compose, feature_table, label_dtype, score_table
+from tests.napari_sam2.conftest import drawn
+
+SCORE_COLUMNS = [
+    "object_id",
+    "frame",
+    "predicted_iou",
+    "object_score",
+    "stability",
+    "mean_logit",
+    "confidence",
+    "area_px",
+]
+FEATURE_COLUMNS = ["index", "n_frames", "mean_confidence", "worst_confidence", "worst_frame", "mean_area_px"]
+
+
+def mask(object_id, picture, corner=(0, 0), *, is_given=False):
+    """A mask whose logits are the digits of a drawing, and -1 where it has dots."""
+    logits = drawn(picture).astype(np.float32)
+    return ObjectMask(object_id, corner, np.where(logits, logits, -1), 0.9, 0.8, is_given=is_given)
+
+
+def labels_of(*objects, dtype=np.uint16):
+    return compose(objects, 3, 5, np.dtype(dtype))
+
+
+@pytest.mark.parametrize(
+    ("objects", "expected"),
+    [
+        pytest.param([], "..... ..... .....", id="nothing"),
+        pytest.param([mask(7, "55 55", (1, 3))], "..... ...77 ...77", id="a window in a corner"),
+        pytest.param([mask(1, "44444"), mask(2, "33355", (0, 0))], "11122 ..... .....", id="the higher logit wins"),
+        pytest.param([mask(9, "333"), mask(4, "333", (0, 1))], "9444. ..... .....", id="the lower id wins a tie"),
+        pytest.param(
+            [mask(1, "99999"), mask(2, "111", is_given=True)], "22211 ..... .....", id="a given mask wins any logit"
+        ),
+        pytest.param(
+            [mask(5, "999", is_given=True), mask(3, "111", (0, 1), is_given=True)],
+            "5333. ..... .....",
+            id="the lower id wins among given masks",
+        ),
+        pytest.param(
+            [mask(1, "9", is_given=True), mask(2, "..5")], "1.2.. ..... .....", id="beyond a given mask is room"
+        ),
+        pytest.param(
+            [ObjectMask(3, (0, 0), np.zeros((0, 0), np.float32), 1, 0), mask(2, "5")],
+            "2.... ..... .....",
+            id="an empty window",
+        ),
+        pytest.param([mask(1, ".....")], "..... ..... .....", id="nothing above zero"),
+        pytest.param([ObjectMask(1, (0, 0), np.zeros((3, 5), np.float32), 1, 1)], "..... ..... .....", id="zero"),
+    ],
+)
+def test_overlaps_are_resolved_by_rule_and_not_by_order(objects, expected):
+    np.testing.assert_array_equal(labels_of(*objects), drawn(expected))
+    np.testing.assert_array_equal(labels_of(*reversed(objects)), drawn(expected))
+
+
+@pytest.mark.parametrize(
+    ("object_ids", "dtype"),
+    [((), np.uint16), ((1, 65535), np.uint16), ((1, 65536), np.uint32), ((2**32 - 1,), np.uint32)],
+)
+def test_labels_are_as_narrow_as_the_ids_allow(object_ids, dtype):
+    assert label_dtype(object_ids) == dtype
+
+
+def test_large_ids_survive_in_the_label_image():
+    labels = labels_of(mask(2**32 - 1, "5"), dtype=np.uint32)
+    assert (labels.dtype, labels[0, 0]) == (np.uint32, 2**32 - 1)
+
+
+def test_a_row_of_scores_says_what_the_mask_is():
+    (row,) = FrameResult(4, (mask(7, "3.5 9.."),)).scores
+    assert (row.object_id, row.frame, row.area_px) == (7, 4, 3)
+    assert row.mean_logit == pytest.approx((3 + 5 + 9) / 3)
+    assert (row.predicted_iou, row.object_score) == (0.9, 0.8)
+    assert row.stability == 1.0
+    assert row.confidence == pytest.approx(0.9 * 0.8)
+
+
+def test_pixels_near_the_threshold_make_a_mask_unstable():
+    logits = np.array([[5.0, 0.5, -0.5, -5.0]], np.float32)
+    one = ObjectMask(1, (0, 0), logits, 1.0, 1.0)
+    assert one.stability == pytest.approx(1 / 3)
+    assert one.score(0).confidence == pytest.approx(1 / 3)
+    assert one.score(0).area_px == 2
+
+
+def test_a_given_mask_is_certain():
+    assert mask(1, "1", is_given=True).score(0).confidence == 1.0
+
+
+def test_an_absent_object_keeps_its_row():
+    row = ObjectMask(3, (0, 0), np.zeros((0, 0), np.float32), 0.4, 0.1).score(2)
+    assert (row.object_id, row.frame, row.area_px, row.stability) == (3, 2, 0, 1.0)
+    assert np.isnan(row.mean_logit)
+
+
+def test_the_table_of_scores_has_one_row_per_object_and_frame_in_order():
+    rows = [mask(i, "5").score(frame) for frame in (2, 0) for i in (3, 1)]
+    table = score_table(rows)
+    assert list(table.columns) == SCORE_COLUMNS
+    assert table[["object_id", "frame"]].to_numpy().tolist() == [[1, 0], [1, 2], [3, 0], [3, 2]]
+
+
+def test_features_speak_of_the_frames_on_which_an_object_was_found():
+    scores = score_table(
+        [
+            ObjectMask(1, (0, 0), np.full((1, 2), 5, np.float32), 0.8, 1.0).score(0),
+            ObjectMask(1, (0, 0), np.full((1, 4), 5, np.float32), 0.6, 1.0).score(1),
+            ObjectMask(1, (0, 0), np.zeros((0, 0), np.float32), 0.1, 0.1).score(2),
+            ObjectMask(2, (0, 0), np.zeros((0, 0), np.float32), 0.5, 0.2).score(0),
+            ObjectMask(2, (0, 0), np.zeros((0, 0), np.float32), 0.5, 0.1).score(1),
+        ]
+    )
+    table = feature_table(scores)
+    assert list(table.columns) == FEATURE_COLUMNS
+    found, absent = table.itertuples(index=False, name=None)
+    assert found == pytest.approx((1, 2, 0.7, 0.6, 1, 3.0))
+    assert absent == pytest.approx((2, 0, 0.075, 0.05, 1, 0.0))
+
+
+def test_tables_of_nothing_have_their_columns():
+    scores = score_table([])
+    assert list(scores.columns) == SCORE_COLUMNS
+    assert list(feature_table(scores).columns) == FEATURE_COLUMNS
+    assert len(feature_table(scores)) == 0
