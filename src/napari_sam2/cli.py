@@ -181,6 +181,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     _say(table[columns].round(2).to_string(index=False))
     _say(
         f"\nMean Dice against the annotation, away from the prompted slice {PROMPTED_SLICE}: {report.mean_dice:.2f}"
+        f"\n{report.verdict}"
         f"\nFiles in {report.folder}: {', '.join(FILES)}"
     )
     return 0

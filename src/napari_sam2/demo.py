@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 PROMPTED_SLICE = 15
 """The slice, in the middle of the stack, on which the nuclei are outlined by hand."""
 
+FOLLOWED_DICE, LOST_DICE = 0.7, 0.4
+"""Agreement from which a nucleus counts as followed, and below which it counts as lost."""
+
 FILES = ("labels.tif", "scores.csv", "features.csv", "prompts.json", "overview.png")
 
 
@@ -55,6 +58,20 @@ class DemoReport:
     def mean_dice(self) -> float:
         """Mean agreement with the annotation."""
         return float(self.features["dice"].mean())
+
+    @property
+    def verdict(self) -> str:
+        """What the model can and cannot do here, in a sentence or two."""
+        count = len(self.features)
+        followed = int((self.features["dice"] >= FOLLOWED_DICE).sum())
+        text = f"{followed} of {count} nuclei were followed well (Dice of {FOLLOWED_DICE} and more)."
+        if followed == count:
+            return text
+        lost = int((self.features["dice"] < LOST_DICE).sum())
+        return (
+            f"{text} {lost} were lost or confused with their neighbours (Dice below {LOST_DICE}): this model does not "
+            "keep crowded nuclei apart reliably yet. Correct it with prompts on more slices, or use a larger model."
+        )
 
 
 def run_demo(folder: Path, predictor: Predictor, *, overwrite: bool = False) -> DemoReport:

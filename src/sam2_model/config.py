@@ -113,7 +113,7 @@ CONFIGS: dict[str, Sam2Config] = (
 
 
 def config_of(name: str) -> Sam2Config:
-    """Configuration of a model known by name.
+    """Return the configuration of a model known by name.
 
     Raises
     ------
@@ -134,8 +134,9 @@ def check_image_size(size: int) -> int:
         If the size is not a positive multiple of 32.
     """
     if size < SIZE_STEP or size % SIZE_STEP:
-        below, above = max(size // SIZE_STEP, 1) * SIZE_STEP, (max(size, 0) // SIZE_STEP + 1) * SIZE_STEP
-        raise ConfigError(f"Image size {size} is not a positive multiple of {SIZE_STEP}. Use {below} or {above}.")
+        below = size // SIZE_STEP * SIZE_STEP
+        near = f"{below} or {below + SIZE_STEP}" if below > 0 else f"{SIZE_STEP} or more"
+        raise ConfigError(f"Image size {size} is not a positive multiple of {SIZE_STEP}. Use {near}.")
     return size
 
 

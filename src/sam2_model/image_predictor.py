@@ -10,9 +10,9 @@ from torch import Tensor
 
 from sam2_model.config import check_image_size
 from sam2_model.device import inference
-from sam2_model.errors import PromptError
+from sam2_model.errors import ConfigError, PromptError
 from sam2_model.mask_decoder import single_mask, three_candidates
-from sam2_model.mask_ops import resize_logits
+from sam2_model.mask_ops import PROMPT_LOGIT_LIMIT, resize_logits
 from sam2_model.preprocessing import to_model_image, to_model_points
 from sam2_model.prompt_encoder import PointLabel
 from sam2_model.sam2 import ImageFeatures, Sam2
@@ -136,8 +136,12 @@ class ImagePredictor:
         Raises
         ------
         PromptError
-            If nothing is given, shapes disagree, or a number is not finite.
+            If nothing is given, shapes disagree, a label is unknown, a box is upside down, or a number is not finite.
+        ConfigError
+            If `candidates` is neither 1 nor 3.
         """
+        if candidates not in (1, 3):
+            raise ConfigError(f"There are 3 candidate masks or 1 mask to choose from, not {candidates}.")
         with inference(self.device):
             xy, kinds = self._as_points(embedding, points, labels, boxes)
             if mask_logits is not None:
@@ -151,7 +155,7 @@ class ImagePredictor:
             else:
                 chosen = single_mask(output, stability_fallback=self.stability_fallback)
             # The reference keeps returned logits in the range that it accepts as a prompt.
-            logits = chosen.mask_logits.clamp(-32.0, 32.0)
+            logits = chosen.mask_logits.clamp(-PROMPT_LOGIT_LIMIT, PROMPT_LOGIT_LIMIT)
             score = output.object_score_logit[:, 0].float()
         return MaskPrediction(logits, chosen.predicted_iou, score, embedding.height, embedding.width)
 
@@ -161,17 +165,17 @@ class ImagePredictor:
         """Points of the working image (B, N, 2) and their labels (B, N), the corners of boxes first."""
         parts: list[tuple[NDArray[np.float32], NDArray[np.int64]]] = []
         if boxes is not None:
-            corners = _finite(boxes, "boxes").reshape(-1, 2, 2)  # (B, 2, 2)
-            if (corners[:, 0] > corners[:, 1]).any():
-                raise PromptError("A box is upside down: x_min and y_min must not exceed x_max and y_max. Swap them.")
+            corners = _check_boxes(boxes)  # (B, 2, 2)
             kind = np.array([PointLabel.BOX_TOP_LEFT, PointLabel.BOX_BOTTOM_RIGHT])
             parts.append((corners, np.tile(kind, (len(corners), 1))))
         if points is not None:
-            xy = _finite(points, "points")
-            if xy.ndim not in (2, 3) or xy.shape[-1] != 2 or xy.size == 0:
-                raise PromptError(f"Points must have shape (B, N, 2) or (N, 2), not {xy.shape}.")
-            xy = xy.reshape(-1, *xy.shape[-2:])  # (B, N, 2)
-            parts.append((xy, _check_labels(labels, xy.shape[:2])))
+            clicks = _finite(points, "points")
+            if clicks.ndim not in (2, 3) or clicks.shape[-1] != 2 or clicks.size == 0:
+                raise PromptError(f"Points must have shape (B, N, 2) or (N, 2), not {clicks.shape}.")
+            clicks = clicks.reshape(-1, *clicks.shape[-2:])  # (B, N, 2)
+            parts.append((clicks, _check_labels(labels, clicks.shape[:2])))
+        elif labels is not None:
+            raise PromptError("There are labels but no points. Give the points they belong to, or leave them out.")
         if not parts:
             return None, None
         if len({len(xy) for xy, _ in parts}) > 1:
@@ -182,22 +186,37 @@ class ImagePredictor:
 
 
 def _finite(values: ArrayLike, name: str) -> NDArray[np.float32]:
-    array = np.asarray(values, dtype=np.float32)
+    try:
+        array = np.asarray(values, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise PromptError(
+            f"The {name} are not one array of numbers: every prompt needs as many as the others."
+        ) from error
     if not np.isfinite(array).all():
-        raise PromptError(f"The {name} hold a coordinate that is not a finite number. Remove or replace it.")
-    if name == "boxes" and (array.ndim not in (1, 2) or array.shape[-1] != 4 or array.size == 0):
-        raise PromptError(f"Boxes must have shape (B, 4) or (4,), not {array.shape}.")
+        raise PromptError(f"The {name} hold a number that is not finite. Remove or replace it.")
     return array
 
 
+def _check_boxes(boxes: ArrayLike) -> NDArray[np.float32]:
+    """Corners (B, 2, 2) of boxes: top left, then bottom right, each (x, y)."""
+    array = _finite(boxes, "boxes")
+    if array.ndim not in (1, 2) or array.shape[-1] != 4 or array.size == 0:
+        raise PromptError(f"Boxes must have shape (B, 4) or (4,), not {array.shape}.")
+    corners = array.reshape(-1, 2, 2)
+    if (corners[:, 0] > corners[:, 1]).any():
+        raise PromptError("A box is upside down: x_min and y_min must not exceed x_max and y_max. Swap them.")
+    return corners
+
+
 def _check_labels(labels: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.int64]:
-    kinds = np.ones(shape, np.int64) if labels is None else np.asarray(labels, dtype=np.int64)
-    kinds = kinds.reshape(-1, kinds.shape[-1])  # (B, N)
+    if labels is None:
+        return np.ones(shape, np.int64)
+    kinds = np.atleast_2d(_finite(labels, "labels"))  # (B, N)
     if kinds.shape != shape:
         raise PromptError(f"There are labels of shape {kinds.shape} for points of shape {shape}: one label per point.")
     if not np.isin(kinds, (PointLabel.PADDING, PointLabel.NEGATIVE, PointLabel.POSITIVE)).all():
         raise PromptError("A point's label is 1 (on the object), 0 (off it) or -1 (ignored).")
-    return kinds
+    return kinds.astype(np.int64)
 
 
 def _check_masks(mask_logits: Tensor, count: int | None) -> Tensor:

@@ -120,9 +120,7 @@ class MaskDecoder(nn.Module):
         )
         self.conv_s0 = nn.Conv2d(width, width // 8, kernel_size=1)
         self.conv_s1 = nn.Conv2d(width, width // 4, kernel_size=1)
-        self.output_hypernetworks_mlps = nn.ModuleList(
-            MLP((width, width, width, width // 8)) for _ in range(NUM_MASKS)
-        )
+        self.output_hypernetworks_mlps = nn.ModuleList(MLP((width, width, width, width // 8)) for _ in range(NUM_MASKS))
         self.iou_prediction_head = MLP((width, _IOU_HIDDEN, _IOU_HIDDEN, NUM_MASKS))
         self.pred_obj_score_head = MLP((width, width, width, 1))
 
@@ -185,7 +183,7 @@ class ChosenMasks:
 
 
 def three_candidates(output: MaskDecoderOutput) -> ChosenMasks:
-    """All three candidates for an ambiguous prompt; the best one's token stands for the object."""
+    """Keep all three candidates for an ambiguous prompt; the best one's token stands for the object."""
     iou = output.predicted_iou[:, 1:].float()
     best = 1 + iou.argmax(1)
     rows = torch.arange(len(best), device=best.device)
@@ -193,7 +191,7 @@ def three_candidates(output: MaskDecoderOutput) -> ChosenMasks:
 
 
 def best_candidate(output: MaskDecoderOutput) -> ChosenMasks:
-    """The candidate of the highest predicted IoU."""
+    """Choose the candidate of the highest predicted IoU."""
     candidates = three_candidates(output)
     best = candidates.predicted_iou.argmax(1)
     rows = torch.arange(len(best), device=best.device)
@@ -205,7 +203,7 @@ def best_candidate(output: MaskDecoderOutput) -> ChosenMasks:
 def single_mask(
     output: MaskDecoderOutput, *, stability_fallback: bool, offset: float = 0.05, threshold: float = 0.98
 ) -> ChosenMasks:
-    """The single mask, or the best candidate where the single mask is unstable.
+    """Choose the single mask, or the best candidate where the single mask is unstable.
 
     A mask is stable when it hardly changes while its threshold moves by `offset` either way. The object's token is
     the single mask's in both cases.

@@ -12,6 +12,9 @@ ABSENT_LOGIT = -1024.0
 MASK_LOGIT = 10.0
 """Mask logit of a pixel that is certain, in masks given by a user and in masks that are remembered."""
 
+PROMPT_LOGIT_LIMIT = 32.0
+"""Mask logits that are fed back as a prompt are kept between this and its negative."""
+
 _EIGHT = np.ones((3, 3), dtype=bool)
 
 
@@ -33,8 +36,8 @@ def resize_logits(logits: Tensor, height: int, width: int) -> Tensor:
 
 def _bilinear_weights(length: int, size: int, window: slice) -> NDArray[np.float32]:
     """Weights (window, length) that resize an axis of `length` cells to `size`, for a window of the result."""
-    position = (np.arange(size)[window] + 0.5) * (length / size) - 0.5
-    position = np.clip(position, 0, length - 1)
+    cells: NDArray[np.intp] = np.arange(size)[window]
+    position = np.clip((cells + 0.5) * (length / size) - 0.5, 0, length - 1)
     below = np.minimum(position.astype(int), length - 1)
     above = np.minimum(below + 1, length - 1)
     fraction = (position - below).astype(np.float32)
@@ -61,13 +64,10 @@ def resize_window(
     """
     rows = _bilinear_weights(logits.shape[0], height, window[0])
     columns = _bilinear_weights(logits.shape[1], width, window[1])
-    resized: NDArray[np.float32] = rows @ logits @ columns.T
-    return resized
+    return np.asarray(rows @ logits @ columns.T, np.float32)
 
 
-def window_above(
-    logits: NDArray[np.float32], level: float, height: int, width: int
-) -> tuple[slice, slice]:
+def window_above(logits: NDArray[np.float32], level: float, height: int, width: int) -> tuple[slice, slice]:
     """Window of the resized mask outside of which no logit exceeds a level.
 
     Parameters
@@ -82,17 +82,18 @@ def window_above(
     Returns
     -------
     tuple of slice
-        Rows and columns; both empty where nothing exceeds the level.
+        Rows and columns; both empty where nothing exceeds the level. Except at the edge of the mask, one pixel of
+        margin is included, so that what surrounds an object stays in one piece.
     """
     above = logits > level
     if not above.any():
         return slice(0, 0), slice(0, 0)
     window = []
-    for size, hit in ((height, above.any(1)), (width, above.any(0))):
-        cells = np.flatnonzero(hit)
-        scale = size / len(hit)
+    for axis, size in enumerate((height, width)):
+        cells = np.flatnonzero(above.any(1 - axis))
+        scale = size / above.shape[axis]
         # A cell reaches as far as the centres of its neighbours.
-        first, last = int((cells[0] - 1) * scale), int(np.ceil((cells[-1] + 2) * scale))
+        first, last = int((cells[0] - 1) * scale) - 1, int(np.ceil((cells[-1] + 2) * scale)) + 1
         window.append(slice(max(first, 0), min(last, size)))
     return window[0], window[1]
 
@@ -167,6 +168,11 @@ def clean_small_regions(
     inside = logits > 0
     if max_area <= 0 or not inside.any():
         return logits
+    # Background that runs into the edge is no hole, however little of it is in view.
+    is_open = np.ones(inside.shape, np.bool_)
+    is_open[1:-1, 1:-1] = False
+    holes = _small(~inside, max_area, is_open if prompted is None else is_open | prompted)
+    inside |= holes  # first of all: an island in a hole is part of what surrounds both
     labelled, _ = ndimage.label(inside, structure=_EIGHT)
     area = np.bincount(labelled.ravel())
     area[0] = 0
@@ -174,6 +180,5 @@ def clean_small_regions(
     if prompted is not None:
         keep |= inside & prompted
     islands = _small(inside, max_area, keep)
-    holes = _small(~inside, max_area, prompted)
     turned = np.where(logits == 0, np.float32(1e-3), np.abs(logits))
-    return np.where(holes, turned, np.where(islands, -turned, logits)).astype(np.float32)
+    return np.where(islands, -turned, np.where(holes, turned, logits)).astype(np.float32)

@@ -79,5 +79,5 @@ class MemoryAttention(nn.Module):
         keys = memory + memory_positions
         for layer in self.layers:
             x = layer(x, keys, memory, rotation, pointer_tokens)
-        x = self.norm(x)
-        return x.transpose(1, 2).reshape(-1, C, h, w)
+        conditioned: Tensor = self.norm(x).transpose(1, 2)  # (B, C, h * w)
+        return conditioned.reshape(-1, C, h, w)

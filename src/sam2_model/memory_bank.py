@@ -126,7 +126,5 @@ def recall(
         if frame - step * age in recent
     ]
     pointers = [RecalledPointer(f, step * (frame - f)) for f in chosen if step * (frame - f) >= 0]
-    pointers += [
-        RecalledPointer(frame - step * age, age) for age in range(1, reach) if frame - step * age in recent
-    ]
+    pointers += [RecalledPointer(frame - step * age, age) for age in range(1, reach) if frame - step * age in recent]
     return Recall(tuple(memories), tuple(pointers))

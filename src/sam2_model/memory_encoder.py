@@ -45,7 +45,7 @@ class FuserBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Refine a map (B, C, h, w)."""
-        y = self.norm(self.dwconv(x)).permute(0, 2, 3, 1)  # (B, h, w, C)
+        y: Tensor = self.norm(self.dwconv(x)).permute(0, 2, 3, 1)  # (B, h, w, C)
         y = self.gamma * self.pwconv2(F.gelu(self.pwconv1(y)))
         return x + y.permute(0, 3, 1, 2)
 

@@ -54,8 +54,8 @@ class PromptEncoder(nn.Module):
         points = F.pad(points, (0, 0, 0, 1))  # (B, N + 1, 2)
         labels = F.pad(labels, (0, 1), value=PointLabel.PADDING)  # (B, N + 1)
         size = points.new_tensor((grid[1] * STRIDE, grid[0] * STRIDE))
-        position = self.pe_layer((points + 0.5) / size)  # (B, N + 1, C)
-        kinds = torch.cat([self.not_a_point_embed.weight, *(e.weight for e in self.point_embeddings)])  # (5, C)
+        position: Tensor = self.pe_layer((points + 0.5) / size)  # (B, N + 1, C)
+        kinds = torch.cat([self.not_a_point_embed.weight, *self.point_embeddings.parameters()])  # (5, C)
         is_point = (labels != PointLabel.PADDING)[..., None]
         return position * is_point + kinds[labels + 1]
 

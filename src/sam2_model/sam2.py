@@ -46,11 +46,6 @@ class ImageFeatures:
         """Rows and columns of the embedding."""
         return self.embedding.shape[2], self.embedding.shape[3]
 
-    @property
-    def num_bytes(self) -> int:
-        """Memory taken by the three maps."""
-        return sum(x.numel() * x.element_size() for x in (self.fine, self.middle, self.embedding))
-
 
 class SpatialMemory(NamedTuple):
     """One remembered frame of B objects."""

@@ -51,7 +51,7 @@ class VideoMemory:
     ) -> Tensor:
         """Condition a frame on what objects of equal recall remember, (B, C, h, w)."""
         for memory in recalled.memories:
-            self._write_prompted(state, tracks, memory.frame)
+            self.write_prompted(state, tracks, memory.frame)
         memories = [
             SpatialMemory(torch.stack([_spatial(track, m.frame) for track in tracks]), m.slot)
             for m in recalled.memories
@@ -71,9 +71,9 @@ class VideoMemory:
         # In a video of one frame the reference divides zero by zero, and the object is lost.
         return math.nan if self.options.policy is Policy.REFERENCE else 0.0
 
-    def _write_prompted(self, state: VideoState, tracks: Sequence[ObjectTrack], frame: int) -> None:
+    def write_prompted(self, state: VideoState, tracks: Sequence[ObjectTrack], frame: int) -> None:
         """Write the spatial memories of a prompted frame, put off until now because clicks should be fast."""
-        pending = [track for track in tracks if track.memory(frame).spatial is None]
+        pending = [t for t in tracks if t.memory(frame).spatial is None and t.memory(frame).direction is None]
         if not pending:
             return
         memories = [track.memory(frame) for track in pending]

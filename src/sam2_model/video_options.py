@@ -5,6 +5,8 @@ from enum import Enum
 
 import torch
 
+from sam2_model.errors import ConfigError
+
 
 class Policy(Enum):
     """How prompts and memories meet."""
@@ -40,6 +42,11 @@ class VideoOptions:
         How many encoded frames are kept for the next prompt or pass.
     max_batch : int
         How many objects go through the network together.
+
+    Raises
+    ------
+    ConfigError
+        If a count is out of range.
     """
 
     policy: Policy = Policy.REPAIRED
@@ -51,6 +58,15 @@ class VideoOptions:
     memory_dtype: torch.dtype | None = None
     cached_frames: int = 32
     max_batch: int = 16
+
+    def __post_init__(self) -> None:
+        """Refuse counts with which nothing could be followed."""
+        counts = {"max_conditioning": self.max_conditioning, "cached_frames": self.cached_frames}
+        for name, count in {**counts, "max_batch": self.max_batch}.items():
+            if count is not None and count < 1:
+                raise ConfigError(f"{name} is {count}. Use 1 or more.")
+        if self.hole_area < 0:
+            raise ConfigError(f"hole_area is {self.hole_area}. Use 0 to fill no holes, or more.")
 
     @classmethod
     def reference(cls) -> "VideoOptions":

@@ -13,8 +13,8 @@ from sam2_model.config import check_image_size
 from sam2_model.device import inference
 from sam2_model.errors import FrameError, PromptError
 from sam2_model.mask_decoder import MaskDecoderOutput, best_candidate, single_mask
-from sam2_model.mask_ops import ABSENT_LOGIT, as_logits, as_low_res_logits, fill_holes
-from sam2_model.memory_bank import Direction, Recall
+from sam2_model.mask_ops import ABSENT_LOGIT, PROMPT_LOGIT_LIMIT, as_logits, as_low_res_logits, fill_holes
+from sam2_model.memory_bank import MAX_POINTERS, Direction, Recall
 from sam2_model.preprocessing import check_image, to_model_image, to_model_mask, to_model_points
 from sam2_model.prompt_encoder import MASK_STRIDE, PointLabel
 from sam2_model.sam2 import ImageFeatures, Sam2
@@ -32,7 +32,7 @@ from sam2_model.video_state import (
 )
 
 HOLE_LOGIT = 0.1
-PROMPT_LOGIT_LIMIT = 32.0
+"""Mask logit given to filled holes."""
 
 
 class VideoPredictor:
@@ -99,7 +99,10 @@ class VideoPredictor:
 
         def encode(index: int) -> ImageFeatures:
             if state.frames is None:
-                raise FrameError(f"Frame {index} of the stream is no longer at hand; the newest is {frame}.")
+                raise FrameError(
+                    f"Frame {index} of the stream is no longer at hand; the newest is {state.num_frames - 1}. "
+                    f"Prompt that one."
+                )
             return self._encode(state, state.frames[index], index)
 
         return state.features.get(frame, encode)
@@ -162,15 +165,15 @@ class VideoPredictor:
             raise PromptError(f"Object {object_id} has no prompt on frame {frame}.")
         del track.prompts[frame]
         track.conditioning.pop(frame, None)
-        track.tracked.clear()
         track.visited.clear()
+        _forget_followed(state, track)
         if not track.prompts:
             del state.objects[object_id]
 
     def _answer(
         self, state: VideoState, track: ObjectTrack, frame: int, prompt: FramePrompt, features: ImageFeatures
     ) -> FrameMemory:
-        """What the model makes of a prompt; its spatial memory is not written yet."""
+        """Return what the model makes of a prompt; mostly its spatial memory is not written yet."""
         if prompt.is_absence and not self._keeps_history:
             return self._absent(features)
         mask = None
@@ -204,7 +207,7 @@ class VideoPredictor:
         return points, torch.from_numpy(labels.astype(np.int64)).to(self.device)[None]
 
     def _given_mask(self, mask: Tensor, features: ImageFeatures) -> FrameMemory:
-        """A mask (1, 1, S, S) that is the answer itself."""
+        """Remember a mask (1, 1, S, S) that is the answer itself."""
         memory = FrameMemory(
             mask_logits=as_low_res_logits(mask, MASK_STRIDE)[0, 0],
             predicted_iou=mask.new_ones(()),
@@ -218,7 +221,7 @@ class VideoPredictor:
         return replace(memory, spatial=spatial[0])
 
     def _absent(self, features: ImageFeatures) -> FrameMemory:
-        """An object that the user says is not on the frame."""
+        """Remember an object that the user says is not on the frame."""
         like = features.embedding
         h, w = (side // MASK_STRIDE for side in self.model.working_size(features))
         return FrameMemory(
@@ -245,15 +248,15 @@ class VideoPredictor:
     def _remember_prompted(self, state: VideoState, track: ObjectTrack, frame: int, memory: FrameMemory) -> None:
         memory = self._without_holes(memory)
         if not self._keeps_history:
-            if state.frames is not None:
-                track.tracked.clear()  # a stream cannot be followed again, so what was followed stays
-            track.tracked.pop(frame, None)
+            _forget_followed(state, track)
             track.conditioning[frame] = memory
         elif frame not in track.visited or self.options.corrections_condition or frame in track.conditioning:
             track.tracked.pop(frame, None)
             track.conditioning[frame] = memory
         else:
             track.tracked[frame] = memory
+        if state.frames is None:
+            self.memory.write_prompted(state, [track], frame)  # now: later the frame may be gone
 
     def _without_holes(self, memory: FrameMemory) -> FrameMemory:
         if not self.options.hole_area:
@@ -295,8 +298,10 @@ class VideoPredictor:
         PromptError
             If no object has been shown on any frame.
         FrameError
-            If a frame does not exist.
+            If a frame does not exist, the range is empty, or `state` is a stream, whose past frames are gone.
         """
+        if state.frames is None:
+            raise FrameError("A stream cannot be followed again. Feed its next frame to `step`.")
         for frame in (start, stop):
             if frame is not None:
                 state.check_frame(frame)
@@ -307,9 +312,16 @@ class VideoPredictor:
                 for frame in _reference_frames(state, direction, start, stop):
                     yield self.visit(state, frame, direction)
             return
+        first, last = start or 0, state.num_frames - 1 if stop is None else stop
+        if first > last:
+            raise FrameError(f"The range from {first} to {last} is empty: start must not come after stop. Swap them.")
+        yield from self._propagate_repaired(state, directions, first, last)
+
+    def _propagate_repaired(
+        self, state: VideoState, directions: Sequence[Direction], first: int, last: int
+    ) -> Iterator[FramePrediction]:
         for track in state.objects.values():
             track.tracked.clear()
-        first, last = start or 0, state.num_frames - 1 if stop is None else stop
         for direction in directions:
             for frame in _repaired_frames(state, direction, first, last):
                 prediction = self.visit(state, frame, direction)
@@ -320,6 +332,8 @@ class VideoPredictor:
         self, state: VideoState, frame: int, direction: Direction, object_ids: Sequence[int] | None = None
     ) -> FramePrediction:
         """Take one step: follow objects to a frame, or repeat there what prompts have said.
+
+        Under the repaired policy a frame that an object was just followed to is not computed again.
 
         Parameters
         ----------
@@ -335,7 +349,8 @@ class VideoPredictor:
         Raises
         ------
         FrameError
-            If the frame does not exist, or, under the repaired policy, an object was not followed to its neighbour.
+            If the frame does not exist, or, under the repaired policy, an object is not followed there this way, or
+            was not yet followed to the frame before it.
         PromptError
             If an object has no prompt.
         """
@@ -345,7 +360,7 @@ class VideoPredictor:
         groups: dict[Recall, list[ObjectTrack]] = defaultdict(list)
         for object_id in object_ids:
             track = state.track_of(object_id)
-            if frame not in track.conditioning:
+            if frame not in track.conditioning and not self._is_followed(track, frame, direction):
                 self._check_next(track, object_id, frame, direction)
                 groups[self.memory.recall(state, track, frame, direction)].append(track)
             if self._keeps_history:
@@ -361,8 +376,19 @@ class VideoPredictor:
         """Take the next live frame, (H, W, 3) uint8, and follow every object to it.
 
         Prompts may then be given on it. See `VideoState.reach` for how pointers are dated in a stream.
+
+        Raises
+        ------
+        FrameError
+            If the frame has another shape, `state` is not a stream, or, under the repaired policy, an object was first
+            shown on an older frame and not followed since (`visit` does that). The frame is then not taken.
         """
+        if state.frames is not None:
+            raise FrameError("This is a stack, not a stream. Begin a stream with `start_stream`.")
         frame = state.num_frames
+        for object_id, track in state.objects.items():
+            if self._can_follow(track, frame, Direction.FORWARD):
+                self._check_next(track, object_id, frame, Direction.FORWARD)
         features = self._encode(state, image, frame)
         state.num_frames += 1
         state.features.put(frame, features)
@@ -370,13 +396,27 @@ class VideoPredictor:
 
     def _check_next(self, track: ObjectTrack, object_id: int, frame: int, direction: Direction) -> None:
         """Refuse to leave frames out: what an object remembers would then depend on how it got here."""
-        before = frame - direction.value
-        if self._keeps_history or before in track.conditioning or before in track.tracked:
+        if self._keeps_history:
             return
-        raise FrameError(
-            f"Object {object_id} cannot be followed to frame {frame} yet: visit frame {before} before it, "
-            f"beginning next to a frame that is prompted."
-        )
+        way = direction.name.lower()
+        if not self._can_follow(track, frame, direction):
+            raise FrameError(
+                f"Object {object_id} is not followed {way} to frame {frame}: from the first frame where it was shown "
+                f"({track.origin}) objects are followed forward, and backward only before it."
+            )
+        # Prompted frames need no visit, so look past them; nothing older than the pointers' reach is recalled.
+        for before in range(frame - direction.value, frame - direction.value * MAX_POINTERS, -direction.value):
+            if before == track.origin or self._is_followed(track, before, direction):
+                return
+            if before not in track.conditioning:
+                raise FrameError(
+                    f"Object {object_id} cannot be followed {way} to frame {frame} yet: visit frame {before} first, "
+                    f"beginning next to frame {track.origin}, where it was shown first."
+                )
+
+    def _is_followed(self, track: ObjectTrack, frame: int, direction: Direction) -> bool:
+        """Whether a frame was reached this way since the prompts last changed, so that its memory still holds."""
+        return not self._keeps_history and frame in track.tracked and track.tracked[frame].direction is direction
 
     def _can_follow(self, track: ObjectTrack, frame: int, direction: Direction) -> bool:
         if self._keeps_history:
@@ -409,12 +449,18 @@ class VideoPredictor:
         return FramePrediction(
             frame,
             object_ids,
-            torch.stack([m.mask_logits for m in memories]) if memories else empty.view(0, h, w).expand(0, h, w),
+            torch.stack([m.mask_logits for m in memories]) if memories else empty.view(0, h, w),
             torch.stack([m.predicted_iou for m in memories]) if memories else empty,
             torch.stack([m.object_score_logit for m in memories]) if memories else empty,
             state.height,
             state.width,
         )
+
+
+def _forget_followed(state: VideoState, track: ObjectTrack) -> None:
+    """Forget what was followed of an object before its prompts changed."""
+    if state.frames is not None:  # a stream cannot be followed again, so there it stays
+        track.tracked.clear()
 
 
 def _repaired_frames(state: VideoState, direction: Direction, start: int, stop: int) -> range:
@@ -430,6 +476,8 @@ def _repaired_frames(state: VideoState, direction: Direction, start: int, stop: 
 def _reference_frames(state: VideoState, direction: Direction, start: int | None, stop: int | None) -> range:
     """Frames of a pass of the reference: every object from one start, in one go."""
     prompted = [frame for track in state.objects.values() for frame in track.conditioning]
+    if not prompted:
+        raise PromptError("No object has a prompted frame left to be followed from. Prompt at least one again.")
     first = min(prompted) if start is None else start
     if direction is Direction.FORWARD:
         return range(first, state.num_frames if stop is None else stop + 1)

@@ -136,7 +136,7 @@ class ObjectTrack:
     tracked : dict
         Frame to memory, for the frames that were followed.
     visited : dict
-        Frame to the direction of its last visit.
+        Frame to the direction of its last visit; kept under the reference policy, which asks for it.
     """
 
     prompts: dict[int, FramePrompt] = field(default_factory=dict)
@@ -222,6 +222,8 @@ class VideoState:
         FrameError
             If the frame is negative or beyond the last.
         """
+        if not self.num_frames:
+            raise FrameError(f"There is no frame {frame}: the stream has not begun. Feed it a frame first.")
         if not 0 <= frame < self.num_frames:
             raise FrameError(f"There is no frame {frame}: frames run from 0 to {self.num_frames - 1}.")
 

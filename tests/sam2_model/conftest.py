@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 
 from sam2_model import registry
+from sam2_model.sam2 import Sam2
+
+from .toy import toy_model
 
 
 @pytest.fixture
@@ -15,3 +18,9 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = registry.default_cache_dir()
     folder.mkdir(parents=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def network() -> Sam2:
+    """The tiny network, on which objects are there."""
+    return toy_model()

@@ -4,9 +4,10 @@ import zlib
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from sam2_model.config import Sam2Config
 from sam2_model.sam2 import Sam2
-from torch import Tensor
 
 
 def seeded(shape: tuple[int, ...], name: str) -> Tensor:

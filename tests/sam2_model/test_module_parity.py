@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from sam2_model.config import CONFIGS
 from sam2_model.mask_decoder import ChosenMasks, MaskDecoderOutput, single_mask, three_candidates
-from sam2_model.sam2 import ImageFeatures, Sam2
 
 from .seeded import disc, seeded, seeded_frames, seeded_model
 
@@ -29,9 +29,9 @@ class Recorded:
 
     def __init__(self, name: str) -> None:
         self.arrays = np.load(PARITY / f"{FIXTURES[name]}-{SIZE}px.npz")
-        self.model: Sam2 = seeded_model(CONFIGS[name])
+        self.model = seeded_model(CONFIGS[name])
         with torch.inference_mode():
-            self.features: ImageFeatures = self.model.encode_image(seeded_frames(1, SIZE))
+            self.features = self.model.encode_image(seeded_frames(1, SIZE))
 
     def check(self, key: str, value: torch.Tensor) -> None:
         expected = self.arrays[f"modules/{key}"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+
 from sam2_model.config import CONFIGS
 from sam2_model.memory_bank import Direction
 from sam2_model.sam2 import Sam2
@@ -67,9 +68,7 @@ SCRIPTS = {
     "two_clicks_forward": Script(5, (Said(1, 0, ((0.3, 0.5), (0.8, 0.2)), (1, 0)),)),
     "box_click_forward": Script(4, (Said(1, 0, ((0.3, 0.5),), (1,), box=(0.15, 0.35, 0.45, 0.65)),)),
     "mask_both_ways": Script(6, (Said(1, 3, mask=(0.5, 0.45, 0.2)),), ((FORWARD, 3), (BACKWARD, 3))),
-    "two_objects_staggered": Script(
-        8, (CLICK, Said(7, 2, box=(0.5, 0.5, 0.9, 0.9))), ((FORWARD, 2), (BACKWARD, 2))
-    ),
+    "two_objects_staggered": Script(8, (CLICK, Said(7, 2, box=(0.5, 0.5, 0.9, 0.9))), ((FORWARD, 2), (BACKWARD, 2))),
     "two_keyframes": Script(10, (CLICK, Said(1, 8, mask=(0.5, 0.7, 0.15)))),
     "long_click": Script(20, (CLICK,)),
     "occlusion": Script(12, (CLICK,), object_score_bias=-1.05),

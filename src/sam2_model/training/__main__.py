@@ -18,12 +18,12 @@ from sam2_model.config import NANO
 from sam2_model.errors import Sam2Error
 from sam2_model.sam2 import Sam2
 from sam2_model.training.export import export_weights
+from sam2_model.training.initialise import soften_start
 from sam2_model.training.loop import (
     StepReport,
     TrainingState,
     load_state,
     save_state,
-    soften_start,
     start_training,
     train,
 )

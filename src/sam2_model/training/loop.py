@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from sam2_model.config import Sam2Config
 from sam2_model.errors import CheckpointError
-from sam2_model.mask_decoder import NUM_MASKS
 from sam2_model.sam2 import Sam2
 from sam2_model.training.batches import scene_batch
 from sam2_model.training.dense import DenseHead
@@ -101,22 +100,6 @@ def start_training(model: Sam2, seed: int) -> TrainingState:
     optimizer = torch.optim.AdamW([{"params": trunk}, {"params": rest}], lr=0.0, weight_decay=_WEIGHT_DECAY)
     average = deepcopy(model).eval().requires_grad_(requires_grad=False)
     return TrainingState(model.train(), average, head, optimizer, seed)
-
-
-def soften_start(model: Sam2) -> None:
-    """Prepare randomly initialised weights, so that masks get gradient from the first step.
-
-    The object score starts positive, because a negative one hides every mask, and the mask logits start small.
-    """
-    weights = dict(model.named_parameters())
-    with torch.no_grad():
-        weights["sam_mask_decoder.pred_obj_score_head.layers.2.weight"].mul_(0.1)
-        weights["sam_mask_decoder.pred_obj_score_head.layers.2.bias"].fill_(4.0)
-        for mask in range(NUM_MASKS):
-            for kind in ("weight", "bias"):
-                weights[f"sam_mask_decoder.output_hypernetworks_mlps.{mask}.layers.2.{kind}"].mul_(0.05)
-        for parameter in (model.maskmem_tpos_enc, model.no_mem_embed, model.no_obj_ptr):
-            nn.init.trunc_normal_(parameter, std=0.02)
 
 
 def train(state: TrainingState, stages: tuple[Stage, ...]) -> Iterator[StepReport]:

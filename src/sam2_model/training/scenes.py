@@ -64,9 +64,9 @@ _ANY = (
 
 FAMILIES: dict[str, Family] = {
     "nuclei": Family(
-        (appearance.fluorescent_nuclei,), ShapeRange((1.0, 2.1), lobes=0.12), coverage=(0.08, 0.7), weight=3.0
+        (appearance.fluorescent_nuclei,), ShapeRange((1.0, 2.1), lobes=0.12), coverage=(0.08, 0.7), weight=5.0
     ),
-    "odd nuclei": Family((appearance.fluorescent_nuclei,), ShapeRange((1.0, 2.2), lobes=0.5), weight=1.0),
+    "odd nuclei": Family((appearance.fluorescent_nuclei,), ShapeRange((1.0, 2.2), lobes=0.5), weight=1.5),
     "cells": Family((appearance.cytoplasm,), ShapeRange((1.0, 2.5), lobes=0.35), radius=(0.05, 0.35)),
     "membranes": Family(
         (appearance.membranes,), ShapeRange((1.0, 1.8), lobes=0.15), (0.05, 0.25), (0.5, 1.0), tessellate=0.6

@@ -75,17 +75,17 @@ class Stage:
 CURRICULUM: tuple[Stage, ...] = (
     Stage(
         "large objects",
-        1500,
+        1350,
         6e-4,
         (Load(128, 4, 12), Load(192, 3, 12), Load(256, 2, 12), Load(384, 1, 16)),
         scenes=SceneOptions(radius_px=(9.0, 100.0)),
     ),
     Stage(
         "prompts",
-        900,
-        5e-4,
+        650,
+        7e-4,
         (Load(128, 4, 12), Load(192, 3, 12), Load(256, 2, 12), Load(384, 1, 16)),
-        scenes=SceneOptions(radius_px=(5.0, 100.0)),
+        scenes=SceneOptions(radius_px=(7.0, 100.0)),
     ),
     Stage(
         "memory, still",
@@ -98,10 +98,10 @@ CURRICULUM: tuple[Stage, ...] = (
     ),
     Stage(
         "memory",
-        1100,
+        900,
         5e-4,
         (Load(128, 2, 12, 3), Load(128, 2, 12, 4), Load(192, 1, 12, 4), Load(256, 2, 12)),
-        trunk_rate=0.2,
+        trunk_rate=0.3,
         user=Interaction(mask_prompts=0.8, true_memories=0.15),
         scenes=SceneOptions(radius_px=(8.0, 100.0)),
     ),
@@ -123,7 +123,7 @@ CURRICULUM: tuple[Stage, ...] = (
     ),
     Stage(
         "finish",
-        400,
+        250,
         1e-4,
         (Load(256, 1, 10, 5), Load(256, 1, 12, 4), Load(256, 2, 12), Load(512, 1, 16), Load(192, 1, 12, 8)),
         user=Interaction(cell_px=2),

@@ -30,7 +30,7 @@ class Interaction:
     rough_masks : float
         Probability that a step starts from a hasty mask together with the first prompts.
     corrections : int
-        Correction clicks after the first prompt.
+        Most correction clicks after the first prompt; their number is drawn for each step.
     mask_prompts : float
         Probability that the objects of a clip are given by their masks on the first frame.
     corrected_frames : float
@@ -110,7 +110,8 @@ def _interact(
     points, labels = first_prompts(generator, masks, user.boxes)
     output = model.decode(embedding, features, points, labels, shown)
     losses = [prompt_losses(output, target)]
-    for _ in range(user.corrections):
+    corrections = int(torch.randint(user.corrections + 1, (), generator=generator))
+    for _ in range(corrections):
         shown = best_candidate(output).mask_logits.detach().clamp(-_MAX_MASK_PROMPT, _MAX_MASK_PROMPT)
         more_points, more_labels = correction_clicks(generator, shown, masks)
         points, labels = torch.cat([points, more_points], 1), torch.cat([labels, more_labels], 1)
@@ -126,13 +127,14 @@ class _Bank:
     memories: dict[int, Tensor]
     pointers: dict[int, Tensor]
     conditioning: list[int]
+    reach: int = MAX_POINTERS
 
     def condition(self, model: Sam2, features: ImageFeatures, frame: int) -> Tensor:
         """Embedding of a frame, conditioned as in prediction."""
         tracked = set(self.memories) - set(self.conditioning)
         chosen = recall(frame, self.conditioning, tracked, Direction.FORWARD, num_memories=model.config.num_memories)
         memories = [SpatialMemory(self.memories[m.frame], m.slot) for m in chosen.memories]
-        pointers = [PointerMemory(self.pointers[p.frame], p.age / (MAX_POINTERS - 1)) for p in chosen.pointers]
+        pointers = [PointerMemory(self.pointers[p.frame], p.age / (self.reach - 1)) for p in chosen.pointers]
         return model.condition(features, memories, pointers)
 
 
@@ -158,7 +160,9 @@ def clip_losses(model: Sam2, batch: Batch, user: Interaction, generator: torch.G
     T, B = batch.images.shape[:2]
     encoded = model.encode_image(batch.images.flatten(0, 1))
     frames = [select(encoded, batch.owner + t * B) for t in range(T)]
-    bank = _Bank({}, {}, [])
+    # A short stack has a short reach, an open one the full reach; both are met in prediction.
+    is_short = bool(torch.rand((), generator=generator) < 0.5)
+    bank = _Bank({}, {}, [], T if is_short else MAX_POINTERS)
     losses = _start(model, frames[0], batch.masks[0], user, generator, bank)
     remembers_truth = bool(torch.rand((), generator=generator) < user.true_memories)
     is_corrected = torch.rand((), generator=generator) < user.corrected_frames
@@ -230,7 +234,7 @@ def follow(model: Sam2, batch: Batch) -> list[MaskDecoderOutput]:
     T, B = batch.images.shape[:2]
     encoded = model.encode_image(batch.images.flatten(0, 1))
     frames = [select(encoded, batch.owner + t * B) for t in range(T)]
-    bank = _Bank({}, {}, [])
+    bank = _Bank({}, {}, [], min(T, MAX_POINTERS))
     is_present = batch.masks[0].flatten(1).any(1, keepdim=True)
     bank.conditioning.append(0)
     bank.memories[0] = model.encode_memory(frames[0], batch.masks[0], is_present)

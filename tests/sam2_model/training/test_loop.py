@@ -11,7 +11,8 @@ from sam2_model.errors import CheckpointError, ConfigError
 from sam2_model.sam2 import Sam2
 from sam2_model.training.batches import MIN_AREA_PX, Batch, scene_batch
 from sam2_model.training.export import export_weights
-from sam2_model.training.loop import TrainingState, load_state, save_state, soften_start, start_training, train
+from sam2_model.training.initialise import soften_start
+from sam2_model.training.loop import TrainingState, load_state, save_state, start_training, train
 from sam2_model.training.scenes import SceneOptions
 from sam2_model.training.stages import CURRICULUM, Load, Stage, stage_at, total_steps
 from sam2_model.training.steps import Interaction, clip_losses, image_losses

@@ -1,0 +1,90 @@
+"""The models known by name, and the sizes they work at."""
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from sam2_model.config import (
+    BASE_PLUS,
+    CONFIGS,
+    LARGE,
+    NANO,
+    SMALL,
+    TINY,
+    Release,
+    Sam2Config,
+    check_image_size,
+    config_of,
+    with_image_size,
+)
+from sam2_model.errors import ConfigError
+
+
+def test_nano_and_four_sizes_of_two_releases_are_known():
+    sizes = {"tiny", "small", "base-plus", "large"}
+    assert set(CONFIGS) == {"nano"} | sizes | {f"{size}-2.0" for size in sizes}
+
+
+@pytest.mark.parametrize(
+    ("name", "trunk", "release"),
+    [
+        ("tiny", TINY, Release.V2_1),
+        ("small", SMALL, Release.V2_1),
+        ("base-plus", BASE_PLUS, Release.V2_1),
+        ("large", LARGE, Release.V2_1),
+        ("tiny-2.0", TINY, Release.V2_0),
+        ("large-2.0", LARGE, Release.V2_0),
+    ],
+)
+def test_a_published_name_stands_for_its_trunk_and_release(name, trunk, release):
+    config = config_of(name)
+    assert (config.trunk, config.release) == (trunk, release)
+    assert (config.width, config.memory_channels, config.num_memories, config.image_size) == (256, 64, 7, 1024)
+
+
+@pytest.mark.parametrize("trunk", [TINY, SMALL, BASE_PLUS, LARGE, NANO.trunk])
+def test_global_blocks_lie_in_the_third_stage(trunk):
+    first = sum(trunk.stages[:2])
+    assert all(first <= block < first + trunk.stages[2] for block in trunk.global_blocks)
+
+
+def test_an_unknown_name_is_answered_with_those_that_are_known():
+    with pytest.raises(ConfigError, match=r"no model called 'huge'.*nano, tiny, small, base-plus, large, tiny-2\.0"):
+        config_of("huge")
+
+
+@pytest.mark.parametrize("size", [32, 64, 96, 256, 512, 1024])
+def test_multiples_of_32_are_working_sizes(size):
+    assert check_image_size(size) == size
+
+
+@pytest.mark.parametrize(
+    ("size", "cure"),
+    [
+        (-32, "Use 32 or more"),
+        (0, "Use 32 or more"),
+        (1, "Use 32 or more"),
+        (33, "Use 32 or 64"),
+        (1000, "Use 992 or 1024"),
+    ],
+)
+def test_other_sizes_are_refused_with_the_nearest_that_work(size, cure):
+    with pytest.raises(ConfigError, match=rf"Image size {size} is not .* {cure}\."):
+        check_image_size(size)
+
+
+def test_another_working_size_changes_nothing_else():
+    changed = with_image_size(NANO, 512)
+    assert changed.image_size == 512
+    assert with_image_size(changed, 256) == NANO
+    with pytest.raises(ConfigError, match="100"):
+        with_image_size(NANO, 100)
+
+
+def test_a_configuration_cannot_be_changed_in_place():
+    with pytest.raises(FrozenInstanceError):
+        NANO.width = 1  # type: ignore[misc]
+
+
+def test_configurations_are_equal_by_value():
+    assert Sam2Config(TINY) == CONFIGS["tiny"] != CONFIGS["tiny-2.0"]
