@@ -6,8 +6,6 @@ DATA holds `nuclei2d.tif`, `nuclei2d_labels.tif`, `nuclei3d.tif` and `nuclei3d_l
 `stardist` package, which no shipped weights were trained on. `--generated` adds the validation scenes of the training.
 """
 
-from __future__ import annotations
-
 import argparse
 import time
 from collections.abc import Iterator
@@ -18,6 +16,11 @@ import numpy as np
 import pandas as pd
 import tifffile
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+from skimage.segmentation import watershed
+
 from napari_sam2 import BoxPrompt, MaskPrompt, PointPrompt
 from napari_sam2.frames import FrameStack, single_frame
 from napari_sam2.predictor import Predictor
@@ -26,10 +29,6 @@ from napari_sam2.propagation import plan_propagation, run
 from napari_sam2.results import ObjectMask
 from napari_sam2.sam2_predictor import load_predictor
 from napari_sam2.session import Session
-from numpy.typing import NDArray
-from scipy import ndimage
-from skimage.filters import threshold_otsu
-from skimage.segmentation import watershed
 
 DOUBTFUL_IOU = 0.7
 """Below this a mask counts as wrong when confidence is judged."""
@@ -55,7 +54,7 @@ def annotated_objects(labels: NDArray[np.integer]) -> Iterator[Annotated]:
 
 
 def whole(mask: ObjectMask, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """A mask at the size of its frame."""
+    """Give a mask the size of its frame."""
     full = np.zeros(shape, np.bool_)
     y, x = mask.corner
     h, w = mask.logits.shape
@@ -74,14 +73,14 @@ def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
 
 
 def innermost(mask: NDArray[np.bool_]) -> tuple[int, int]:
-    """The pixel of a mask that is farthest from its border."""
+    """Find the pixel of a mask that is farthest from its border."""
     depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     y, x = np.unravel_index(int(depth.argmax()), depth.shape)
     return int(y), int(x)
 
 
 def correction(object_id: int, shown: NDArray[np.bool_], true: NDArray[np.bool_]) -> PointPrompt:
-    """A click in the middle of the largest error."""
+    """Click in the middle of the largest error."""
     labelled, count = ndimage.label(shown ^ true)
     if not count:
         return PointPrompt(object_id, 0, *innermost(true))
@@ -91,7 +90,7 @@ def correction(object_id: int, shown: NDArray[np.bool_], true: NDArray[np.bool_]
 
 
 def box_prompt(one: Annotated) -> BoxPrompt:
-    """The smallest box round an object."""
+    """Draw the smallest box round an object."""
     rows, columns = one.box
     return BoxPrompt(one.object_id, 0, rows.start, columns.start, rows.stop - 1, columns.stop - 1)
 

@@ -2,12 +2,10 @@
 
     python benchmarks/timelapse.py TIMELAPSE.tif [--model nano] [--cells 10] [--output DIR]
 
-The cells of this kind of image are well separated, so a threshold finds them on every frame, and linking by overlap from
-frame to frame gives each an identity without any annotation. The largest on the first frame, away from its border, are
-given to the model as masks; it is then asked where they are on all others.
+The cells of this kind of image are well separated, so a threshold finds them on every frame, and linking by overlap
+from frame to frame gives each an identity without any annotation. The largest on the first frame, away from its border,
+are given to the model as masks; it is then asked where they are on all others.
 """
-
-from __future__ import annotations
 
 import argparse
 import time
@@ -16,14 +14,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import tifffile
-from napari_sam2 import prompts_from_labels, propagate
-from napari_sam2.frames import FrameStack
-from napari_sam2.overview import draw_overview
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 from skimage.measure import label, regionprops
 from skimage.segmentation import clear_border
+
+from napari_sam2 import prompts_from_labels, propagate
+from napari_sam2.frames import FrameStack
+from napari_sam2.overview import draw_overview
 
 KEPT_IOU = 0.5
 """Overlap with the linked cell from which a cell counts as kept."""
@@ -37,7 +36,7 @@ def cells(image: NDArray[np.integer]) -> NDArray[np.integer]:
 
 
 def chosen_cells(image: NDArray[np.integer], count: int) -> NDArray[np.uint16]:
-    """The largest cells of a frame that lie wholly inside it, numbered by size."""
+    """Choose the largest cells of a frame that lie wholly inside it, numbered by size."""
     inside = clear_border(cells(image))
     largest = sorted(regionprops(inside), key=lambda region: -region.area)[:count]
     chosen = np.zeros(image.shape, np.uint16)

@@ -13,15 +13,47 @@ P, T  prompts or pointers, decoder tokens
 ===== ==========================================================
 """
 
-from sam2_model.checkpoints import LoadedModel, load_model, save_model
-from sam2_model.config import CONFIGS, HieraConfig, Release, Sam2Config, config_of
-from sam2_model.errors import CheckpointError, ConfigError, DownloadError, FrameError, PromptError, Sam2Error
-from sam2_model.image_predictor import ImageEmbedding, ImagePredictor, MaskPrediction
-from sam2_model.memory_bank import Direction
-from sam2_model.sam2 import Sam2
-from sam2_model.video_options import Policy, VideoOptions
-from sam2_model.video_predictor import VideoPredictor
-from sam2_model.video_state import FramePrediction, FramePrompt, VideoState
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sam2_model.checkpoints import LoadedModel, load_model, save_model
+    from sam2_model.config import CONFIGS, HieraConfig, Release, Sam2Config, config_of
+    from sam2_model.errors import CheckpointError, ConfigError, DownloadError, FrameError, PromptError, Sam2Error
+    from sam2_model.image_predictor import ImageEmbedding, ImagePredictor, MaskPrediction
+    from sam2_model.memory_bank import Direction
+    from sam2_model.sam2 import Sam2
+    from sam2_model.video_options import Policy, VideoOptions
+    from sam2_model.video_predictor import VideoPredictor
+    from sam2_model.video_state import FramePrediction, FramePrompt, VideoState
+
+_HOMES = {
+    "CONFIGS": "config",
+    "CheckpointError": "errors",
+    "ConfigError": "errors",
+    "Direction": "memory_bank",
+    "DownloadError": "errors",
+    "FrameError": "errors",
+    "FramePrediction": "video_state",
+    "FramePrompt": "video_state",
+    "HieraConfig": "config",
+    "ImageEmbedding": "image_predictor",
+    "ImagePredictor": "image_predictor",
+    "LoadedModel": "checkpoints",
+    "MaskPrediction": "image_predictor",
+    "Policy": "video_options",
+    "PromptError": "errors",
+    "Release": "config",
+    "Sam2": "sam2",
+    "Sam2Config": "config",
+    "Sam2Error": "errors",
+    "VideoOptions": "video_options",
+    "VideoPredictor": "video_predictor",
+    "VideoState": "video_state",
+    "config_of": "config",
+    "load_model": "checkpoints",
+    "save_model": "checkpoints",
+}
 
 __all__ = [
     "CONFIGS",
@@ -50,3 +82,14 @@ __all__ = [
     "load_model",
     "save_model",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used (PEP 562): the registry can be read without torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -21,5 +21,5 @@ class PromptError(Sam2Error, ValueError):
     """A prompt has the wrong shape, lies outside the image, or contradicts another."""
 
 
-class FrameError(Sam2Error, IndexError):
+class FrameError(Sam2Error, ValueError):
     """A frame does not exist, cannot be read, or has the wrong shape."""

@@ -144,13 +144,21 @@ class VideoPredictor:
         for prompt in prompts.values():
             prompt.check(state.height, state.width)
         features = self.features(state, frame)
+        answers: list[FrameMemory] = []
         with inference(self.device):
             for object_id, prompt in prompts.items():
                 track = state.objects.setdefault(object_id, ObjectTrack())
-                memory = self._answer(state, track, frame, prompt, features)
+                memory = self._without_holes(self._answer(state, track, frame, prompt, features))
                 track.prompts[frame] = prompt
-                self._remember_prompted(state, track, frame, memory)
-            return self._collect(state, frame, tuple(prompts))
+                answers.append(memory)
+                if self._keeps_history:
+                    track.pending[frame] = memory
+                    continue
+                _forget_followed(state, track)
+                track.conditioning[frame] = memory
+                if state.frames is None:
+                    self.memory.write_prompted(state, [track], frame)  # now: later the frame may be gone
+        return self._prediction(state, frame, tuple(prompts), answers)
 
     def forget_prompt(self, state: VideoState, object_id: int, frame: int) -> None:
         """Take back what was said of an object on a frame; without any prompt left the object is forgotten.
@@ -164,9 +172,14 @@ class VideoPredictor:
         if frame not in track.prompts:
             raise PromptError(f"Object {object_id} has no prompt on frame {frame}.")
         del track.prompts[frame]
-        track.conditioning.pop(frame, None)
-        track.visited.clear()
-        _forget_followed(state, track)
+        if self._keeps_history:
+            track.pending.pop(frame, None)
+            if frame in track.conditioning:
+                track.tracked[frame] = track.conditioning.pop(frame)
+                track.visited.pop(frame, None)
+        else:
+            track.conditioning.pop(frame, None)
+            _forget_followed(state, track)
         if not track.prompts:
             del state.objects[object_id]
 
@@ -189,7 +202,7 @@ class VideoPredictor:
             if frame in track.visited:
                 recalled = self.memory.recall(state, track, frame, track.visited[frame])
                 embedding = self.memory.condition(state, [track], recalled, features)
-            before = track.conditioning.get(frame) or track.tracked.get(frame)
+            before = track.pending.get(frame) or track.conditioning.get(frame) or track.tracked.get(frame)
             if before is not None:
                 mask_logits = before.mask_logits[None, None].clamp(-PROMPT_LOGIT_LIMIT, PROMPT_LOGIT_LIMIT)
         points, labels = self._as_points(state, prompt)
@@ -245,19 +258,6 @@ class VideoPredictor:
             FrameMemory(logits[i, 0], chosen.predicted_iou[i, 0], score[i, 0], pointer[i]) for i in range(len(logits))
         ]
 
-    def _remember_prompted(self, state: VideoState, track: ObjectTrack, frame: int, memory: FrameMemory) -> None:
-        memory = self._without_holes(memory)
-        if not self._keeps_history:
-            _forget_followed(state, track)
-            track.conditioning[frame] = memory
-        elif frame not in track.visited or self.options.corrections_condition or frame in track.conditioning:
-            track.tracked.pop(frame, None)
-            track.conditioning[frame] = memory
-        else:
-            track.tracked[frame] = memory
-        if state.frames is None:
-            self.memory.write_prompted(state, [track], frame)  # now: later the frame may be gone
-
     def _without_holes(self, memory: FrameMemory) -> FrameMemory:
         if not self.options.hole_area:
             return memory
@@ -308,6 +308,7 @@ class VideoPredictor:
         if not any(track.prompts for track in state.objects.values()):
             raise PromptError("No object has a prompt. Prompt at least one on any frame first.")
         if self._keeps_history:
+            self._settle(state)
             for direction in directions:
                 for frame in _reference_frames(state, direction, start, stop):
                     yield self.visit(state, frame, direction)
@@ -355,6 +356,8 @@ class VideoPredictor:
             If an object has no prompt.
         """
         state.check_frame(frame)
+        if self._keeps_history:
+            self._settle(state)
         if object_ids is None:
             object_ids = [i for i, track in state.objects.items() if self._can_follow(track, frame, direction)]
         groups: dict[Recall, list[ObjectTrack]] = defaultdict(list)
@@ -370,7 +373,12 @@ class VideoPredictor:
             for recalled, tracks in groups.items():
                 for i in range(0, len(tracks), size):
                     self._follow(state, tracks[i : i + size], frame, direction, recalled)
-            return self._collect(state, frame, tuple(object_ids))
+        memories = [state.objects[object_id].memory(frame) for object_id in object_ids]
+        return self._prediction(state, frame, tuple(object_ids), memories)
+
+    def _settle(self, state: VideoState) -> None:
+        for track in state.objects.values():
+            track.settle(corrections_condition=self.options.corrections_condition)
 
     def step(self, state: VideoState, image: NDArray[np.uint8]) -> FramePrediction:
         """Take the next live frame, (H, W, 3) uint8, and follow every object to it.
@@ -442,14 +450,15 @@ class VideoPredictor:
             if not self._keeps_history:
                 self.memory.drop_unreachable(track, frame, direction)
 
-    def _collect(self, state: VideoState, frame: int, object_ids: tuple[int, ...]) -> FramePrediction:
-        memories = [state.objects[i].memory(frame) for i in object_ids]
-        h, w = (self.image_size // MASK_STRIDE,) * 2
+    def _prediction(
+        self, state: VideoState, frame: int, object_ids: tuple[int, ...], memories: Sequence[FrameMemory]
+    ) -> FramePrediction:
+        side = self.image_size // MASK_STRIDE
         empty = torch.zeros(0, device=self.device)
         return FramePrediction(
             frame,
             object_ids,
-            torch.stack([m.mask_logits for m in memories]) if memories else empty.view(0, h, w),
+            torch.stack([m.mask_logits for m in memories]) if memories else empty.view(0, side, side),
             torch.stack([m.predicted_iou for m in memories]) if memories else empty,
             torch.stack([m.object_score_logit for m in memories]) if memories else empty,
             state.height,

@@ -136,13 +136,16 @@ class ObjectTrack:
     tracked : dict
         Frame to memory, for the frames that were followed.
     visited : dict
-        Frame to the direction of its last visit; kept under the reference policy, which asks for it.
+        Frame to the direction of its last visit. Kept under the reference policy alone, as is `pending`.
+    pending : dict
+        Frame to memory, for prompts answered since the last visit: not to be recalled before the next.
     """
 
     prompts: dict[int, FramePrompt] = field(default_factory=dict)
     conditioning: dict[int, FrameMemory] = field(default_factory=dict)
     tracked: dict[int, FrameMemory] = field(default_factory=dict)
     visited: dict[int, Direction] = field(default_factory=dict)
+    pending: dict[int, FrameMemory] = field(default_factory=dict)
 
     @property
     def origin(self) -> int | None:
@@ -152,6 +155,20 @@ class ObjectTrack:
     def memory(self, frame: int) -> FrameMemory:
         """Return what is remembered of a frame that was prompted or visited."""
         return self.conditioning[frame] if frame in self.conditioning else self.tracked[frame]
+
+    def settle(self, *, corrections_condition: bool) -> None:
+        """Let the answers given since the last visit be recalled; needed under the reference policy alone.
+
+        A correction of a visited frame counts as followed unless `corrections_condition`, and is dropped where the
+        frame conditions already.
+        """
+        corrections = [f for f in self.pending if f in self.visited and not corrections_condition]
+        for frame in corrections:
+            self.tracked[frame] = self.pending.pop(frame)
+        self.conditioning |= self.pending
+        self.pending.clear()
+        for frame in self.conditioning:
+            self.tracked.pop(frame, None)
 
     def replace_memory(self, frame: int, memory: FrameMemory) -> None:
         """Put another memory in the place of one."""

@@ -7,7 +7,7 @@ from sam2_model.mask_decoder import NUM_MASKS
 from sam2_model.sam2 import Sam2
 
 _SAME_PLACE = 3.0
-"""A token then weighs its neighbours e times less than itself, or less."""
+"""The tokens next to it then weigh about a fifth of the token at the same place."""
 
 _FAINT = 0.2
 
