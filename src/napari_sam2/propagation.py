@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from napari_sam2.prompts import is_absence
 from napari_sam2.results import FrameResult, ObjectMask, ObjectScore, compose, label_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -129,6 +129,24 @@ def plan_propagation(
     return PropagationPlan(tuple(steps))
 
 
+def remaining_steps(session: Session, steps: Iterable[Step]) -> tuple[Step, ...]:
+    """Leave out of some steps what a session has reported already and no prompt has undone since.
+
+    This one rule resumes a propagation that was stopped, follows an object that was added late, follows a corrected
+    object anew, and widens a range, each without touching what stands.
+    """
+    left = (
+        replace(
+            step, object_ids=tuple(i for i in step.object_ids if not session.is_reported(i, step.frame, step.direction))
+        )
+        for step in steps
+    )
+    kept = [step for step in left if step.object_ids]
+    # Steps behind the last one that is still to be reported lead nowhere.
+    last = max((i for i, step in enumerate(kept) if step.is_reported), default=-1)
+    return tuple(kept[: last + 1])
+
+
 def run(session: Session, steps: Sequence[Step]) -> Iterator[FrameResult]:
     """Make visits, one per item; closing the generator stops between frames, and the rest of the steps resumes.
 
@@ -138,7 +156,7 @@ def run(session: Session, steps: Sequence[Step]) -> Iterator[FrameResult]:
         One per step that is reported.
     """
     for step in steps:
-        result = session.follow(step.frame, step.object_ids, step.direction)
+        result = session.follow(step.frame, step.object_ids, step.direction, is_reported=step.is_reported)
         if step.is_reported:
             yield result
 

@@ -30,6 +30,7 @@ class Session:
         self.frames = frames
         self._tracker = predictor.open(frames)
         self._known: dict[Target, tuple[Prompt, ...]] = {}
+        self._reported: dict[int, set[tuple[int, Direction]]] = {}
 
     @property
     def prompts(self) -> PromptSet:
@@ -59,6 +60,7 @@ class Session:
         changed = sorted(prompts.changed_since(self.prompts), key=lambda target: (target.frame, target.object_id))
         by_frame: dict[int, dict[int, tuple[Prompt, ...]]] = {}
         for target in changed:
+            self._reported.pop(target.object_id, None)
             if target in prompts:
                 by_frame.setdefault(target.frame, {})[target.object_id] = prompts[target]
             else:
@@ -69,6 +71,28 @@ class Session:
             self._known |= {Target(object_id, frame): given for object_id, given in spoken.items()}
             yield FrameResult(frame, masks)
 
-    def follow(self, frame: int, object_ids: Sequence[int], direction: Direction) -> FrameResult:
-        """Follow objects to a frame, next to the last one visited."""
-        return FrameResult(frame, self._tracker.follow(frame, object_ids, direction))
+    def follow(
+        self, frame: int, object_ids: Sequence[int], direction: Direction, *, is_reported: bool = True
+    ) -> FrameResult:
+        """Follow objects to a frame, next to the last one visited.
+
+        Parameters
+        ----------
+        frame : int
+            Where to.
+        object_ids : sequence of int
+            Whom to follow.
+        direction : Direction
+            Which way.
+        is_reported : bool
+            Whether the result goes to whoever asked, so that it need not be computed again for him.
+        """
+        result = FrameResult(frame, self._tracker.follow(frame, object_ids, direction))
+        if is_reported:
+            for object_id in object_ids:
+                self._reported.setdefault(object_id, set()).add((frame, direction))
+        return result
+
+    def is_reported(self, object_id: int, frame: int, direction: Direction) -> bool:
+        """Whether the result of following an object to a frame was given since its prompts last changed."""
+        return (frame, direction) in self._reported.get(object_id, ())

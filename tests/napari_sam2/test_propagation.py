@@ -10,7 +10,7 @@ from napari_sam2.errors import OptionError
 from napari_sam2.frames import FrameStack
 from napari_sam2.predictor import Direction
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
-from napari_sam2.propagation import PropagationPlan, label_frames, plan_propagation, run
+from napari_sam2.propagation import PropagationPlan, label_frames, plan_propagation, remaining_steps, run
 from napari_sam2.results import compose
 from napari_sam2.session import Session
 from tests.napari_sam2.conftest import FRAMES
@@ -233,3 +233,58 @@ def test_wide_ids_get_wide_labels(fake, toy_movie):
 def test_an_empty_plan_visits_nothing(session, fake):
     assert list(label_frames(session, PropagationPlan(()))) == []
     assert fake.calls == []
+
+
+def left_over(session, prompts, **options):
+    return written(PropagationPlan(remaining_steps(session, plan_propagation(prompts, FRAMES, **options).steps)))
+
+
+def applied(session, prompts):
+    list(session.apply(prompts))
+    return prompts
+
+
+@pytest.fixture
+def untold(fake, toy_movie):
+    return Session(fake, FrameStack(toy_movie))
+
+
+def test_after_a_whole_propagation_nothing_remains(untold):
+    prompts = applied(untold, PromptSet(at(1, 2)))
+    list(run(untold, plan_propagation(prompts, FRAMES).steps))
+    assert left_over(untold, prompts) == ""
+
+
+def test_a_propagation_that_was_stopped_goes_on_where_it_stopped(untold):
+    prompts = applied(untold, PromptSet(at(1, 2)))
+    stopped = run(untold, plan_propagation(prompts, FRAMES).steps)
+    for _ in range(2):
+        next(stopped)
+    stopped.close()
+    assert left_over(untold, prompts) == "4>1 1<1 0<1"
+
+
+def test_an_object_added_late_is_followed_alone(untold):
+    prompts = applied(untold, PromptSet(at(1, 2)))
+    list(run(untold, plan_propagation(prompts, FRAMES).steps))
+    prompts = applied(untold, PromptSet(at(1, 2) + at(2, 3)))
+    assert left_over(untold, prompts) == "3>2 4>2 2<2 1<2 0<2"
+
+
+def test_a_corrected_object_is_followed_anew_and_the_others_are_left_alone(untold):
+    prompts = applied(untold, PromptSet(at(1, 2) + at(2, 2)))
+    list(run(untold, plan_propagation(prompts, FRAMES).steps))
+    prompts = applied(untold, PromptSet(at(1, 2) + at(2, 2, 4)))
+    assert left_over(untold, prompts) == "2>2 3>2 4>2 1<2 0<2"
+
+
+def test_a_wider_range_is_followed_beyond_what_stands(untold):
+    prompts = applied(untold, PromptSet(at(1, 0)))
+    list(run(untold, plan_propagation(prompts, FRAMES, stop=2).steps))
+    assert left_over(untold, prompts) == "3>1 4>1"
+
+
+def test_frames_that_were_only_passed_through_are_reported_when_they_are_asked_for(untold):
+    prompts = applied(untold, PromptSet(at(1, 0)))
+    list(run(untold, plan_propagation(prompts, FRAMES, start=3).steps))
+    assert left_over(untold, prompts) == "0>1 1>1 2>1"
