@@ -14,7 +14,7 @@ from napari_sam2.prompts import is_absence
 from napari_sam2.results import FrameResult, ObjectMask, ObjectScore, compose, label_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -129,22 +129,53 @@ def plan_propagation(
     return PropagationPlan(tuple(steps))
 
 
-def remaining_steps(session: Session, steps: Iterable[Step]) -> tuple[Step, ...]:
+def remaining_steps(
+    session: Session, steps: Sequence[Step], *, is_held: Callable[[int, int], bool] | None = None
+) -> tuple[Step, ...]:
     """Leave out of some steps what a session has reported already and no prompt has undone since.
 
     This one rule resumes a propagation that was stopped, follows an object that was added late, follows a corrected
     object anew, and widens a range, each without touching what stands.
+
+    Parameters
+    ----------
+    session : Session
+        What was done.
+    steps : sequence of Step
+        What is wanted.
+    is_held : callable, optional
+        Whether the result for an object (first argument) on a frame (second) is still at hand; all are when omitted.
+
+    Returns
+    -------
+    tuple of Step
+        An object goes on from where it was followed to last, or begins again where it was shown first, because
+        memories run through every frame in between.
     """
+    passes: dict[tuple[int, Direction], list[Step]] = {}
+    for step in steps:
+        for object_id in step.object_ids:
+            passes.setdefault((object_id, step.direction), []).append(step)
+    wanted: set[tuple[int, Direction, int]] = set()
+    for (object_id, direction), one_pass in passes.items():
+        missing = [
+            number
+            for number, step in enumerate(one_pass)
+            if step.is_reported
+            and not (
+                session.is_reported(object_id, step.frame, direction)
+                and (is_held is None or is_held(object_id, step.frame))
+            )
+        ]
+        if missing:
+            goes_on = missing[0] > 0 and one_pass[missing[0] - 1].frame == session.head(object_id, direction)
+            kept = one_pass[missing[0] if goes_on else 0 : missing[-1] + 1]
+            wanted |= {(object_id, direction, step.frame) for step in kept}
     left = (
-        replace(
-            step, object_ids=tuple(i for i in step.object_ids if not session.is_reported(i, step.frame, step.direction))
-        )
+        replace(step, object_ids=tuple(i for i in step.object_ids if (i, step.direction, step.frame) in wanted))
         for step in steps
     )
-    kept = [step for step in left if step.object_ids]
-    # Steps behind the last one that is still to be reported lead nowhere.
-    last = max((i for i, step in enumerate(kept) if step.is_reported), default=-1)
-    return tuple(kept[: last + 1])
+    return tuple(step for step in left if step.object_ids)
 
 
 def run(session: Session, steps: Sequence[Step]) -> Iterator[FrameResult]:

@@ -31,6 +31,7 @@ class Session:
         self._tracker = predictor.open(frames)
         self._known: dict[Target, tuple[Prompt, ...]] = {}
         self._reported: dict[int, set[tuple[int, Direction]]] = {}
+        self._heads: dict[int, dict[Direction, int]] = {}
 
     @property
     def prompts(self) -> PromptSet:
@@ -56,11 +57,13 @@ class Session:
         PromptError
             If the prompts cannot be answered on this stack. Nothing has changed then.
         """
-        prompts.check(len(self.frames), self.frames.height, self.frames.width)
+        if prompts:  # that nothing is said any more is something to be told, too
+            prompts.check(len(self.frames), self.frames.height, self.frames.width)
         changed = sorted(prompts.changed_since(self.prompts), key=lambda target: (target.frame, target.object_id))
         by_frame: dict[int, dict[int, tuple[Prompt, ...]]] = {}
         for target in changed:
             self._reported.pop(target.object_id, None)
+            self._heads.pop(target.object_id, None)
             if target in prompts:
                 by_frame.setdefault(target.frame, {})[target.object_id] = prompts[target]
             else:
@@ -88,10 +91,15 @@ class Session:
             Whether the result goes to whoever asked, so that it need not be computed again for him.
         """
         result = FrameResult(frame, self._tracker.follow(frame, object_ids, direction))
-        if is_reported:
-            for object_id in object_ids:
+        for object_id in object_ids:
+            self._heads.setdefault(object_id, {})[direction] = frame
+            if is_reported:
                 self._reported.setdefault(object_id, set()).add((frame, direction))
         return result
+
+    def head(self, object_id: int, direction: Direction) -> int | None:
+        """Frame to which an object was followed last this way; None if it was not since its prompts changed."""
+        return self._heads.get(object_id, {}).get(direction)
 
     def is_reported(self, object_id: int, frame: int, direction: Direction) -> bool:
         """Whether the result of following an object to a frame was given since its prompts last changed."""

@@ -288,3 +288,17 @@ def test_frames_that_were_only_passed_through_are_reported_when_they_are_asked_f
     prompts = applied(untold, PromptSet(at(1, 0)))
     list(run(untold, plan_propagation(prompts, FRAMES, start=3).steps))
     assert left_over(untold, prompts) == "0>1 1>1 2>1"
+
+
+def test_what_was_lost_is_followed_again_from_where_the_object_was_shown(untold):
+    prompts = applied(untold, PromptSet(at(1, 0) + at(2, 0)))
+    steps = plan_propagation(prompts, FRAMES).steps
+    list(run(untold, steps))
+    left = remaining_steps(untold, steps, is_held=lambda object_id, frame: (object_id, frame) != (2, 3))
+    assert written(PropagationPlan(left)) == "0>2 1>2 2>2 3>2"
+
+
+def test_a_range_that_begins_behind_the_last_one_passes_through_what_lies_between(untold):
+    prompts = applied(untold, PromptSet(at(1, 0)))
+    list(run(untold, plan_propagation(prompts, FRAMES, stop=1).steps))
+    assert left_over(untold, prompts, start=3) == "(0>1) (1>1) (2>1) 3>1 4>1"

@@ -88,7 +88,6 @@ def test_what_was_not_reached_of_an_older_snapshot_is_not_applied_with_a_newer(s
 @pytest.mark.parametrize(
     ("prompts", "message"),
     [
-        ([], "There are no prompts"),
         ([A0, PointPrompt(2, 5, 1, 1)], "there is no frame 5"),
         ([A0, PointPrompt(2, 0, 1, 12)], "lies outside"),
         ([A0, PointPrompt(2, 0, 1, 1, positive=False)], "Object 2 has only negative points"),
@@ -101,6 +100,14 @@ def test_prompts_that_cannot_be_answered_change_nothing(session, fake, prompts, 
         applied(session, *prompts)
     assert fake.calls == []
     assert session.prompts == PromptSet([A2])
+
+
+def test_without_any_prompt_left_everything_is_forgotten(session, fake):
+    applied(session, A0, B0)
+    fake.calls.clear()
+    assert applied(session) == []
+    assert fake.calls == [("forget", 1, 0), ("forget", 2, 0)]
+    assert session.prompts == PromptSet()
 
 
 def test_a_model_that_fails_is_asked_again(session, fake, monkeypatch):

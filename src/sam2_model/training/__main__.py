@@ -11,14 +11,22 @@ from pathlib import Path
 from threading import Event
 from time import perf_counter, strftime
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 
 from sam2_model.config import NANO
 from sam2_model.errors import Sam2Error
 from sam2_model.sam2 import Sam2
+from sam2_model.training.batches import scene_batch
 from sam2_model.training.export import export_weights
-from sam2_model.training.initialise import soften_start
+from sam2_model.training.initialise import (
+    embedding_scale,
+    localise_memory,
+    localise_prompts,
+    quieten_embedding,
+    soften_start,
+)
 from sam2_model.training.loop import (
     StepReport,
     TrainingState,
@@ -27,10 +35,14 @@ from sam2_model.training.loop import (
     start_training,
     train,
 )
+from sam2_model.training.scenes import SceneOptions
 from sam2_model.training.stages import CURRICULUM
 from sam2_model.training.validation import ValidationOptions, as_row, validate
 
 logger = logging.getLogger(__name__)
+
+_QUIET = 0.6
+"""Standard deviation of an embedding in which positions are heard."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--export", type=Path, help="where the newest averaged weights go; default: in the run")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first-step", type=int, default=0, help="skip the curriculum up to this step")
+    parser.add_argument("--localise", action="store_true", help="let the attention of --weights start anew, locally")
     parser.add_argument("--threads", type=int, default=max((os.cpu_count() or 2) - 1, 1))
     parser.add_argument("--save-minutes", type=float, default=4.0)
     parser.add_argument("--validate-minutes", type=float, default=12.0)
@@ -78,9 +91,19 @@ def _begin(options: argparse.Namespace) -> TrainingState:
         model.load_state_dict({name: tensor.float() for name, tensor in load_file(options.weights).items()})
     else:
         soften_start(model)
+    if options.localise or not options.weights:
+        _localise(model, options.seed)
     state = start_training(model, options.seed)
     state.step = options.first_step
     return state
+
+
+def _localise(model: Sam2, seed: int) -> None:
+    """Let attention begin with equal places."""
+    images = scene_batch(np.random.default_rng(seed), SceneOptions(size=256), clips=4, objects=1).images[0]
+    quieten_embedding(model, embedding_scale(model, images) / _QUIET)
+    localise_prompts(model)
+    localise_memory(model, _QUIET)
 
 
 def _run(state: TrainingState, options: argparse.Namespace, stop: Event) -> None:

@@ -8,10 +8,10 @@ from safetensors import safe_open
 
 from sam2_model.config import HieraConfig, Sam2Config
 from sam2_model.errors import CheckpointError, ConfigError
-from sam2_model.sam2 import Sam2, SpatialMemory
+from sam2_model.sam2 import Sam2
 from sam2_model.training.batches import MIN_AREA_PX, Batch, scene_batch
 from sam2_model.training.export import export_weights
-from sam2_model.training.initialise import localise_memory, soften_start
+from sam2_model.training.initialise import soften_start
 from sam2_model.training.loop import TrainingState, load_state, save_state, start_training, train
 from sam2_model.training.scenes import SceneOptions
 from sam2_model.training.stages import CURRICULUM, Load, Stage, stage_at, total_steps
@@ -140,21 +140,3 @@ def test_every_load_of_the_curriculum_fits_the_model() -> None:
         for load in stage.loads:
             assert load.size % 32 == 0
             assert load.size // stage.user.cell_px * stage.user.cell_px == load.size
-
-
-def test_localised_memory_attention_reads_the_mask_at_its_own_place(model: Sam2) -> None:
-    def effect_of_mask() -> tuple[float, float]:
-        torch.manual_seed(1)
-        features = model.encode_image(torch.randn(1, 3, 128, 128))
-        mask = torch.zeros(2, 1, 128, 128)
-        mask[1, :, 32:64, 32:64] = 1
-        memory = model.encode_memory(features, mask, torch.ones(2, 1, dtype=torch.bool))
-        empty, marked = model.condition(features, [SpatialMemory(memory, 0)], [])
-        difference = (marked - empty).norm(dim=0)  # (8, 8)
-        here = difference[2:4, 2:4].mean().item()
-        return here, difference[6:, 6:].mean().item()
-
-    localise_memory(model, embedding_scale=1.0)
-    with torch.no_grad():
-        here, elsewhere = effect_of_mask()
-    assert here > 3 * elsewhere

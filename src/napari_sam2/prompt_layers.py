@@ -1,0 +1,179 @@
+"""The Points and Shapes layers that the plugin makes: coloured by object, marked by polarity, undoable as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from napari_sam2.layer_prompts import NEGATIVE, OBJECT_ID, POLARITY, POSITIVE, prompts_of_points, prompts_of_shapes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari.layers import Image, Points, Shapes
+    from numpy.typing import NDArray
+
+    from napari_sam2.layer_frames import LayerGrid
+    from napari_sam2.prompts import Prompt
+
+POINTS_NAME, SHAPES_NAME = "point_prompts", "prompts"
+BORDER_COLOURS = {POSITIVE: "#00FF00", NEGATIVE: "#FF0000"}
+
+Colour = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayersState:
+    """What both layers hold at one moment."""
+
+    points: NDArray[np.float64]
+    point_features: pd.DataFrame
+    shapes: tuple[NDArray[np.float64], ...]
+    shape_types: tuple[str, ...]
+    shape_features: pd.DataFrame
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory taken, about."""
+        return self.points.nbytes + sum(one.nbytes + 64 for one in self.shapes) + 64 * len(self.points)
+
+    def is_same(self, other: LayersState) -> bool:
+        """Whether two moments hold the same prompts."""
+        return (
+            np.array_equal(self.points, other.points)
+            and self.shape_types == other.shape_types
+            and all(np.array_equal(a, b) for a, b in zip(self.shapes, other.shapes, strict=True))
+            and self.point_features.equals(other.point_features)
+            and self.shape_features.equals(other.shape_features)
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PromptEdit:
+    """One edit of the prompt layers; a `history.Change`."""
+
+    layers: PromptLayers
+    before: LayersState
+    after: LayersState
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory taken, about."""
+        return self.before.num_bytes + self.after.num_bytes
+
+    def undo(self) -> None:
+        """Put the prompts back as they were."""
+        self.layers.restore(self.before)
+
+    def redo(self) -> None:
+        """Make the edit again."""
+        self.layers.restore(self.after)
+
+
+class PromptLayers:
+    """A Points and a Shapes layer for the prompts on one image.
+
+    Parameters
+    ----------
+    image : napari.layers.Image
+        The image; the layers lie on it and have its axes.
+    colour_of : callable
+        Colour of an object, RGBA in [0, 1].
+    """
+
+    def __init__(self, image: Image, colour_of: Callable[[int], Colour]) -> None:
+        from napari.layers import Points, Shapes
+
+        place = {name: getattr(image, name) for name in ("scale", "translate", "rotate", "shear", "affine", "units")}
+        features = pd.DataFrame({OBJECT_ID: pd.Series(dtype=int), POLARITY: pd.Series(dtype=str)})
+        self._colour_of = colour_of
+        self.points: Points = Points(
+            ndim=image.ndim, features=features, name=POINTS_NAME, size=8, border_width=0.15, **place
+        )
+        self.shapes: Shapes = Shapes(
+            ndim=image.ndim, features=features, name=SHAPES_NAME, face_color="transparent", edge_width=2, **place
+        )
+        self.object_id = 1
+        self.polarity = POSITIVE
+        self._set_defaults()
+
+    def choose_object(self, object_id: int) -> None:
+        """Let the next prompt be of an object."""
+        self.object_id = object_id
+        self._set_defaults()
+
+    def toggle_polarity(self) -> None:
+        """Let the next points be on the object if they were off it, and the other way round."""
+        self.polarity = NEGATIVE if self.polarity == POSITIVE else POSITIVE
+        self._set_defaults()
+
+    def read(self, image: Image, grid: LayerGrid, *, current_frame: int) -> tuple[Prompt, ...]:
+        """Read all prompts.
+
+        Raises
+        ------
+        PromptError
+            If one of them makes no sense; the message names it.
+        """
+        common = {"current_frame": current_frame, "default_object": self.object_id}
+        return (
+            *prompts_of_points(self.points, image, grid, **common),
+            *prompts_of_shapes(self.shapes, image, grid, **common),
+        )
+
+    def state(self) -> LayersState:
+        """Copy what both layers hold."""
+        return LayersState(
+            np.array(self.points.data),
+            self.points.features.copy(),
+            tuple(np.array(vertices) for vertices in self.shapes.data),
+            tuple(self.shapes.shape_type),
+            self.shapes.features.copy(),
+        )
+
+    def restore(self, state: LayersState) -> None:
+        """Make both layers hold what they held."""
+        self.points.selected_data = set()
+        self.shapes.selected_data = set()
+        self.points.data = state.points
+        self.points.features = state.point_features
+        self.shapes.data = []
+        if state.shapes:
+            self.shapes.add(list(state.shapes), shape_type=list(state.shape_types))
+            self.shapes.features = state.shape_features
+        self._set_defaults()
+        self.colour()
+
+    def without(self, state: LayersState, keep: Callable[[int], bool]) -> LayersState:
+        """Return a state with the prompts of some objects only."""
+        of_points = [keep(int(i)) for i in state.point_features[OBJECT_ID]]
+        of_shapes = [keep(int(i)) for i in state.shape_features[OBJECT_ID]]
+        return LayersState(
+            state.points[of_points] if len(state.points) else state.points,
+            state.point_features[of_points].reset_index(drop=True),
+            tuple(one for one, kept in zip(state.shapes, of_shapes, strict=True) if kept),
+            tuple(one for one, kept in zip(state.shape_types, of_shapes, strict=True) if kept),
+            state.shape_features[of_shapes].reset_index(drop=True),
+        )
+
+    def colour(self) -> None:
+        """Colour every prompt by its object, and the border of points by polarity."""
+        if len(self.points.data):
+            features = self.points.features
+            self.points.face_color = np.array([self._colour_of(int(i)) for i in features[OBJECT_ID]])
+            self.points.border_color = [BORDER_COLOURS[str(label)] for label in features[POLARITY]]
+        if len(self.shapes.data):
+            self.shapes.edge_color = np.array([self._colour_of(int(i)) for i in self.shapes.features[OBJECT_ID]])
+
+    def _set_defaults(self) -> None:
+        """Say what the next prompt is; napari forgets it whenever features are set."""
+        for layer, polarity in ((self.points, self.polarity), (self.shapes, POSITIVE)):
+            layer.selected_data = set()  # the current colour would be given to what is selected
+            layer.feature_defaults = {OBJECT_ID: self.object_id, POLARITY: polarity}
+        colour = self._colour_of(self.object_id)
+        self.points.current_face_color = colour
+        self.points.current_border_color = BORDER_COLOURS[self.polarity]
+        self.shapes.current_edge_color = colour

@@ -1,0 +1,334 @@
+"""From a click to a corrected stack, without a window: real layers, a model that draws discs."""
+
+import queue
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image
+
+from napari_sam2.errors import ModelError
+from napari_sam2.label_edits import CommitPolicy
+from napari_sam2.workspace import Activity, Workspace
+from tests.napari_sam2.fake_predictor import FakePredictor
+
+FRAMES, HEIGHT, WIDTH = 6, 24, 30
+
+
+class Bench:
+    """A workspace whose answers are handed over when the test says so."""
+
+    def __init__(self, predictor, data=None, **image):
+        self.predictor = predictor
+        self.posted = queue.Queue()
+        self.viewer = ViewerModel()
+        data = np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8) if data is None else data
+        self.image = self.viewer.add_layer(Image(data, contrast_limits=(0, 255), **image))
+        self.said = []
+        self.space = Workspace(self.viewer, self.image, load=self.load, post=self.posted.put)
+        self.space.changed.connect(lambda status: self.said.append(status))
+
+    def load(self):
+        if isinstance(self.predictor, Exception):
+            raise self.predictor
+        return self.predictor
+
+    def settle(self):
+        """Hand over answers until the model has said all."""
+        while self.space.status.activity is not Activity.READY:
+            self.posted.get(timeout=10)()
+
+    def click(self, frame, y, x):
+        points = self.space.prompt_layers.points
+        points.add([(frame, y, x)])
+        self.settle()
+
+    def shown(self, object_id, frame):
+        return np.asarray(self.space.current.data)[frame] == object_id
+
+
+@pytest.fixture
+def fake():
+    return FakePredictor()
+
+
+@pytest.fixture
+def bench(fake):
+    bench = Bench(fake)
+    yield bench
+    bench.space.close()
+
+
+def test_it_is_ready_for_a_click_as_soon_as_it_is_opened(bench, fake):
+    names = [layer.name for layer in bench.viewer.layers]
+    assert names[1:] == ["committed_objects", "current_object", "prompts", "point_prompts"]
+    assert bench.viewer.layers.selection.active is bench.space.prompt_layers.points
+    assert bench.space.prompt_layers.points.mode == "add"
+    assert fake.calls == []
+
+
+def test_a_click_becomes_a_mask(bench):
+    bench.click(2, 10, 12)
+    assert bench.shown(1, 2)[10, 12]
+    assert not bench.shown(1, 1).any()
+
+
+def test_every_object_has_its_own_id(bench):
+    bench.click(2, 10, 8)
+    assert bench.space.new_object() == 2
+    bench.click(2, 10, 20)
+    assert bench.shown(1, 2)[10, 8]
+    assert bench.shown(2, 2)[10, 20]
+
+
+def test_a_negative_click_takes_away(bench):
+    bench.click(2, 10, 12)
+    bench.space.toggle_polarity()
+    bench.click(2, 10, 15)
+    assert bench.shown(1, 2)[10, 12]
+    assert not bench.shown(1, 2)[10, 14]
+
+
+def test_removing_a_point_removes_its_mask(bench):
+    bench.click(2, 10, 12)
+    bench.space.prompt_layers.points.selected_data = {0}
+    bench.space.prompt_layers.points.remove_selected()
+    bench.settle()
+    assert not np.asarray(bench.space.current.data).any()
+
+
+def test_propagation_reaches_every_frame_and_says_how_far_it_is(bench):
+    bench.click(2, 10, 12)
+    bench.space.propagate()
+    bench.settle()
+    assert all(bench.shown(1, frame)[10, 12] for frame in range(FRAMES))
+    assert (FRAMES, FRAMES) in {(status.done, status.total) for status in bench.said}
+
+
+def test_a_cancelled_propagation_goes_on_where_it_stopped():
+    fake = FakePredictor(before_follow=lambda frame: bench.space.cancel() if frame == 3 else None)
+    bench = Bench(fake)
+    bench.click(0, 10, 12)
+    bench.space.propagate()
+    bench.settle()
+    assert [frame for frame in range(FRAMES) if bench.shown(1, frame).any()] == [0, 1, 2, 3]
+    fake.calls.clear()
+    fake.before_follow = lambda frame: None
+    bench.space.propagate()
+    bench.settle()
+    assert all(bench.shown(1, frame).any() for frame in range(FRAMES))
+    assert [call[1] for call in fake.calls if call[0] == "follow"] == [4, 5]
+    bench.space.close()
+
+
+def test_an_object_added_late_is_followed_alone(bench, fake):
+    bench.click(0, 10, 8)
+    bench.space.propagate()
+    bench.settle()
+    bench.space.new_object()
+    bench.click(0, 10, 20)
+    fake.calls.clear()
+    bench.space.propagate()
+    bench.settle()
+    assert {call[2] for call in fake.calls if call[0] == "follow"} == {(2,)}
+    assert bench.shown(1, 5)[10, 8]
+    assert bench.shown(2, 5)[10, 20]
+
+
+def test_propagating_without_a_prompt_says_what_to_do(bench):
+    bench.space.propagate()
+    assert "Click an object" in bench.space.status.message
+
+
+def test_undo_and_redo_take_back_and_repeat_a_propagation(bench):
+    bench.click(2, 10, 12)
+    bench.space.propagate()
+    bench.settle()
+    bench.space.undo()
+    bench.settle()
+    assert bench.shown(1, 2).any()
+    assert not bench.shown(1, 4).any()
+    bench.space.redo()
+    bench.settle()
+    assert bench.shown(1, 4).any()
+
+
+def test_what_was_undone_is_followed_again_when_it_is_asked_for(bench):
+    bench.click(2, 10, 12)
+    bench.space.propagate()
+    bench.settle()
+    bench.space.undo()
+    bench.settle()
+    bench.space.propagate()
+    bench.settle()
+    assert all(bench.shown(1, frame).any() for frame in range(FRAMES))
+
+
+def test_undo_takes_back_a_click_and_its_mask(bench):
+    bench.click(2, 10, 12)
+    bench.space.undo()
+    bench.settle()
+    assert len(bench.space.prompt_layers.points.data) == 0
+    assert not np.asarray(bench.space.current.data).any()
+    bench.space.redo()
+    bench.settle()
+    assert bench.shown(1, 2)[10, 12]
+
+
+def test_commit_moves_masks_and_prompts_away_in_one_step(bench):
+    bench.click(2, 10, 12)
+    bench.space.propagate()
+    bench.settle()
+    bench.space.commit()
+    bench.settle()
+    committed = np.asarray(bench.space.committed.data)
+    assert (committed[:, 10, 12] == 1).all()
+    assert not np.asarray(bench.space.current.data).any()
+    assert len(bench.space.prompt_layers.points.data) == 0
+    assert bench.space.object_id == 2
+    bench.space.undo()
+    bench.settle()
+    assert not np.asarray(bench.space.committed.data).any()
+    assert all(bench.shown(1, frame).any() for frame in range(FRAMES))
+    assert len(bench.space.prompt_layers.points.data) == 1
+
+
+@pytest.mark.parametrize(("policy", "owner"), [(CommitPolicy.KEEP, 1), (CommitPolicy.OVERWRITE, 2)])
+def test_committed_pixels_are_kept_unless_they_may_be_overwritten(bench, policy, owner):
+    bench.click(2, 10, 12)
+    bench.space.commit()
+    bench.settle()
+    bench.click(2, 10, 13)
+    bench.space.commit(policy)
+    bench.settle()
+    assert np.asarray(bench.space.committed.data)[2, 10, 12] == owner
+
+
+def test_scores_are_on_the_layer_and_lead_to_the_doubtful_frames(bench):
+    bench.click(2, 10, 12)
+    bench.space.propagate()
+    bench.settle()
+    assert bench.space.current.features.set_index("index").loc[1, "n_frames"] == FRAMES
+    bench.space.show(4)
+    assert bench.space.next_doubtful(threshold=0.99) == 5
+    assert bench.space.frame == 5
+    assert bench.space.next_doubtful(threshold=0.01) is None
+
+
+def test_a_prompt_that_makes_no_sense_is_explained_and_harms_nothing(bench):
+    bench.click(2, 10, 12)
+    bench.click(2, 500, 12)
+    assert "outside the image" in bench.space.status.message
+    assert bench.shown(1, 2)[10, 12]
+
+
+def test_a_model_that_cannot_be_loaded_is_said_and_asked_again():
+    bench = Bench(ModelError("There is no model here. Download one."))
+    bench.click(2, 10, 12)
+    assert bench.space.status.message == "There is no model here. Download one."
+    bench.predictor = FakePredictor()
+    bench.space.ask()
+    bench.settle()
+    assert bench.shown(1, 2)[10, 12]
+    bench.space.close()
+
+
+def test_clicks_faster_than_the_model_answers_end_in_the_newest_picture(bench):
+    points = bench.space.prompt_layers.points
+    for x in range(5, 25, 4):
+        points.add([(2, 10, x)])
+    bench.settle()
+    assert all(bench.shown(1, 2)[10, x] for x in range(5, 25, 4))
+
+
+def test_a_scaled_and_moved_image_is_segmented_where_it_was_clicked(fake):
+    bench = Bench(fake, scale=(2, 0.5, 0.5), translate=(1, 30, 40))
+    bench.click(2, 10, 12)
+    assert bench.shown(1, 2)[10, 12]
+    np.testing.assert_allclose(bench.space.current.scale, bench.image.scale)
+    np.testing.assert_allclose(bench.space.current.translate, bench.image.translate)
+    bench.space.close()
+
+
+def test_a_single_image_is_segmented(fake):
+    bench = Bench(fake, np.zeros((HEIGHT, WIDTH), np.uint8))
+    bench.space.prompt_layers.points.add([(10, 12)])
+    bench.settle()
+    assert np.asarray(bench.space.current.data)[10, 12] == 1
+    bench.space.close()
+
+
+def test_closing_while_the_model_works_leaves_nothing_running(bench):
+    bench.click(2, 10, 12)
+    bench.space.propagate()
+    bench.space.close()
+    assert not bench.space._worker._thread.is_alive()
+
+
+def paint(bench, frame, where, label):
+    """Paint pixels as the brush does."""
+    bench.space.show(frame)
+    y, x = np.nonzero(where)
+    bench.space.current.data_setitem((np.full(len(y), frame), y, x), label)
+    bench.settle()
+
+
+def square(y, x, side=4):
+    where = np.zeros((HEIGHT, WIDTH), np.bool_)
+    where[y : y + side, x : x + side] = True
+    return where
+
+
+def test_what_is_painted_over_a_mask_is_followed_as_it_was_painted(bench):
+    bench.click(0, 10, 12)
+    bench.space.propagate()
+    bench.settle()
+    painted = bench.shown(1, 3) | square(2, 20)
+    paint(bench, 3, square(2, 20), 1)
+    bench.space.propagate()
+    bench.settle()
+    np.testing.assert_array_equal(bench.shown(1, 3), painted)
+    np.testing.assert_array_equal(bench.shown(1, 5), painted)
+    assert not bench.shown(1, 2)[3, 21]
+
+
+def test_painting_a_new_object_makes_it_one_that_is_followed(bench):
+    bench.space.choose_object(4)
+    paint(bench, 1, square(5, 5), 4)
+    bench.space.propagate()
+    bench.settle()
+    np.testing.assert_array_equal(bench.shown(4, 4), square(5, 5))
+
+
+def test_painting_is_undone_in_one_step(bench):
+    bench.click(0, 10, 12)
+    before = bench.shown(1, 0).copy()
+    paint(bench, 0, square(2, 20), 1)
+    bench.space.undo()
+    bench.settle()
+    np.testing.assert_array_equal(bench.shown(1, 0), before)
+
+
+def test_an_approved_frame_is_certain_and_stays_when_its_prompts_change(bench):
+    bench.click(0, 10, 12)
+    bench.space.propagate()
+    bench.settle()
+    bench.space.show(3)
+    bench.space.approve()
+    bench.settle()
+    assert bench.space.is_approved(1, 3)
+    approved = bench.shown(1, 3).copy()
+    bench.click(0, 16, 12)
+    bench.space.propagate()
+    bench.settle()
+    np.testing.assert_array_equal(bench.shown(1, 3), approved)
+    scores = bench.space.scores().set_index("frame")
+    assert scores.loc[3, "confidence"] == 1
+
+
+def test_erasing_all_of_a_mask_is_refused_with_what_to_do_instead(bench):
+    bench.click(2, 10, 12)
+    before = bench.shown(1, 2).copy()
+    paint(bench, 2, before, 0)
+    np.testing.assert_array_equal(bench.shown(1, 2), before)
+    assert "negative point" in bench.space.status.message
