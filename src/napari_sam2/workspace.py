@@ -195,6 +195,7 @@ class Workspace:
         self.history = History(HISTORY_BYTES)
         self.status = Status()
         self._load = load
+        self._post = post
         self._masks: dict[int, dict[int, ObjectMask]] = {}
         self._prompts = PromptSet()
         self._overruled: Mapping[Target, Overruling] = {}
@@ -296,8 +297,12 @@ class Workspace:
         return PromptSet(prompts)
 
     def _on_paint(self) -> None:
-        """Take what was painted over the masks of this frame for what the user says they are."""
+        # napari announces a fill before it is in the data, so it is read when napari is done.
         frame = self.frame
+        self._post(lambda: self._take_painting(frame))
+
+    def _take_painting(self, frame: int) -> None:
+        """Take what was painted over the masks of a frame for what the user says they are."""
         painted = read_frame(self.current, self.grid, frame)
         expected = self._composed(frame)
         touched = np.unique(np.concatenate((painted[painted != expected], expected[painted != expected])))

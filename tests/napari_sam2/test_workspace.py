@@ -270,6 +270,7 @@ def paint(bench, frame, where, label):
     bench.space.show(frame)
     y, x = np.nonzero(where)
     bench.space.current.data_setitem((np.full(len(y), frame), y, x), label)
+    bench.posted.get(timeout=10)()
     bench.settle()
 
 
