@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from sam2_model.checkpoints import save_model
 from sam2_model.config import NANO
 from sam2_model.errors import Sam2Error
 from sam2_model.sam2 import Sam2
 from sam2_model.training.batches import scene_batch
-from sam2_model.training.export import export_weights
 from sam2_model.training.initialise import (
     embedding_scale,
     localise_memory,
@@ -130,7 +130,7 @@ def _run(state: TrainingState, options: argparse.Namespace, stop: Event) -> None
 def _save(state: TrainingState, run: Path, latest: Path, reports: list[StepReport]) -> None:
     _log_steps(run / "steps.csv", reports)
     save_state(state, run / "state.pt")
-    export_weights(state.average, "nano", latest)
+    save_model(latest, state.average, name="nano", dtype=torch.float16, overwrite=True)
 
 
 def _validate(state: TrainingState, run: Path) -> None:
@@ -140,7 +140,7 @@ def _validate(state: TrainingState, run: Path) -> None:
     logger.info("validation %s", row)
     if scores.overall > state.best_score:
         state.best_score = scores.overall
-        export_weights(state.average, "nano", run / "nano-best.safetensors")
+        save_model(run / "nano-best.safetensors", state.average, name="nano", dtype=torch.float16, overwrite=True)
 
 
 def _log_steps(path: Path, reports: list[StepReport]) -> None:

@@ -16,6 +16,9 @@ from sam2_model.mask_decoder import MaskDecoderOutput
 _OUTSIDE = 0.05
 _CROSS_ENTROPY = 2.0
 _OTHERS = 0.1
+_PRESENCE = 3.0
+_ABSENT = 2.0
+"""Weight of an object that is gone, when its presence is told: in a stack most objects are, on most frames."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +45,7 @@ class Losses:
     @property
     def total(self) -> Tensor:
         """Everything, scalar."""
-        return self.mask + self.iou + self.presence + self.dense
+        return self.mask + self.iou + _PRESENCE * self.presence + self.dense
 
 
 def mean_losses(parts: list[Losses]) -> Losses:
@@ -148,7 +151,8 @@ def prompt_losses(output: MaskDecoderOutput, target: Target) -> Losses:
     with torch.no_grad():
         iou = intersection_over_union(logits, target.cover)
     iou_error = (output.predicted_iou - iou).abs().mean(1)
-    presence = F.binary_cross_entropy_with_logits(output.object_score_logit[:, 0], is_present)
+    weight = torch.where(is_present > 0, 1.0, _ABSENT)
+    presence = F.binary_cross_entropy_with_logits(output.object_score_logit[:, 0], is_present, weight=weight)
     return Losses((per_prompt * is_present).sum() / count, (iou_error * is_present).sum() / count, presence)
 
 

@@ -4,13 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
 
 from sam2_model.config import HieraConfig, Sam2Config
 from sam2_model.errors import CheckpointError, ConfigError
 from sam2_model.sam2 import Sam2
 from sam2_model.training.batches import MIN_AREA_PX, Batch, scene_batch
-from sam2_model.training.export import export_weights
 from sam2_model.training.initialise import soften_start
 from sam2_model.training.loop import TrainingState, load_state, save_state, start_training, train
 from sam2_model.training.scenes import SceneOptions
@@ -103,15 +101,6 @@ def test_a_state_of_another_model_is_refused(model: Sam2, tmp_path: Path) -> Non
     save_state(start_training(model, seed=1), tmp_path / "state.pt")
     with pytest.raises(CheckpointError, match="another model"):
         load_state(tmp_path / "state.pt", replace(TOY, width=64))
-
-
-def test_exported_weights_are_half_precision_and_describe_themselves(model: Sam2, tmp_path: Path) -> None:
-    export_weights(model, "toy", tmp_path / "toy.safetensors")
-    with safe_open(tmp_path / "toy.safetensors", "pt") as file:
-        assert '"width": 32' in file.metadata()["napari_sam2"]
-        assert set(file.keys()) == set(model.state_dict())
-        assert file.get_tensor("no_mem_embed").dtype == torch.float16
-    assert [p.name for p in tmp_path.iterdir()] == ["toy.safetensors"]
 
 
 def test_validation_gives_the_same_scores_twice(model: Sam2) -> None:
