@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_sam2.api import Segmentation, propagate, segment
-    from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, prompts_from_labels
+    from napari_sam2.label_prompts import prompts_from_labels
+    from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt
 
 __version__ = "0.1.0"
 
@@ -16,7 +17,7 @@ _HOMES = {
     "MaskPrompt": "prompts",
     "PointPrompt": "prompts",
     "Segmentation": "api",
-    "prompts_from_labels": "prompts",
+    "prompts_from_labels": "label_prompts",
     "propagate": "api",
     "segment": "api",
 }

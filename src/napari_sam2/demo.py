@@ -13,9 +13,10 @@ from napari_sam2.batch import propagate_into, write_table
 from napari_sam2.errors import ImageFileError
 from napari_sam2.frames import FrameStack
 from napari_sam2.label_files import LabelWriter
+from napari_sam2.label_prompts import prompts_from_labels
 from napari_sam2.overview import draw_overview
 from napari_sam2.prompt_files import PromptFile, write_prompts
-from napari_sam2.prompts import PromptSet, prompts_from_labels
+from napari_sam2.prompts import PromptSet
 from napari_sam2.propagation import plan_propagation
 from napari_sam2.results import feature_table, label_dtype
 from napari_sam2.sample_data import nuclei_stack_image, nuclei_stack_labels

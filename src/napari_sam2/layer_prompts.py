@@ -15,8 +15,9 @@ import numpy as np
 from skimage import draw
 
 from napari_sam2.errors import PromptError
+from napari_sam2.label_prompts import prompts_from_labels
 from napari_sam2.layer_frames import in_frames, is_aligned
-from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, Target, prompts_from_labels
+from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

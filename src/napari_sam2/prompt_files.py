@@ -14,7 +14,8 @@ import numpy as np
 from napari_sam2.atomic_files import replacing
 from napari_sam2.errors import ImageFileError, PromptError
 from napari_sam2.image_files import read_image
-from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt, PromptSet, prompts_from_labels
+from napari_sam2.label_prompts import prompts_from_labels
+from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt, PromptSet
 
 if TYPE_CHECKING:
     import os

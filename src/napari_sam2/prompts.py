@@ -9,20 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage
 
 from napari_sam2.errors import PromptError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_sam2.frames import ArrayLike
-
-    _Region = tuple[int, tuple[int, int], NDArray[np.bool_]]
 
 MAX_OBJECT_ID = 2**32 - 1
 """Largest object id that fits a label image (uint32)."""
@@ -377,105 +372,19 @@ def too_small_at(prompts: PromptSet, scale_y: float, scale_x: float) -> tuple[in
     return tuple(sorted(small))
 
 
-def prompts_from_labels(labels: ArrayLike, frames: int | Iterable[int] | None = None) -> tuple[MaskPrompt, ...]:
-    """Mask prompts for every id of a label array.
+def _set_target(prompt: Prompt, object_id: int, frame: int) -> None:
+    object.__setattr__(prompt, "object_id", whole_number(object_id, "Object id", least=1))
+    object.__setattr__(prompt, "frame", whole_number(frame, "Frame", least=0))
 
-    Parameters
-    ----------
-    labels : array of int, shape (Y, X) or (N, Y, X)
-        0 is background, every other value an object id. May be lazy; a stack is read one frame at a time.
-    frames : int or iterable of int, optional
-        Of a stack: the frames to take; None takes all. Of a (Y, X) array: the frames on which it stands; None
-        means frame 0.
 
-    Returns
-    -------
-    tuple of MaskPrompt
-        By frame in the order given, then by ascending id.
+def whole_number(value: object, name: str, *, least: int) -> int:
+    """Return a whole number as an int.
 
     Raises
     ------
     PromptError
-        If the array is not integer, has negative values, another number of axes or no object, or if a frame does
-        not exist.
+        If it is no whole number, or less than `least`; the message calls it by `name`.
     """
-    shape = _checked_labels_shape(labels)
-    placed: Iterable[tuple[int, _Region]]
-    if len(shape) == 2:
-        regions = tuple(_regions(np.asarray(labels[:, :])))
-        placed = product(_frame_numbers(frames, default=(0,)), regions)
-    else:
-        placed = (
-            (frame, region)
-            for frame in _frame_numbers(frames, default=range(shape[0]), num_frames=shape[0])
-            for region in _regions(np.asarray(labels[frame, :, :]))
-        )
-    height, width = shape[-2:]
-    prompts = tuple(
-        MaskPrompt(object_id, frame, mask, corner=corner, shape=(height, width))
-        for frame, (object_id, corner, mask) in placed
-    )
-    if not prompts:
-        raise PromptError(
-            "The label array holds no object on the frames taken: every value is 0. Paint an object, or choose other "
-            "frames."
-        )
-    return prompts
-
-
-def _regions(labels: NDArray[np.integer]) -> Iterator[_Region]:
-    """Yield each id of a (Y, X) label image with the corner and the mask of the rectangle that holds it."""
-    if not labels.size:
-        return
-    if labels.min() < 0:
-        raise PromptError(
-            f"The label array holds the negative value {labels.min()}. Object ids start at 1: set it to 0 or renumber."
-        )
-    ids = np.unique(labels)
-    # Rank of each pixel's id: find_objects lists every number up to the largest, and an id may be in the billions.
-    ranks = np.searchsorted(ids, labels) + int(ids[0] > 0)
-    for object_id, box in zip(ids[ids > 0], ndimage.find_objects(ranks), strict=True):
-        yield int(object_id), (box[0].start, box[1].start), labels[box] == object_id
-
-
-def _checked_labels_shape(labels: ArrayLike) -> tuple[int, ...]:
-    if not hasattr(labels, "shape") or not hasattr(labels, "dtype"):
-        raise PromptError(f"Labels are of type {type(labels).__name__}. Give an integer array (numpy, dask or zarr).")
-    shape, dtype = tuple(labels.shape), np.dtype(labels.dtype)
-    if dtype.kind == "b":
-        raise PromptError(
-            "Labels are boolean, which says where objects are but not which. Number them, for example with "
-            "skimage.measure.label(mask), or make one MaskPrompt of a single object."
-        )
-    if dtype.kind not in "iu":
-        raise PromptError(
-            f"Labels are of dtype {dtype}. Convert them to integers, for example labels.astype('uint32')."
-        )
-    if len(shape) not in (2, 3):
-        raise PromptError(f"Labels have shape {shape}. Give one image (Y, X) or a stack (N, Y, X), without channels.")
-    return shape
-
-
-def _frame_numbers(
-    frames: int | Iterable[int] | None, *, default: Iterable[int], num_frames: int | None = None
-) -> tuple[int, ...]:
-    if frames is None:
-        frames = default
-    elif not isinstance(frames, Iterable):
-        frames = (frames,)
-    numbers = tuple(_whole(frame, "Frame", least=0) for frame in frames)
-    for frame in numbers:
-        if num_frames is not None and frame >= num_frames:
-            raise PromptError(f"There is no frame {frame}: the labels have {num_frames}, numbered from 0.")
-    return numbers
-
-
-def _set_target(prompt: Prompt, object_id: int, frame: int) -> None:
-    object.__setattr__(prompt, "object_id", _whole(object_id, "Object id", least=1))
-    object.__setattr__(prompt, "frame", _whole(frame, "Frame", least=0))
-
-
-def _whole(value: object, name: str, *, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise PromptError(f"{name} is {value!r}, of type {type(value).__name__}. Use a whole number from {least}.")
     if value < least:

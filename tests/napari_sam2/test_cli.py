@@ -17,8 +17,9 @@ from napari_sam2 import __version__, api, models, sam2_predictor
 from napari_sam2.cli import main
 from napari_sam2.errors import ModelError
 from napari_sam2.image_files import read_image
+from napari_sam2.label_prompts import prompts_from_labels
 from napari_sam2.prompt_files import PromptFile, write_prompts
-from napari_sam2.prompts import PointPrompt, PromptSet, prompts_from_labels
+from napari_sam2.prompts import PointPrompt, PromptSet
 from tests.napari_sam2.conftest import FRAMES
 
 

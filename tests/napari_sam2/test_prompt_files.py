@@ -9,8 +9,9 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from napari_sam2.errors import ImageFileError, PromptError
+from napari_sam2.label_prompts import prompts_from_labels
 from napari_sam2.prompt_files import PromptFile, read_prompts, write_prompts
-from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet, prompts_from_labels
+from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 
 ids, frames = st.integers(1, 2**32 - 1), st.integers(0, 10**6)
 coordinates = st.floats(allow_nan=False, allow_infinity=False)
