@@ -169,7 +169,7 @@ def _propagate(arguments: argparse.Namespace) -> int:
 
 def _demo(arguments: argparse.Namespace) -> int:
     """Show the whole way on embedded data."""
-    from napari_sam2.demo import FILES, PROMPTED_SLICE, check_folder, run_demo
+    from napari_sam2.demo import FILES, check_folder, run_demo
     from napari_sam2.sam2_predictor import load_predictor
 
     check_folder(arguments.output, overwrite=arguments.overwrite)
@@ -177,13 +177,9 @@ def _demo(arguments: argparse.Namespace) -> int:
     predictor = load_predictor(model, device=arguments.device, image_size=image_size)
     report = run_demo(arguments.output, predictor, overwrite=arguments.overwrite)
     table = report.features.rename(columns={"index": "nucleus", "n_frames": "slices"})
-    columns = ["nucleus", "slices", "mean_confidence", "worst_confidence", "worst_frame", "mean_area_px", "dice"]
+    columns = ["nucleus", "slices", "mean_confidence", "worst_confidence", "mean_area_px", "dice_inside", "dice"]
     _say(table[columns].round(2).to_string(index=False))
-    _say(
-        f"\nMean Dice against the annotation, away from the prompted slice {PROMPTED_SLICE}: {report.mean_dice:.2f}"
-        f"\n{report.verdict}"
-        f"\nFiles in {report.folder}: {', '.join(FILES)}"
-    )
+    _say(f"\n{report.verdict}\nFiles in {report.folder}: {', '.join(FILES)}")
     return 0
 
 

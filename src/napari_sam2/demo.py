@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 PROMPTED_SLICE = 15
 """The slice, in the middle of the stack, on which the nuclei are outlined by hand."""
 
-FOLLOWED_DICE, LOST_DICE = 0.7, 0.4
-"""Agreement from which a nucleus counts as followed, and below which it counts as lost."""
+GOOD_DICE = 0.7
+"""Agreement that a user would keep."""
 
 FILES = ("labels.tif", "scores.csv", "features.csv", "prompts.json", "overview.png")
 
@@ -48,8 +48,8 @@ class DemoReport:
     folder : Path
         Where its files are.
     features : DataFrame
-        One row per nucleus, as in `Segmentation.features`, and `dice`: agreement with the annotation on the slices that
-        were not prompted.
+        One row per nucleus, as in `Segmentation.features`, with its agreement with the annotation away from the
+        prompted slice: `dice_inside` on the slices that hold the nucleus, `dice` on all.
     """
 
     folder: Path
@@ -57,22 +57,30 @@ class DemoReport:
 
     @property
     def mean_dice(self) -> float:
-        """Mean agreement with the annotation."""
+        """Mean agreement with the annotation on all slices but the prompted one."""
         return float(self.features["dice"].mean())
 
     @property
+    def mean_dice_inside(self) -> float:
+        """Mean agreement with the annotation on the slices that hold the nucleus, but for the prompted one."""
+        return float(self.features["dice_inside"].mean())
+
+    @property
     def verdict(self) -> str:
-        """What the model can and cannot do here, in a sentence or two."""
-        count = len(self.features)
-        followed = int((self.features["dice"] >= FOLLOWED_DICE).sum())
-        text = f"{followed} of {count} nuclei were followed well (Dice of {FOLLOWED_DICE} and more)."
-        if followed == count:
-            return text
-        lost = int((self.features["dice"] < LOST_DICE).sum())
-        return (
-            f"{text} {lost} were lost or confused with their neighbours (Dice below {LOST_DICE}): this model does not "
-            "keep crowded nuclei apart reliably yet. Correct it with prompts on more slices, or use a larger model."
-        )
+        """What the model can and cannot do here."""
+        inside, everywhere = self.mean_dice_inside, self.mean_dice
+        said = [
+            f"Mean Dice against the annotation, away from slice {PROMPTED_SLICE}: {inside:.2f} on the slices that hold "
+            f"the nucleus, {everywhere:.2f} on all."
+        ]
+        if inside < GOOD_DICE:
+            said.append("This model does not outline crowded nuclei well yet: prompt more slices, or use a larger one.")
+        if everywhere < min(GOOD_DICE, inside):
+            said.append(
+                "It does not see well where a nucleus ends, and goes on to a neighbour: limit the range, or use a "
+                "larger model."
+            )
+        return "\n".join(said)
 
 
 def run_demo(folder: Path, predictor: Predictor, *, overwrite: bool = False) -> DemoReport:
@@ -110,7 +118,12 @@ def run_demo(folder: Path, predictor: Predictor, *, overwrite: bool = False) -> 
     labels = tifffile.imread(folder / "labels.tif")
     features = feature_table(scores)
     others = np.arange(len(frames)) != PROMPTED_SLICE
-    features["dice"] = [dice(labels[others] == i, annotated[others] == i) for i in features["index"]]
+    masks = [(labels[others] == i, annotated[others] == i) for i in features["index"]]
+    holds_nucleus = [true.any((1, 2)) for _, true in masks]
+    features["dice_inside"] = [
+        dice(found[inside], true[inside]) for (found, true), inside in zip(masks, holds_nucleus, strict=True)
+    ]
+    features["dice"] = [dice(found, true) for found, true in masks]
     write_table(folder / "features.csv", features, overwrite=overwrite)
     write_prompts(
         folder / "prompts.json",

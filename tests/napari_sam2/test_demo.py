@@ -63,7 +63,10 @@ def test_the_dice_that_is_printed_is_that_of_the_labels(demo):
     others = np.arange(len(labels)) != PROMPTED_SLICE
     expected = [dice(labels[others] == i, annotated[others] == i) for i in features["index"]]
     np.testing.assert_allclose(features["dice"], expected)
-    assert f"away from the prompted slice {PROMPTED_SLICE}: {np.mean(expected):.2f}" in demo.out
+    there = [others & (annotated == i).any((1, 2)) for i in features["index"]]
+    inside = [dice(labels[on] == i, annotated[on] == i) for i, on in zip(features["index"], there, strict=True)]
+    np.testing.assert_allclose(features["dice_inside"], inside)
+    assert f"{np.mean(inside):.2f} on the slices that hold the nucleus, {np.mean(expected):.2f} on all" in demo.out
     assert str(demo.folder) in demo.out
     header, *rows = demo.out.split("\n\n")[0].splitlines()
     assert header.split()[0] == "nucleus"
