@@ -90,11 +90,23 @@ class PromptLayers:
         place = {name: getattr(image, name) for name in ("scale", "translate", "rotate", "shear", "affine", "units")}
         features = pd.DataFrame({OBJECT_ID: pd.Series(dtype=int), POLARITY: pd.Series(dtype=str)})
         self._colour_of = colour_of
+        side = float(np.ptp(image.extent.data, axis=0)[-2:].max()) + 1
         self.points: Points = Points(
-            ndim=image.ndim, features=features, name=POINTS_NAME, size=8, border_width=0.15, **place
+            ndim=image.ndim,
+            features=features,
+            name=POINTS_NAME,
+            size=side / 40,
+            canvas_size_limits=(6, 14),  # on the screen: seen on every image, and hiding no small object
+            border_width=0.2,
+            **place,
         )
         self.shapes: Shapes = Shapes(
-            ndim=image.ndim, features=features, name=SHAPES_NAME, face_color="transparent", edge_width=2, **place
+            ndim=image.ndim,
+            features=features,
+            name=SHAPES_NAME,
+            face_color="transparent",
+            edge_width=side / 200,
+            **place,
         )
         self.object_id = 1
         self.polarity = POSITIVE

@@ -33,11 +33,12 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from numpy.typing import NDArray
 
+    from napari_sam2.frames import FrameStack
     from napari_sam2.history import Change
     from napari_sam2.predictor import Predictor
     from napari_sam2.prompts import Prompt
     from napari_sam2.propagation import DirectionName
-    from napari_sam2.results import ObjectMask
+    from napari_sam2.results import ObjectMask, ObjectScore
 
 CURRENT_NAME, COMMITTED_NAME = "current_object", "committed_objects"
 
@@ -147,6 +148,23 @@ class OverrulingEdit:
 
 
 @dataclass(slots=True)
+class _Model:
+    """A model that is loaded, and opens the stack, when the worker first needs it."""
+
+    load: Callable[[], Predictor]
+    frames: FrameStack
+    predictor: Predictor | None = None
+    session: Session | None = None
+
+    def opened(self) -> Session:
+        """Load the model and open the stack, on the worker's thread."""
+        if self.session is None:
+            self.predictor = self.load()
+            self.session = Session(self.predictor, self.frames)
+        return self.session
+
+
+@dataclass(slots=True)
 class _Asked:
     """A request on its way: what was asked, and what it has changed so far."""
 
@@ -178,6 +196,9 @@ class Workspace:
     changed = Signal(Status)
     """Something there is to show has changed."""
 
+    masks_changed = Signal(int)
+    """The uncommitted masks of a frame have changed."""
+
     def __init__(
         self,
         viewer: ViewerModel,
@@ -191,16 +212,17 @@ class Workspace:
         self.frames = frames_of(image, self.grid)
         self.current = new_labels_layer(image, self.grid, name=CURRENT_NAME)
         self.committed = new_labels_layer(image, self.grid, name=COMMITTED_NAME)
-        self.prompt_layers = PromptLayers(image, lambda object_id: object_colour(self.current, object_id))
+        self.prompt_layers = PromptLayers(image, self.colour_of)
         self.history = History(HISTORY_BYTES)
         self.status = Status()
-        self._load = load
         self._post = post
         self._masks: dict[int, dict[int, ObjectMask]] = {}
+        self._scores: dict[int, dict[int, ObjectScore]] = {}
         self._prompts = PromptSet()
         self._overruled: Mapping[Target, Overruling] = {}
         self._asked: dict[int, _Asked] = {}
-        self._session: Session | None = None
+        self._model = _Model(load, self.frames)
+        self._is_closed = False
         self._worker: InferenceWorker[FrameResult | _Planned] = InferenceWorker(
             lambda event: post(lambda: self._receive(event))
         )
@@ -230,6 +252,10 @@ class Workspace:
     def object_id(self) -> int:
         """The object that the next prompt is of."""
         return self.prompt_layers.object_id
+
+    def colour_of(self, object_id: int) -> tuple[float, float, float, float]:
+        """Colour of an object in all layers: red, green, blue and alpha in [0, 1]."""
+        return object_colour(self.current, object_id)
 
     def choose_object(self, object_id: int) -> None:
         """Let the next prompt be of an object."""
@@ -285,7 +311,8 @@ class Workspace:
         for number, asked in self._asked.items():
             if asked.activity is Activity.ANSWERING:
                 self._worker.cancel(number)  # the new request asks for all that this one has not answered
-        self._submit(lambda: self._answers(prompts), Activity.ANSWERING)
+        model = self._model
+        self._submit(lambda: model.opened().apply(prompts), Activity.ANSWERING)
 
     def _read_prompts(self) -> PromptSet:
         """All that is said: what the layers hold, but for masks painted or approved in the place of it."""
@@ -303,6 +330,8 @@ class Workspace:
 
     def _take_painting(self, frame: int) -> None:
         """Take what was painted over the masks of a frame for what the user says they are."""
+        if self._is_closed:
+            return
         painted = read_frame(self.current, self.grid, frame)
         expected = self._composed(frame)
         touched = np.unique(np.concatenate((painted[painted != expected], expected[painted != expected])))
@@ -384,14 +413,28 @@ class Workspace:
         self._asked[self._worker.submit(job)] = _Asked(self._prompts, activity, [])
         self._tell(Status(activity))
 
-    def _open(self) -> Session:
-        """Load the model and open the stack, on the worker's thread."""
-        if self._session is None:
-            self._session = Session(self._load(), self.frames)
-        return self._session
+    def use_model(self, load: Callable[[], Predictor]) -> None:
+        """Let another model answer: it is asked for every prompt, and follows anew when objects are followed again.
 
-    def _answers(self, prompts: PromptSet) -> Iterator[FrameResult]:
-        yield from self._open().apply(prompts)
+        Parameters
+        ----------
+        load : callable
+            Loads it, on the worker's thread.
+        """
+        self._worker.cancel()
+        for asked in self._asked.values():
+            self.history.record("propagation", asked.edits)
+        self._asked.clear()
+        self._model = _Model(load, self.frames)
+        self._tell(Status())
+        if self._prompts:
+            self.ask()
+
+    @property
+    def working_size(self) -> int | None:
+        """Side in pixels of the image that the model sees; None as long as no model is loaded."""
+        predictor = self._model.predictor
+        return None if predictor is None else predictor.working_size(self.frames.height, self.frames.width)
 
     def propagate(
         self, direction: DirectionName = "both", *, start: int | None = None, stop: int | None = None
@@ -417,10 +460,11 @@ class Workspace:
             self._tell(replace(self.status, message=str(error)))
             return
 
+        model = self._model
         held = {(object_id, frame) for frame, masks in self._masks.items() for object_id in masks}
 
         def job() -> Iterator[FrameResult | _Planned]:
-            session = self._open()
+            session = model.opened()
             yield from session.apply(prompts)
             steps = remaining_steps(session, plan.steps, is_held=lambda object_id, frame: (object_id, frame) in held)
             yield _Planned(sum(step.is_reported for step in steps))
@@ -476,10 +520,13 @@ class Workspace:
 
     def set_masks(self, frame: int, masks: Mapping[int, ObjectMask]) -> None:
         """Let these be the uncommitted masks of a frame, and show them."""
+        before, known = self._masks.get(frame, {}), self._scores.get(frame, {})
+        self._scores[frame] = {i: known[i] if before.get(i) is mask else mask.score(frame) for i, mask in masks.items()}
         self._masks[frame] = dict(masks)
         patch = write_frame(self.current, self.grid, frame, self._composed(frame))
         if patch is not None and frame == self.frame:
             self.current.refresh(extent=False, thumbnail=False, highlight=False)
+        self.masks_changed.emit(frame)
 
     def _composed(self, frame: int) -> NDArray[np.unsignedinteger]:
         masks = tuple(self._masks.get(frame, {}).values())
@@ -489,7 +536,16 @@ class Workspace:
 
     def scores(self) -> pd.DataFrame:
         """Table of scores of everything that is not committed yet, as in `Segmentation.scores`."""
-        return score_table(mask.score(frame) for frame, masks in self._masks.items() for mask in masks.values())
+        return score_table(score for of_frame in self._scores.values() for score in of_frame.values())
+
+    def scores_on(self, frame: int) -> Mapping[int, ObjectScore]:
+        """Scores of the uncommitted masks of one frame, by object."""
+        return self._scores.get(frame, {})
+
+    @property
+    def prompts(self) -> PromptSet:
+        """All that is said now."""
+        return self._prompts
 
     def next_doubtful(self, threshold: float = 0.5) -> int | None:
         """Show the next frame, going round, on which an object was found with less confidence; None without one."""
@@ -505,8 +561,8 @@ class Workspace:
     def commit(self, policy: CommitPolicy = CommitPolicy.KEEP) -> None:
         """Move all masks to the committed objects, and their prompts away. One step to undo."""
         confidences = {
-            frame: {object_id: mask.score(frame).confidence for object_id, mask in masks.items()}
-            for frame, masks in self._masks.items()
+            frame: {object_id: score.confidence for object_id, score in scores.items()}
+            for frame, scores in self._scores.items()
         }
         try:
             frames = sorted(self._masks)
@@ -523,6 +579,9 @@ class Workspace:
         self.history.record("commit", [*changes, *edits, said, PromptEdit(self.prompt_layers, before, after)])
         said.redo()
         self._masks.clear()
+        self._scores.clear()
+        for frame in frames:
+            self.masks_changed.emit(frame)
         self._restore(lambda: self.prompt_layers.restore(after))
         self.new_object()
 
@@ -534,14 +593,21 @@ class Workspace:
         """Make the step again that was taken back last."""
         self._restore(self.history.redo)
 
-    def close(self) -> None:
-        """Stop the model and forget it. The layers stay."""
+    def close(self, timeout_s: float | None = None) -> None:
+        """Stop the model and forget it. The layers stay.
+
+        Parameters
+        ----------
+        timeout_s : float, optional
+            How long to wait for the frame in hand; as long as it takes when omitted.
+        """
+        self._is_closed = True
         for layer in (self.prompt_layers.points, self.prompt_layers.shapes):
             layer.events.data.disconnect(self._on_prompts)
         self.current.events.selected_label.disconnect(self._on_object)
         self.current.events.paint.disconnect(self._on_paint)
         self._asked.clear()
-        self._worker.close()
+        self._worker.close(timeout_s)
 
     def _tell(self, status: Status) -> None:
         self.status = status

@@ -1,6 +1,7 @@
 """From a click to a corrected stack, without a window: real layers, a model that draws discs."""
 
 import queue
+import threading
 
 import numpy as np
 import pytest
@@ -333,3 +334,60 @@ def test_erasing_all_of_a_mask_is_refused_with_what_to_do_instead(bench):
     paint(bench, 2, before, 0)
     np.testing.assert_array_equal(bench.shown(1, 2), before)
     assert "negative point" in bench.space.status.message
+
+
+def test_another_model_is_asked_for_every_prompt_and_follows_anew(bench, fake):
+    bench.click(0, 10, 8)
+    bench.space.propagate()
+    bench.settle()
+    other = FakePredictor(size=512)
+    bench.space.use_model(lambda: other)
+    bench.settle()
+    assert other.count("prompt") == 1
+    assert bench.space.working_size == 512
+    assert bench.shown(1, 5)[10, 8]  # what was followed stays until it is followed again
+    bench.space.propagate()
+    bench.settle()
+    assert {call[1] for call in other.calls if call[0] == "follow"} == set(range(FRAMES))
+
+
+def test_another_model_while_following_leaves_a_step_to_undo():
+    fake = FakePredictor(before_follow=lambda frame: bench.space.cancel() if frame == 3 else None)
+    bench = Bench(fake)
+    bench.click(0, 10, 8)
+    bench.space.propagate()
+    while not bench.shown(1, 2).any():
+        bench.posted.get(timeout=10)()
+    bench.space.use_model(FakePredictor)
+    bench.settle()
+    bench.space.undo()
+    bench.settle()
+    assert [frame for frame in range(FRAMES) if bench.shown(1, frame).any()] == [0]
+    bench.space.close()
+
+
+def test_without_prompts_another_model_is_not_loaded(bench):
+    bench.space.use_model(bench.load)
+    assert bench.space.status.activity is Activity.READY
+    assert bench.space.working_size is None
+
+
+def test_every_change_of_masks_is_announced_with_its_scores(bench):
+    frames = []
+    bench.space.masks_changed.connect(lambda frame: frames.append(frame))
+    bench.click(2, 10, 12)
+    assert frames == [2]
+    assert bench.space.scores_on(2)[1].area_px > 0
+    bench.space.commit()
+    bench.settle()
+    assert frames[-1] == 2
+    assert bench.space.scores_on(2) == {}
+
+
+def test_closing_does_not_wait_for_the_frame_in_hand_if_told_so():
+    held = threading.Event()
+    bench = Bench(FakePredictor(before_follow=lambda frame: held.wait(20)))
+    bench.click(0, 10, 12)
+    bench.space.propagate()
+    bench.space.close(timeout_s=0)
+    held.set()

@@ -1,0 +1,253 @@
+"""The dock widget "SAM 2 Segment": panels over a workbench, and what becomes of it when it is closed."""
+
+from __future__ import annotations
+
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import QEvent, QSignalBlocker, Qt, QTimer
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QComboBox,
+    QFormLayout,
+    QLabel,
+    QMessageBox,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_sam2.label_edits import CommitPolicy
+from napari_sam2.widgets.buttons import button, heading, in_a_row
+from napari_sam2.widgets.gui_thread import GuiThread
+from napari_sam2.widgets.model_panel import ModelChooser, load_model
+from napari_sam2.widgets.object_table import ObjectTable
+from napari_sam2.widgets.propagation_panel import PropagationPanel
+from napari_sam2.widgets.sentences import keys_table, sight_sentence, status_sentence
+from napari_sam2.workbench import Tool, Workbench
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import napari.viewer
+
+    from napari_sam2.predictor import Predictor
+
+REFRESH_MS = 50
+"""Time in which changes are collected before they are shown."""
+
+POLICIES = {
+    CommitPolicy.KEEP: "keep committed pixels",
+    CommitPolicy.OVERWRITE: "overwrite them",
+    CommitPolicy.BY_SCORE: "the surer one wins",
+}
+
+TOOLS = {
+    Tool.POINT_ON: ("Include", "Click on the object. T changes to Exclude and back."),
+    Tool.POINT_OFF: (
+        "Exclude",
+        "Click on what is not the object (T). Alone on a frame it says that the object is not there.",
+    ),
+    Tool.BOX: ("Box", "Drag a box round the object."),
+    Tool.BRUSH: ("Brush", "Paint the mask of the object, or erase: what you paint stays as it is."),
+}
+
+
+class SegmentWidget(QWidget):
+    """Prompts, propagation, confidence and commit for the images of one viewer.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        The viewer, or napari's proxy of it.
+    load_model : callable, optional
+        Loads a model by name or path, on a worker's thread.
+    """
+
+    def __init__(
+        self, viewer: napari.viewer.Viewer, load_model: Callable[[str | Path], Predictor] = load_model
+    ) -> None:
+        super().__init__()
+        self._gui_thread = GuiThread()
+        self.bench = Workbench(viewer, load_model=load_model, post=self._gui_thread.post)
+        # napari calls no closeEvent. The viewer is closed: Qt destroys the widget. The dock is closed: the widget loses
+        # its parent. Somebody drops it: Python collects it.
+        self._detach = weakref.finalize(self, self.bench.detach)
+        self.destroyed.connect(self._detach)
+        self._shown_message = ""
+        self._make_parts()
+        self._lay_out()
+        self._connect()
+        self._on_images()
+        self._on_workspace()
+
+    def _make_parts(self) -> None:
+        bench = self.bench
+        self.images = QComboBox()
+        self.images.setToolTip("The image that is segmented: (Y, X), or a stack with frames or slices first.")
+        self.model = ModelChooser(bench)
+        for combo in (self.images, self.model):
+            combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+            combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            combo.setMinimumContentsLength(12)  # a long name widens no dock
+        self.tools = QButtonGroup(self)
+        self.tools.setExclusive(False)
+        self.tool_buttons: dict[Tool, QPushButton] = {}
+        for tool, (text, tip) in TOOLS.items():
+            one = self.tool_buttons[tool] = button(text, tip, partial(bench.take, tool))
+            one.setCheckable(True)
+            self.tools.addButton(one)
+        self.objects = ObjectTable()
+        self.new_object = button("New object", "The next prompt is of another object (M).", bench.new_object)
+        self.clear = button(
+            "Clear prompts", "Take back all that was said of this object (Shift+C).", bench.clear_prompts
+        )
+        self.approve = button(
+            "Approve frame",
+            "The masks of this frame are right: never computed again, and remembered (Y).",
+            bench.approve,
+        )
+        self.propagation = PropagationPanel(bench)
+        self.policy = QComboBox()
+        for policy, text in POLICIES.items():
+            self.policy.addItem(text, policy)
+        self.policy.setToolTip("What becomes of pixels that belong to a committed object already.")
+        self.commit = button("Commit", "Move all objects to the layer committed_objects (C).", bench.commit)
+        self.undo = button("Undo", "Take back the last step: a prompt, a propagation, a commit (Ctrl+Z).", bench.undo)
+        self.redo = button("Redo", "Make it again (Ctrl+Shift+Z).", bench.redo)
+        self.help = button("Keys…", "List the keys.", self._on_help)
+        self.begin = button("Start", "Make new layers for this image.", bench.begin_anew)
+        self.sight = QLabel()
+        self.sight.setToolTip("The contrast limits of the layer when work on it began, the same for every frame.")
+        self.status = QLabel()
+        self.status.setWordWrap(True)
+        self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.status.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.status.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
+        self.status.setMinimumHeight(3 * self.fontMetrics().lineSpacing())
+
+    def _lay_out(self) -> None:
+        layout = QVBoxLayout(self)
+        layout.setSpacing(4)
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        form.addRow("Image", self.images)
+        form.addRow("Model", self.model)
+        form.addRow("", self.sight)
+        layout.addLayout(form)
+        self.work = QWidget()
+        work = QVBoxLayout(self.work)
+        work.setContentsMargins(0, 0, 0, 0)
+        work.setSpacing(4)
+        work.addLayout(in_a_row(*self.tool_buttons.values()))
+        work.addWidget(heading("Objects"))
+        work.addWidget(self.objects, 1)
+        work.addLayout(in_a_row(self.new_object, self.clear, self.approve))
+        work.addWidget(self.propagation)
+        work.addWidget(heading("Result"))
+        work.addLayout(in_a_row(self.commit, self.policy))
+        work.addLayout(in_a_row(self.undo, self.redo, self.help))
+        layout.addWidget(self.work, 1)
+        layout.addWidget(self.begin)
+        layout.addWidget(self.status)
+
+    def _connect(self) -> None:
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(REFRESH_MS)
+        self._timer.timeout.connect(self._refresh)
+        bench = self.bench
+        bench.images_changed.connect(self._on_images)
+        bench.workspace_changed.connect(self._on_workspace)
+        bench.masks_changed.connect(self._on_masks)
+        bench.status_changed.connect(self._refresh_soon)
+        bench.view_changed.connect(self._refresh_soon)
+        self.images.activated.connect(self._on_image)
+        self.policy.activated.connect(self._on_policy)
+        self.objects.object_chosen.connect(bench.choose_object)
+        self.objects.frame_chosen.connect(bench.show)
+
+    # From the workbench ----------------------------------------------------------------------------------------------
+
+    def _on_images(self) -> None:
+        blocker = QSignalBlocker(self.images)
+        self.images.clear()
+        for image in self.bench.images():
+            self.images.addItem(image.name, image)
+            if image == self.bench.image:
+                self.images.setCurrentIndex(self.images.count() - 1)
+        del blocker
+        self._refresh_soon()
+
+    def _on_workspace(self) -> None:
+        space = self.bench.workspace
+        if space is not None:
+            self.propagation.show_workspace(space)
+        self._refresh()
+
+    def _on_masks(self, frame: int) -> None:
+        space = self.bench.workspace
+        if space is not None:
+            self.propagation.timeline.rows.set_frame(frame, space.scores_on(frame))
+            self._refresh_soon()
+
+    def _refresh_soon(self) -> None:
+        self._timer.start()
+
+    def _refresh(self) -> None:
+        """Show how things stand."""
+        space = self.bench.workspace
+        self.work.setVisible(space is not None)
+        self.sight.setText("" if space is None else sight_sentence(space))
+        self.begin.setVisible(space is None and self.bench.image is not None)
+        self.status.setText(status_sentence(self.bench))
+        tool = self.bench.tool
+        for one, made in self.tool_buttons.items():
+            made.setChecked(one is tool)
+        if space is None:
+            return
+        rows = self.propagation.timeline.rows
+        self.objects.show_objects(
+            sorted({*rows.object_ids, *space.prompts.object_ids, space.object_id}),
+            space.object_id,
+            space.prompts,
+            rows,
+            space.colour_of,
+        )
+        self.propagation.show_status(space)
+        self.undo.setEnabled(space.history.can_undo)
+        self.redo.setEnabled(space.history.can_redo)
+        for made in (self.commit, self.approve):
+            made.setEnabled(bool(rows.object_ids))
+        self._notify(space.status.message)
+
+    def _notify(self, message: str) -> None:
+        """Show an error once more where nobody can overlook it."""
+        if message and message != self._shown_message:
+            show_warning(message)
+        self._shown_message = message
+
+    # From the user ---------------------------------------------------------------------------------------------------
+
+    def _on_image(self, index: int) -> None:
+        self.bench.choose(self.images.itemData(index))
+
+    def _on_policy(self, index: int) -> None:
+        self.bench.policy = self.policy.itemData(index)
+
+    def _on_help(self) -> None:
+        box = QMessageBox(QMessageBox.Icon.NoIcon, "Keys of SAM 2 Segment", keys_table(), parent=self)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.open()
+
+    # The end ---------------------------------------------------------------------------------------------------------
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Stop when the dock is closed: napari takes the widget out of it."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.bench.close()

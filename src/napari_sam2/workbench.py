@@ -1,0 +1,384 @@
+"""The images of one viewer, the workspace of the one that is worked on, and what the user has chosen. No Qt."""
+
+from __future__ import annotations
+
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from psygnal import Signal
+
+from napari_sam2.errors import NapariSam2Error
+from napari_sam2.label_edits import CommitPolicy
+from napari_sam2.layer_keys import bind_keys, unbind_keys
+from napari_sam2.layer_prompts import NEGATIVE
+from napari_sam2.workspace import Activity, Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from napari.components import ViewerModel
+    from napari.layers import Image
+    from napari.layers.base import Layer
+
+    from napari_sam2.predictor import Predictor
+    from napari_sam2.propagation import DirectionName
+
+IN_USE = "napari-sam2 in use"
+"""Entry in the metadata of an image that a workbench works on: its id, so that a duplicate of it is free."""
+
+
+class Tool(Enum):
+    """What the mouse does on the canvas."""
+
+    POINT_ON = "point on the object"
+    POINT_OFF = "point off the object"
+    BOX = "box"
+    BRUSH = "brush"
+
+
+class Workbench:
+    """Keeps a workspace for the chosen image as images come and go; the buttons and keys of the plugin.
+
+    An image that comes to an idle workbench is taken at once. An image that is chosen instead of another has a
+    workspace of its own, and the other one is kept if anything was done in it.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        The viewer, or napari's proxy of one.
+    load_model : callable
+        Loads a model by name or path. Called on a worker's thread.
+    post : callable
+        Called on any thread with a function that is to be called on the viewer's thread, later.
+
+    Attributes
+    ----------
+    model : str or Path
+        The chosen model.
+    direction, start, stop, policy, threshold
+        What the next propagation, commit or search for a doubtful frame is to do; as in `Workspace`.
+    image : napari.layers.Image or None
+        The chosen image.
+    workspace : Workspace or None
+        Its workspace; None if there is none, and `message` says why.
+    """
+
+    images_changed = Signal()
+    """Image layers came, went or were renamed, or another one was chosen."""
+
+    workspace_changed = Signal()
+    """There is another workspace, or none any more."""
+
+    status_changed = Signal()
+    """The workspace has something to show."""
+
+    masks_changed = Signal(int)
+    """The uncommitted masks of a frame of the workspace have changed."""
+
+    view_changed = Signal()
+    """Another frame is shown, another layer is active, or its mode is another one."""
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        *,
+        load_model: Callable[[str | Path], Predictor],
+        post: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self.viewer = viewer
+        self.model: str | Path = "nano"
+        self.direction: DirectionName = "both"
+        self.start: int | None = None
+        self.stop: int | None = None
+        self.policy = CommitPolicy.KEEP
+        self.threshold = 0.5
+        self.image: Image | None = None
+        self.workspace: Workspace | None = None
+        self.message = ""
+        self._load_model = load_model
+        self._post = post
+        self._kept: dict[object, Workspace] = {}
+        self._is_closed = False
+        for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
+            event.connect(self._on_layers)
+        viewer.layers.events.renamed.connect(self._on_renamed)
+        viewer.layers.selection.events.active.connect(self._on_view)
+        viewer.dims.events.current_step.connect(self._on_view)
+        images = self.images()
+        if images:
+            active = viewer.layers.selection.active
+            self.choose(active if active in images else images[-1])
+
+    # Images ----------------------------------------------------------------------------------------------------------
+
+    def images(self) -> list[Image]:
+        """Image layers of the viewer, from the lowest to the uppermost."""
+        from napari.layers import Image
+
+        return [layer for layer in self.viewer.layers if isinstance(layer, Image)]
+
+    def choose(self, image: Image) -> None:
+        """Work on an image: where that was left, or from the beginning."""
+        if self.image == image and self.workspace is not None:
+            return
+        self._leave()
+        self.message = ""
+        if image.unique_id in self._kept:
+            self._take_up(self._kept[image.unique_id])
+            self.take(Tool.POINT_ON)
+            return
+        self.image = image
+        if image.metadata.get(IN_USE) == image.unique_id:
+            self.message = f"Image {image.name!r} is being worked on in another SAM 2 panel of this window."
+        else:
+            self._begin(image)
+        self.images_changed.emit()
+        self.workspace_changed.emit()
+
+    def _take_up(self, space: Workspace) -> None:
+        self.image, self.workspace = space.image, space
+        self.images_changed.emit()
+        self.workspace_changed.emit()
+
+    def begin_anew(self) -> None:
+        """Make new layers for the chosen image, after one of them was removed or the image was replaced."""
+        if self.image is not None and self.workspace is None:
+            self.image.metadata.pop(IN_USE, None)
+            self.choose(self.image)
+
+    def _begin(self, image: Image) -> None:
+        try:
+            space = Workspace(self.viewer, image, load=partial(self._load_model, self.model), post=self._post)
+        except NapariSam2Error as error:
+            self.message = str(error)
+            return
+        self.workspace = self._kept[image.unique_id] = space
+        image.metadata[IN_USE] = image.unique_id
+        image.events.data.connect(self._on_data)
+        space.changed.connect(self._on_status)
+        space.masks_changed.connect(self._on_masks)
+        for layer in layers_of(space):
+            bind_keys(layer, self)
+            layer.events.mode.connect(self._on_view)
+
+    def _leave(self) -> None:
+        """Lay the workspace aside; where nothing was done, its layers go as they came."""
+        space, self.workspace = self.workspace, None
+        if space is not None and not is_touched(space):
+            self._close(space)
+            for layer in layers_of(space):
+                if layer in self.viewer.layers:
+                    self.viewer.layers.remove(layer)
+
+    def _close(self, space: Workspace) -> None:
+        del self._kept[space.image.unique_id]
+        space.image.metadata.pop(IN_USE, None)
+        space.image.events.data.disconnect(self._on_data)
+        for layer in layers_of(space):
+            unbind_keys(layer)
+            layer.events.mode.disconnect(self._on_view)
+        space.changed.disconnect(self._on_status)
+        space.masks_changed.disconnect(self._on_masks)
+        space.close(timeout_s=0)  # the frame in hand is finished without anybody waiting for it
+
+    def _end(self, space: Workspace, message: str) -> None:
+        """Stop work that has lost its ground."""
+        self._close(space)
+        if space is self.workspace:
+            self.workspace, self.message = None, message
+            self.workspace_changed.emit()
+
+    def _on_layers(self, event: object) -> None:
+        layer: Layer = getattr(event, "value", None)
+        if getattr(event, "type", "") == "removed":
+            self._on_removed(layer)
+        elif self.workspace is None and layer in self.images():
+            # Adding layers while napari is still busy with this one would upset their order.
+            self._post(self._take_new_image)
+        self.images_changed.emit()
+
+    def _take_new_image(self) -> None:
+        images = self.images()
+        if not self._is_closed and self.workspace is None and images:
+            self.choose(images[-1])
+
+    def _on_removed(self, layer: Layer) -> None:
+        for space in list(self._kept.values()):
+            if layer == space.image:
+                self._end(space, "")
+            elif any(layer == own for own in layers_of(space)):
+                self._end(space, f"Layer {layer.name!r} was removed, which ended the work on {space.image.name!r}.")
+        if layer == self.image:
+            self.image = None
+
+    def _on_renamed(self, event: object) -> None:
+        self.images_changed.emit()
+
+    def _on_data(self, event: object) -> None:
+        image = getattr(event, "source", None)
+        for space in list(self._kept.values()):
+            if space.image == image:
+                self._end(space, f"The data of {space.image.name!r} was replaced, which ended the work on it.")
+
+    def close(self) -> None:
+        """Stop all work and let go of the viewer. Layers stay, but for those in which nothing was done."""
+        if not self._is_closed:
+            self._leave()
+            self.detach()
+
+    def detach(self) -> None:
+        """Stop all work and let go of the viewer, which may be closing: its layers are not touched."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        events = self.viewer.layers.events
+        for event in (events.inserted, events.removed):
+            event.disconnect(self._on_layers)
+        events.renamed.disconnect(self._on_renamed)
+        self.viewer.layers.selection.events.active.disconnect(self._on_view)
+        self.viewer.dims.events.current_step.disconnect(self._on_view)
+        for space in list(self._kept.values()):
+            self._close(space)
+        self.workspace = None
+        for signal in (
+            self.images_changed,
+            self.workspace_changed,
+            self.status_changed,
+            self.masks_changed,
+            self.view_changed,
+        ):
+            signal.disconnect()
+
+    # What the user does ----------------------------------------------------------------------------------------------
+
+    def use_model(self, source: str | Path) -> None:
+        """Choose a model by name or path; it answers all prompts again."""
+        self.model = source
+        for space in self._kept.values():
+            space.use_model(partial(self._load_model, source))
+
+    def ask(self) -> None:
+        """Read all prompts again."""
+        if self.workspace is not None:
+            self.workspace.ask()
+
+    def propagate(self) -> None:
+        """Follow the objects as chosen, unless that is being done."""
+        if self.workspace is not None and self.workspace.status.activity is not Activity.FOLLOWING:
+            self.workspace.propagate(self.direction, start=self.start, stop=self.stop)
+
+    def cancel(self) -> None:
+        """Stop after the frame in hand."""
+        if self.workspace is not None:
+            self.workspace.cancel()
+
+    def commit(self) -> None:
+        """Move all masks to the committed objects, under the chosen policy."""
+        if self.workspace is not None:
+            self.workspace.commit(self.policy)
+
+    def approve(self) -> None:
+        """Let the masks on this frame be right."""
+        if self.workspace is not None:
+            self.workspace.approve()
+
+    def next_doubtful(self) -> None:
+        """Show the next frame on which the confidence in an object is below the threshold."""
+        if self.workspace is not None:
+            self.workspace.next_doubtful(self.threshold)
+
+    def new_object(self) -> None:
+        """Let the next prompt be of a new object, and on it."""
+        if self.workspace is not None:
+            self.workspace.new_object()
+            if self.workspace.prompt_layers.polarity == NEGATIVE:
+                self.workspace.toggle_polarity()
+
+    def choose_object(self, object_id: int) -> None:
+        """Let the next prompt be of an object."""
+        if self.workspace is not None and object_id != self.workspace.object_id:
+            self.workspace.choose_object(object_id)
+
+    def toggle_polarity(self) -> None:
+        """Let the next points be on the object if they were off it, and the other way round."""
+        if self.workspace is not None:
+            self.workspace.toggle_polarity()
+
+    def clear_prompts(self) -> None:
+        """Take back all that was said of the current object."""
+        if self.workspace is not None:
+            self.workspace.clear_prompts()
+
+    def undo(self) -> None:
+        """Take back the newest step."""
+        if self.workspace is not None:
+            self.workspace.undo()
+
+    def redo(self) -> None:
+        """Make the step again that was taken back last."""
+        if self.workspace is not None:
+            self.workspace.redo()
+
+    def show(self, frame: int) -> None:
+        """Bring a frame onto the canvas."""
+        if self.workspace is not None:
+            self.workspace.show(frame)
+
+    def take(self, tool: Tool) -> None:
+        """Take a tool: its layer becomes the active one."""
+        if self.workspace is None:
+            return
+        prompts = self.workspace.prompt_layers
+        layer, mode = {
+            Tool.POINT_ON: (prompts.points, "add"),
+            Tool.POINT_OFF: (prompts.points, "add"),
+            Tool.BOX: (prompts.shapes, "add_rectangle"),
+            Tool.BRUSH: (self.workspace.current, "paint"),
+        }[tool]
+        self.viewer.layers.selection.active = layer
+        layer.mode = mode
+        if layer is prompts.points and (prompts.polarity == NEGATIVE) != (tool is Tool.POINT_OFF):
+            self.workspace.toggle_polarity()
+
+    @property
+    def tool(self) -> Tool | None:
+        """The tool in hand; None for anything that is not one of ours."""
+        if self.workspace is None:
+            return None
+        prompts, active = self.workspace.prompt_layers, self.viewer.layers.selection.active
+        if active == prompts.points and prompts.points.mode == "add":
+            return Tool.POINT_OFF if prompts.polarity == NEGATIVE else Tool.POINT_ON
+        if active == prompts.shapes and prompts.shapes.mode == "add_rectangle":
+            return Tool.BOX
+        if active == self.workspace.current and self.workspace.current.mode == "paint":
+            return Tool.BRUSH
+        return None
+
+    def _on_view(self, event: object) -> None:
+        active = self.viewer.layers.selection.active
+        for space in self._kept.values():
+            # Whoever selects a layer of other work wants to go on with that.
+            if space is not self.workspace and active in layers_of(space):
+                self._take_up(space)
+        self.view_changed.emit()
+
+    def _on_status(self, status: object) -> None:
+        self.status_changed.emit()
+
+    def _on_masks(self, frame: int) -> None:
+        self.masks_changed.emit(frame)
+
+
+def layers_of(space: Workspace) -> tuple[Layer, ...]:
+    """Layers that a workspace has made."""
+    return (space.committed, space.current, space.prompt_layers.shapes, space.prompt_layers.points)
+
+
+def is_touched(space: Workspace) -> bool:
+    """Whether anything was drawn, painted, opened or answered in a workspace."""
+    committed = space.committed.data
+    is_empty = isinstance(committed, np.ndarray) and not committed.any()  # larger ones are not searched
+    return bool(space.prompts) or space.history.can_undo or space.history.can_redo or not is_empty

@@ -1,0 +1,59 @@
+"""A real viewer with a stack, and the widget on it with a model that draws discs."""
+
+import numpy as np
+import pytest
+
+from napari_sam2.widgets.segment_widget import SegmentWidget
+from napari_sam2.workspace import Activity
+from tests.napari_sam2.fake_predictor import FakePredictor
+
+FRAMES, HEIGHT, WIDTH = 6, 40, 50
+
+
+class Dock:
+    """The widget in the dock of a viewer, and what a user does with it."""
+
+    def __init__(self, qtbot, viewer, fake):
+        self.qtbot, self.viewer, self.fake = qtbot, viewer, fake
+        self.widget = SegmentWidget(viewer, load_model=lambda source: fake)
+        self.dock = viewer.window.add_dock_widget(self.widget, name="SAM 2")
+
+    @property
+    def space(self):
+        return self.widget.bench.workspace
+
+    def settle(self):
+        self.qtbot.waitUntil(lambda: self.space.status.activity is Activity.READY)
+        self.widget._refresh()
+
+    def click(self, frame, y, x):
+        self.space.show(frame)
+        self.space.prompt_layers.points.add([(frame, y, x)])
+        self.settle()
+
+    def propagate(self):
+        self.widget.propagation.propagate.click()
+        self.settle()
+
+    def labels(self):
+        return np.asarray(self.space.current.data)
+
+
+@pytest.fixture
+def fake():
+    return FakePredictor()
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    return make_napari_viewer()
+
+
+@pytest.fixture
+def stack(viewer):
+    return viewer.add_image(np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8), contrast_limits=(0, 255), name="stack")
+
+
+@pytest.fixture
+def dock(qtbot, viewer, stack, fake):
+    return Dock(qtbot, viewer, fake)

@@ -1,0 +1,96 @@
+"""The widget as napari opens it, with the model that is part of the package."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_sam2.workspace import Activity
+
+PLUGIN, WIDGET = "napari-sam2", "SAM 2 Segment"
+MANIFEST = Path(__file__).parents[3] / "src" / "napari_sam2" / "napari.yaml"
+
+
+@pytest.fixture
+def plugin(npe2pm):
+    with npe2pm.tmp_plugin(manifest=str(MANIFEST)):
+        yield
+
+
+def blobs():
+    """Two bright discs that stay where they are, (4, 72, 100)."""
+    y, x = np.mgrid[:72, :100]
+    image = np.full((72, 100), 20, np.uint8)
+    image[(y - 24) ** 2 + (x - 70) ** 2 < 13**2] = 200
+    image[(y - 50) ** 2 + (x - 22) ** 2 < 11**2] = 170
+    return np.stack([image] * 4)
+
+
+def test_from_a_click_to_a_propagated_stack_with_the_embedded_model(plugin, make_napari_viewer_proxy, qtbot):
+    """Through napari's proxy, which refuses what is not public and whatever is done on another thread."""
+    viewer = make_napari_viewer_proxy()
+    viewer.add_image(blobs(), contrast_limits=(0, 255))
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    space = widget.bench.workspace
+    space.show(1)
+    space.prompt_layers.points.add([(1, 24, 70)])
+    qtbot.waitUntil(lambda: space.status.activity is Activity.READY, timeout=60_000)
+    assert space.status.message == ""
+    assert space.current.data[1, 24, 70] == 1
+    assert space.working_size == 256
+    widget.bench.propagate()
+    qtbot.waitUntil(lambda: space.status.activity is Activity.READY, timeout=60_000)
+    labels = np.asarray(space.current.data)
+    assert (labels[:, 24, 70] == 1).all()
+    assert not labels[:, 50, 22].any()
+
+
+def test_the_menu_opens_it(plugin, make_napari_viewer, qtbot):
+    from napari._app_model import get_app_model
+
+    viewer = make_napari_viewer()
+    viewer.add_image(blobs(), contrast_limits=(0, 255))
+    get_app_model().commands.execute_command(f"{PLUGIN}.segment").result()
+    (title,) = [name for name in viewer.window.dock_widgets if WIDGET in name]
+    assert viewer.window.dock_widgets[title].bench.workspace is not None
+
+
+def test_the_sample_opens(plugin, make_napari_viewer):
+    viewer = make_napari_viewer()
+    (image,) = viewer.open_sample(PLUGIN, "nuclei_stack")
+    assert image.data.shape == (31, 61, 57)
+
+
+def test_torch_comes_with_the_first_prompt_and_not_before():
+    program = """
+import sys
+import numpy as np
+from napari.components import ViewerModel
+from napari_sam2.widgets.model_panel import load_model
+from napari_sam2.workbench import Workbench
+import napari_sam2.sample_data
+import napari_sam2.widgets.segment_widget
+viewer = ViewerModel()
+viewer.add_image(np.zeros((4, 20, 20)))
+bench = Workbench(viewer, load_model=load_model, post=lambda function: None)
+assert bench.workspace is not None
+assert "torch" not in sys.modules
+bench.close()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_images_are_changed_through_the_proxy_too(plugin, make_napari_viewer_proxy):
+    viewer = make_napari_viewer_proxy()
+    first, second = (viewer.add_image(blobs(), contrast_limits=(0, 255), name=name) for name in ("first", "second"))
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    assert widget.images.currentText() == "second"
+    widget.bench.choose(first)
+    assert widget.images.currentText() == "first"
+    assert [layer.name for layer in viewer.layers].count("point_prompts") == 1
+    viewer.layers.remove(second)
+    assert widget.bench.workspace is not None
+    viewer.layers.remove(first)
+    assert widget.bench.workspace is None
