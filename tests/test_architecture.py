@@ -25,6 +25,7 @@ def run(code):
         ("napari_sam2.session, napari_sam2.propagation, napari_sam2.worker", "torch napari qtpy magicgui sam2_model"),
         ("napari_sam2.prompt_files, napari_sam2.label_files", "torch napari qtpy magicgui sam2_model"),
         ("napari_sam2.cli", "torch napari qtpy magicgui sam2_model numpy"),
+        ("napari_sam2.finetuning", "torch napari qtpy magicgui sam2_model pandas"),
         ("napari_sam2.sample_data", "torch napari qtpy magicgui"),
         ("sam2_model, sam2_model.video_predictor, sam2_model.image_predictor", "napari napari_sam2 qtpy magicgui"),
     ],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_sam2.api import Segmentation, propagate, segment
+    from napari_sam2.finetuning import finetune
     from napari_sam2.label_prompts import prompts_from_labels
     from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt
 
@@ -17,6 +18,7 @@ _HOMES = {
     "MaskPrompt": "prompts",
     "PointPrompt": "prompts",
     "Segmentation": "api",
+    "finetune": "finetuning",
     "prompts_from_labels": "label_prompts",
     "propagate": "api",
     "segment": "api",
@@ -28,6 +30,7 @@ __all__ = [
     "PointPrompt",
     "Segmentation",
     "__version__",
+    "finetune",
     "prompts_from_labels",
     "propagate",
     "segment",

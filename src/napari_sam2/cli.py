@@ -167,6 +167,42 @@ def _propagate(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _finetune(arguments: argparse.Namespace) -> int:
+    """Fine-tune a model on annotated images."""
+    from napari_sam2.finetuning import finetune
+
+    done = finetune(
+        arguments.images,
+        arguments.labels,
+        arguments.output,
+        base=arguments.base,
+        data=arguments.data,
+        steps=arguments.steps,
+        encoder=arguments.encoder,
+        validation=arguments.validation,
+        seed=arguments.seed,
+        device=arguments.device,
+        threads=arguments.threads,
+        image_size="auto" if arguments.image_size is None else arguments.image_size,
+        axes=arguments.axes,
+        channel=arguments.channel,
+        contrast_limits=arguments.contrast,
+        overwrite=arguments.overwrite,
+    )
+    held_out, training = done.held_out, done.training
+    _say(
+        f"Held out: {held_out.outlines} outlines on {held_out.frames} frames\n{done.table.round(2).to_string()}\n"
+        f"{done.base}, step {done.best_step} of {done.steps}, on {training.outlines} outlines on {training.frames} "
+        f"frames: {done.path}"
+    )
+    if not done.is_better:
+        _say(
+            f"On the held-out frames it is no better than {done.base}. Annotate more frames, or take more --steps.",
+            sys.stderr,
+        )
+    return 0
+
+
 def _demo(arguments: argparse.Namespace) -> int:
     """Show the whole way on embedded data."""
     from napari_sam2.demo import FILES, check_folder, run_demo
@@ -333,6 +369,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_model(propagate)
     propagate.set_defaults(run=_propagate)
 
+    finetune = verbs.add_parser("finetune", help="fine-tune a model on annotated images or stacks")
+    _add_finetune(finetune)
+    finetune.set_defaults(run=_finetune)
+
     demo = verbs.add_parser("demo", help="follow nuclei through an embedded z-stack, offline")
     demo.add_argument(
         "--output", type=Path, metavar="DIR", default=Path("napari-sam2-demo"), help="default: %(default)s"
@@ -361,12 +401,55 @@ def _add_input(parser: argparse.ArgumentParser, name: str, kinds: str) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, metavar="OUT", help="label image to write, .tif")
     parser.add_argument("--scores", type=Path, metavar="CSV", help="table of scores to write")
-    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
-    parser.add_argument("--axes", metavar="TYX", help="meaning of the axes, where the file does not say")
-    parser.add_argument("--channel", type=int, metavar="N", help="the one channel to take, from 0")
     parser.add_argument(
         "--frame", type=int, default=0, metavar="N", help="frame on which a 2-D label image stands (default: 0)"
     )
+    _add_reading(parser)
+
+
+def _add_finetune(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", type=Path, metavar="IMAGES", help="image, stack, or folder of images")
+    parser.add_argument("labels", type=Path, metavar="LABELS", help="label image of the same shape, or folder of them")
+    parser.add_argument(
+        "--base", default="nano", metavar="NAME|PATH", help="model to start from (default: %(default)s)"
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="weights to write, .safetensors")
+    parser.add_argument(
+        "--data",
+        choices=("auto", "stack", "images"),
+        default="auto",
+        help="what the frames are: one series in which an id stays with its object, or images by themselves (default: "
+        "a file with frames is a series, a folder holds images)",
+    )
+    parser.add_argument("--steps", type=int, metavar="N", help="default: 300 for nano, 100 for other models")
+    encoder = parser.add_mutually_exclusive_group()
+    encoder.add_argument(
+        "--freeze-encoder",
+        action="store_const",
+        const="frozen",
+        dest="encoder",
+        default="auto",
+        help="keep the image trunk as it is (default for models other than nano)",
+    )
+    encoder.add_argument(
+        "--train-encoder",
+        action="store_const",
+        const="trained",
+        dest="encoder",
+        help="train the image trunk too, slowly (default for nano)",
+    )
+    parser.add_argument(
+        "--validation", type=float, default=0.2, metavar="FRACTION", help="frames held out to test on (default: 0.2)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="decides everything random (default: 0)")
+    _add_reading(parser)
+    _add_computing(parser)
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
+    parser.add_argument("--axes", metavar="TYX", help="meaning of the axes, where the file does not say")
+    parser.add_argument("--channel", type=int, metavar="N", help="the one channel to take, from 0")
     parser.add_argument(
         "--contrast", type=float, nargs=2, metavar=("LO", "HI"), help="intensities seen as black and white"
     )
@@ -374,6 +457,10 @@ def _add_input(parser: argparse.ArgumentParser, name: str, kinds: str) -> None:
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME|PATH", help="registry name or weight file (default: nano)")
+    _add_computing(parser)
+
+
+def _add_computing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the model")
     parser.add_argument("--image-size", type=int, metavar="PX", help="working size, a multiple of 32 (default: auto)")

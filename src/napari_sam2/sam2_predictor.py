@@ -84,7 +84,7 @@ def load_predictor(
             check_image_size(image_size)
         except ConfigError as error:
             raise OptionError(str(error)) from error
-    with _model_errors():
+    with model_errors():
         return Sam2Predictor(load_model(model, device=choose_device(device)), image_size=image_size)
 
 
@@ -153,7 +153,7 @@ class Sam2Predictor:
                 key = (len(prompt.points), prompt.box is not None, prompt.mask is not None)
                 alike[key][object_id] = prompt
         if alike:
-            with _model_errors():
+            with model_errors():
                 masks |= self._answer(image, alike)
         return tuple(masks[object_id] for object_id in prompts)
 
@@ -206,7 +206,7 @@ class Sam2Tracker:
     def prompt(self, frame: int, prompts: Mapping[int, tuple[Prompt, ...]]) -> tuple[ObjectMask, ...]:
         """Say all there is to say of some objects on a frame, and get their masks, in order."""
         spoken = {object_id: _frame_prompt(given) for object_id, given in prompts.items()}
-        with _model_errors():
+        with model_errors():
             prediction = self._video.prompt(self._state, frame, spoken)
         self._given |= {(object_id, frame): given for object_id, given in prompts.items()}
         return self._masks(prediction)
@@ -218,7 +218,7 @@ class Sam2Tracker:
 
     def follow(self, frame: int, object_ids: Sequence[int], direction: Direction) -> tuple[ObjectMask, ...]:
         """Follow objects to a frame, next to the last one visited; prompted objects are repeated as they were said."""
-        with _model_errors():
+        with model_errors():
             prediction = self._video.visit(self._state, frame, _DIRECTIONS[direction], object_ids)
         return self._masks(prediction)
 
@@ -242,7 +242,7 @@ class Sam2Tracker:
 
 
 @contextmanager
-def _model_errors() -> Iterator[None]:
+def model_errors() -> Iterator[None]:
     """Turn what the model raises into a sentence with a remedy."""
     try:
         yield

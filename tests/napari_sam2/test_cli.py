@@ -210,6 +210,35 @@ def test_the_model_of_the_prompts_is_used_unless_another_is_asked_for(shell, rec
     assert shell.loaded == [loaded]
 
 
+def test_options_of_a_fine_tuning_are_passed_on(shell, monkeypatch):
+    seen = {}
+
+    def finetune(*arguments, **options):
+        seen.update(options, files=tuple(map(str, arguments)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("napari_sam2.finetuning.finetune", finetune)
+    command = "finetune a.tif b.tif --output c.safetensors --base tiny --data stack --steps 7 --train-encoder"
+    more = "--validation 0.5 --seed 4 --device cpu --threads 2 --image-size 512 --axes CTYX --channel 1 --contrast 1 9"
+    assert shell.run(f"{command} {more} --overwrite") == 130
+    assert seen == {
+        "files": ("a.tif", "b.tif", "c.safetensors"),
+        "base": "tiny",
+        "data": "stack",
+        "steps": 7,
+        "encoder": "trained",
+        "validation": 0.5,
+        "seed": 4,
+        "device": "cpu",
+        "threads": 2,
+        "image_size": 512,
+        "axes": "CTYX",
+        "channel": 1,
+        "contrast_limits": [1.0, 9.0],
+        "overwrite": True,
+    }
+
+
 def test_the_demo_runs_with_the_model_asked_for(shell):
     assert shell.run("demo --output demo --model tiny --image-size 512 --device cpu") == 0
     assert shell.loaded == [("tiny", "cpu", 512)]
@@ -301,6 +330,13 @@ REFUSED = [
     ("propagate stack.tif --prompts labels.tif --output out.tif --frame 5", "there is no frame 5"),
     ("propagate stack.tif --prompts wrong.json --output out.tif", "wrong.json: this JSON is not a prompt file"),
     ("propagate stack.tif --prompts image.txt --output out.tif", "this is not JSON"),
+    ("finetune none.tif labels.tif --output w.safetensors", "There is no file or folder none.tif"),
+    ("finetune stack.tif labels.tif --output w.safetensors", "labels.tif has 1 frame of 8 x 12 pixels, and stack.tif"),
+    ("finetune stack.tif stack.tif --output w.pt", "weights are written as safetensors"),
+    ("finetune stack.tif stack.tif --output none/w.safetensors", "There is no folder none"),
+    ("finetune image.tif labels.tif --output w.safetensors", "3 outlines on 1 labelled frames, and at least 4 on 2"),
+    ("finetune stack.tif stack.tif --output w.safetensors --steps 0", "The number of steps is 0"),
+    ("finetune stack.tif stack.tif --output w.safetensors --validation 2", "held out for validation is 2.0"),
     ("models download huge", "'huge'"),
     ("models verify none.pt", "none.pt"),
     ("demo --output none/demo", "There is no folder none"),
@@ -341,7 +377,16 @@ def test_what_libraries_log_of_a_damaged_file_is_not_shown_beside_the_sentence(s
 
 @pytest.mark.parametrize(
     "command",
-    ["", "fly", "propagate stack.tif", f"{PROPAGATE} --direction up", f"{PROPAGATE} --contrast 1", "models fly"],
+    [
+        "",
+        "fly",
+        "propagate stack.tif",
+        f"{PROPAGATE} --direction up",
+        f"{PROPAGATE} --contrast 1",
+        "finetune stack.tif labels.tif",
+        "finetune a b --output c --freeze-encoder --train-encoder",
+        "models fly",
+    ],
 )
 def test_a_wrong_command_line_is_explained(shell, command):
     assert shell.run(command) == 2
@@ -436,7 +481,7 @@ def test_the_version_is_told(shell):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("--help", ["segment", "propagate", "demo", "models"]),
+        ("--help", ["segment", "propagate", "finetune", "demo", "models"]),
         (
             "propagate --help",
             ["--prompts", "--output", "--direction", "--start", "--stop", "--scores", "--model", "--device"],
@@ -445,6 +490,20 @@ def test_the_version_is_told(shell):
             "segment --help",
             ["--threads", "--image-size", "--contrast", "--axes", "--channel", "--frame", "--overwrite"],
         ),
+        (
+            "finetune --help",
+            [
+                "--base",
+                "--output",
+                "--data",
+                "--steps",
+                "--freeze-encoder",
+                "--train-encoder",
+                "--validation",
+                "--seed",
+            ],
+        ),
+        ("finetune --help", ["--device", "--threads", "--image-size", "--axes", "--contrast", "--overwrite"]),
         ("models --help", ["list", "download", "verify"]),
     ],
 )

@@ -43,6 +43,15 @@ def toy_stack(count: int, height: int = HEIGHT, width: int = WIDTH) -> NDArray[n
     return noise.astype(np.uint8)
 
 
+def toy_labels(count: int) -> NDArray[np.int32]:
+    """The discs of `toy_stack`, 1 and 2, (count, HEIGHT, WIDTH)."""
+    labels = np.zeros((count, HEIGHT, WIDTH), np.int32)
+    for t in range(count):
+        labels[t][disc_mask(12 + 0.5 * t, 15, 8)] = 1
+        labels[t][disc_mask(30, 40 - 0.7 * t, 7)] = 2
+    return labels
+
+
 @dataclass
 class CountingFrames:
     """A lazy source that writes down what is read from it."""

@@ -90,20 +90,59 @@ def to_batch(rng: np.random.Generator, scenes: list[Scene], objects: int) -> Bat
     PromptError
         If a clip shows no object of at least `MIN_AREA_PX` pixels on its first frame.
     """
-    images, masks = [], []
+    clips = []
     for scene in scenes:
-        candidates = visible_objects(scene.labels[0])
-        if len(candidates) == 0:
-            raise PromptError(f"A clip of family {scene.family!r} shows no object of {MIN_AREA_PX} px to ask for.")
-        chosen = rng.permutation(candidates)[:objects]
-        if len(chosen) < objects:
-            chosen = np.concatenate([chosen, rng.choice(candidates, objects - len(chosen))])
-        images.append(to_images(_tint(rng, scene.frames)))
-        labels = torch.from_numpy(scene.labels)
-        masks.append(labels[:, None] == torch.from_numpy(chosen.astype(np.int32))[:, None, None])  # (T, P, S, S)
-    owner = torch.arange(len(scenes)).repeat_interleave(objects)
-    labels = torch.stack([torch.from_numpy(scene.labels) for scene in scenes], 1)
-    return Batch(torch.stack(images, 1), owner, torch.cat(masks, 1)[:, :, None].float(), labels)
+        chosen = choose_objects(rng, scene.labels[0], objects)
+        clips.append(Clip(to_images(_tint(rng, scene.frames)), scene.labels, chosen))
+    return assemble(clips)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip:
+    """T frames, what is on them, and which P objects to ask for.
+
+    Attributes
+    ----------
+    images : Tensor
+        Shape (T, 3, S, S), normalised.
+    labels : ndarray
+        Shape (T, S, S), int32; 0 is background.
+    chosen : ndarray
+        Shape (P,), ids in `labels`.
+    """
+
+    images: Tensor
+    labels: NDArray[np.int32]
+    chosen: NDArray[np.intp]
+
+
+def assemble(clips: list[Clip]) -> Batch:
+    """Put clips of one shape, with equally many chosen objects, together; objects of a clip are neighbours."""
+    masks = []
+    for clip in clips:
+        ids = torch.from_numpy(clip.chosen.astype(np.int32))
+        masks.append(torch.from_numpy(clip.labels)[:, None] == ids[:, None, None])  # (T, P, S, S)
+    owner = torch.arange(len(clips)).repeat_interleave(len(clips[0].chosen))
+    labels = torch.stack([torch.from_numpy(clip.labels) for clip in clips], 1)
+    images = torch.stack([clip.images for clip in clips], 1)
+    return Batch(images, owner, torch.cat(masks, 1)[:, :, None].float(), labels)
+
+
+def choose_objects(rng: np.random.Generator, labels: NDArray[np.int32], objects: int) -> NDArray[np.intp]:
+    """Choose ids worth asking for in a (S, S) label image; with repetition where there are fewer than `objects`.
+
+    Raises
+    ------
+    PromptError
+        If there is no object of at least `MIN_AREA_PX` pixels.
+    """
+    candidates = visible_objects(labels)
+    if len(candidates) == 0:
+        raise PromptError(f"A clip shows no object of {MIN_AREA_PX} px to ask for.")
+    chosen = rng.permutation(candidates)[:objects]
+    if len(chosen) < objects:
+        chosen = np.concatenate([chosen, rng.choice(candidates, objects - len(chosen))])
+    return chosen
 
 
 def visible_objects(labels: NDArray[np.int32]) -> NDArray[np.intp]:

@@ -1,6 +1,6 @@
 """The training loop: seeded step by step, so that an interrupted run continues exactly as if it had not been."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sam2_model.config import Sam2Config
 from sam2_model.errors import CheckpointError
 from sam2_model.sam2 import Sam2
-from sam2_model.training.batches import scene_batch
+from sam2_model.training.batches import Batch, scene_batch
 from sam2_model.training.dense import DenseHead
 from sam2_model.training.losses import Losses
 from sam2_model.training.stages import Load, Stage, stage_at, total_steps
@@ -22,7 +22,9 @@ from sam2_model.training.steps import clip_losses, image_losses
 _WEIGHT_DECAY = 0.02
 _CLIP_NORM = 1.0
 _AVERAGE = 0.998
-_BACKWARDS = 0.5
+
+BatchSource = Callable[[np.random.Generator, Stage, Load], Batch]
+"""Where the batches of a stage come from; everything random about them comes from the generator."""
 
 
 @dataclass(slots=True, eq=False)
@@ -35,8 +37,8 @@ class TrainingState:
         The weights being trained.
     average : Sam2
         Their running average, which is what gets validated and exported.
-    head : DenseHead
-        Throw-away head that helps the image encoder to learn.
+    head : DenseHead or None
+        Throw-away head that helps the image encoder to learn; None where not every object is annotated.
     optimizer : torch.optim.Optimizer
         Two groups: the trunk, and the rest.
     seed : int
@@ -49,7 +51,7 @@ class TrainingState:
 
     model: Sam2
     average: Sam2
-    head: DenseHead
+    head: DenseHead | None
     optimizer: torch.optim.Optimizer
     seed: int
     step: int = 0
@@ -91,18 +93,31 @@ class StepReport:
     seconds: float
 
 
+def draw_scenes(rng: np.random.Generator, stage: Stage, load: Load) -> Batch:
+    """Make a batch of imaginary scenes, as the stage describes them."""
+    return scene_batch(rng, replace(stage.scenes, size=load.size, frames=load.frames), load.clips, load.objects)
+
+
 def start_training(model: Sam2, seed: int) -> TrainingState:
-    """State of a run that has not begun."""
+    """State of a run from the beginning, with a throw-away head."""
+    return _start(model, seed, DenseHead(model.config.width))
+
+
+def start_fine_tuning(model: Sam2, seed: int) -> TrainingState:
+    """State of a run on annotated frames; parameters that ask for no gradient stay as they are."""
+    return _start(model, seed, None)
+
+
+def _start(model: Sam2, seed: int, head: DenseHead | None) -> TrainingState:
     trunk = list(model.image_encoder.trunk.parameters())
     ids = {id(p) for p in trunk}
-    head = DenseHead(model.config.width)
-    rest = [p for p in (*model.parameters(), *head.parameters()) if id(p) not in ids]
+    rest = [p for p in (*model.parameters(), *(head.parameters() if head else ())) if id(p) not in ids]
     optimizer = torch.optim.AdamW([{"params": trunk}, {"params": rest}], lr=0.0, weight_decay=_WEIGHT_DECAY)
     average = deepcopy(model).eval().requires_grad_(requires_grad=False)
     return TrainingState(model.train(), average, head, optimizer, seed)
 
 
-def train(state: TrainingState, stages: tuple[Stage, ...]) -> Iterator[StepReport]:
+def train(state: TrainingState, stages: tuple[Stage, ...], source: BatchSource = draw_scenes) -> Iterator[StepReport]:
     """Train until the stages are over.
 
     Parameters
@@ -111,6 +126,8 @@ def train(state: TrainingState, stages: tuple[Stage, ...]) -> Iterator[StepRepor
         Changed in place.
     stages : tuple of Stage
         The curriculum, from its first step.
+    source : callable
+        Where batches come from.
 
     Yields
     ------
@@ -120,15 +137,15 @@ def train(state: TrainingState, stages: tuple[Stage, ...]) -> Iterator[StepRepor
     last = total_steps(stages)
     while state.step < last:
         stage, local = stage_at(stages, state.step)
-        yield _step(state, stage, local)
+        yield _step(state, stage, local, source)
 
 
-def _step(state: TrainingState, stage: Stage, local: int) -> StepReport:
+def _step(state: TrainingState, stage: Stage, local: int, source: BatchSource) -> StepReport:
     started = perf_counter()
     rng = np.random.default_rng([state.seed, state.step])
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     load = stage.loads[rng.integers(len(stage.loads))]
-    losses = _losses(state, stage, load, rng, generator)
+    losses = _losses(state, stage, source(rng, stage, load), generator)
     state.optimizer.zero_grad(set_to_none=True)
     losses.total.backward()  # type: ignore[no-untyped-call]
     norm = float(nn.utils.clip_grad_norm_(state.model.parameters(), _CLIP_NORM))
@@ -154,11 +171,8 @@ def _step(state: TrainingState, stage: Stage, local: int) -> StepReport:
     )
 
 
-def _losses(
-    state: TrainingState, stage: Stage, load: Load, rng: np.random.Generator, generator: torch.Generator
-) -> Losses:
-    batch = scene_batch(rng, replace(stage.scenes, size=load.size, frames=load.frames), load.clips, load.objects)
-    if load.frames == 1:
+def _losses(state: TrainingState, stage: Stage, batch: Batch, generator: torch.Generator) -> Losses:
+    if len(batch.images) == 1:
         return image_losses(state.model, batch, stage.user, generator, state.head)
     return clip_losses(state.model, batch, stage.user, generator)
 
@@ -181,7 +195,7 @@ def save_state(state: TrainingState, path: Path) -> None:
     partial = path.with_name(path.name + ".partial")
     contents = {
         "model": state.model.state_dict(),
-        "head": state.head.state_dict(),
+        "head": state.head.state_dict() if state.head else {},
         "average": state.average.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "seed": state.seed,
@@ -217,9 +231,11 @@ def load_state(path: Path, config: Sam2Config) -> TrainingState:
         raise CheckpointError(f"{path} is not the state of a training run. Start from weights with --weights instead.")
     model = Sam2(config)
     _load_strictly(model, contents["model"], path)
-    state = start_training(model, int(contents["seed"]))
+    start = start_training if contents["head"] else start_fine_tuning
+    state = start(model, int(contents["seed"]))
     _load_strictly(state.average, contents["average"], path)
-    state.head.load_state_dict(contents["head"])
+    if state.head:
+        state.head.load_state_dict(contents["head"])
     state.optimizer.load_state_dict(contents["optimizer"])
     state.step, state.best_score = int(contents["step"]), float(contents["best_score"])
     return state

@@ -75,6 +75,10 @@ class Target:
     window: Tensor
     is_present: Tensor
 
+    def to(self, device: torch.device) -> "Target":
+        """Move to where the predictions are."""
+        return Target(self.cover.to(device), self.window.to(device), self.is_present.to(device))
+
 
 def target_of(masks: Tensor, cell_px: int) -> Target:
     """Reduce masks (N, 1, S, S) of 0 and 1 to cells of `cell_px` pixels."""

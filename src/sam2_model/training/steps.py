@@ -1,4 +1,8 @@
-"""One look at a batch: prompts on single images, or objects followed through clips, with corrections."""
+"""One look at a batch: prompts on single images, or objects followed through clips, with corrections.
+
+Batches and the imaginary user stay on the CPU, whose random numbers are the same everywhere; what the model is shown
+is moved to where the model is.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -50,6 +54,11 @@ class Interaction:
     cell_px: int = MASK_STRIDE
 
 
+def device_of(model: Sam2) -> torch.device:
+    """Where a model computes."""
+    return model.no_mem_embed.device
+
+
 def select(features: ImageFeatures, index: Tensor) -> ImageFeatures:
     """Features of some images of a batch, in the order of `index`, shape (N,)."""
     return ImageFeatures(features.fine[index], features.middle[index], features.embedding[index])
@@ -79,11 +88,11 @@ def image_losses(
         Averaged over the first prompt and the corrections.
     """
     masks = batch.masks[0]
-    encoded = model.encode_image(batch.images[0])
+    encoded = model.encode_image(batch.images[0].to(device_of(model)))
     features = select(encoded, batch.owner)
     embedding = model.without_memory(features)
     starts_rough = torch.rand((), generator=generator) < user.rough_masks
-    shown = rough_masks(generator, masks) if starts_rough else None
+    shown = rough_masks(generator, masks).to(device_of(model)) if starts_rough else None
     losses = mean_losses(list(_interact(model, embedding, features, masks, user, generator, shown).losses))
     if head is None:
         return losses
@@ -106,14 +115,15 @@ def _interact(
     shown: Tensor | None,
 ) -> _Answer:
     """First prompts, then correction clicks with the previous answer shown as a mask."""
-    target = target_of(masks, user.cell_px)
-    points, labels = first_prompts(generator, masks, user.boxes)
+    device = device_of(model)
+    target = target_of(masks, user.cell_px).to(device)
+    points, labels = (x.to(device) for x in first_prompts(generator, masks, user.boxes))
     output = model.decode(embedding, features, points, labels, shown)
     losses = [prompt_losses(output, target)]
     corrections = int(torch.randint(user.corrections + 1, (), generator=generator))
     for _ in range(corrections):
         shown = best_candidate(output).mask_logits.detach().clamp(-_MAX_MASK_PROMPT, _MAX_MASK_PROMPT)
-        more_points, more_labels = correction_clicks(generator, shown, masks)
+        more_points, more_labels = (x.to(device) for x in correction_clicks(generator, shown.cpu(), masks))
         points, labels = torch.cat([points, more_points], 1), torch.cat([labels, more_labels], 1)
         output = model.decode(embedding, features, points, labels, shown)
         losses.append(prompt_losses(output, target))
@@ -158,7 +168,8 @@ def clip_losses(model: Sam2, batch: Batch, user: Interaction, generator: torch.G
         Averaged over the frames whose masks were predicted.
     """
     T, B = batch.images.shape[:2]
-    encoded = model.encode_image(batch.images.flatten(0, 1))
+    device = device_of(model)
+    encoded = model.encode_image(batch.images.flatten(0, 1).to(device))
     frames = [select(encoded, batch.owner + t * B) for t in range(T)]
     # A short stack has a short reach, an open one the full reach; both are met in prediction.
     is_short = bool(torch.rand((), generator=generator) < 0.5)
@@ -169,18 +180,18 @@ def clip_losses(model: Sam2, batch: Batch, user: Interaction, generator: torch.G
     corrected = int(torch.randint(1, T, (), generator=generator)) if is_corrected else -1
     for t in range(1, T):
         masks = batch.masks[t]
-        target = target_of(masks, user.cell_px)
+        target = target_of(masks, user.cell_px).to(device)
         embedding = bank.condition(model, frames[t], t)
         output = model.decode_without_prompt(embedding, frames[t])
         losses.append(prompt_losses(output, target))
         if t == corrected:
             shown = best_candidate(output).mask_logits.detach().clamp(-_MAX_MASK_PROMPT, _MAX_MASK_PROMPT)
-            points, labels = correction_clicks(generator, shown, masks)
+            points, labels = (x.to(device) for x in correction_clicks(generator, shown.cpu(), masks))
             output = model.decode(embedding, frames[t], points, labels, shown)
             losses.append(prompt_losses(output, target))
             bank.conditioning.append(t)
         if t < T - 1:
-            _remember(model, frames[t], output, masks if remembers_truth else None, bank, t)
+            _remember(model, frames[t], output, masks.to(device) if remembers_truth else None, bank, t)
     return mean_losses(losses)
 
 
@@ -190,13 +201,18 @@ def _start(
     """Prompt the first frame by masks or by points; return what there is to be charged."""
     bank.conditioning.append(0)
     if torch.rand((), generator=generator) < user.mask_prompts:
-        is_present = masks.flatten(1).any(1, keepdim=True)
-        bank.memories[0] = model.encode_memory(features, masks, is_present)
-        bank.pointers[0] = model.mask_pointer(features, masks)
+        _remember_truth(model, features, masks, bank)
         return []
     answer = _interact(model, model.without_memory(features), features, masks, user, generator, None)
     _remember(model, features, answer.output, None, bank, 0)
     return [mean_losses(list(answer.losses))]
+
+
+def _remember_truth(model: Sam2, features: ImageFeatures, masks: Tensor, bank: _Bank) -> None:
+    """Begin the bank with the true masks of the first frame."""
+    masks = masks.to(device_of(model))
+    bank.memories[0] = model.encode_memory(features, masks, masks.flatten(1).any(1, keepdim=True))
+    bank.pointers[0] = model.mask_pointer(features, masks)
 
 
 def _remember(
@@ -232,13 +248,12 @@ def follow(model: Sam2, batch: Batch) -> list[MaskDecoderOutput]:
         One per frame after the first.
     """
     T, B = batch.images.shape[:2]
-    encoded = model.encode_image(batch.images.flatten(0, 1))
+    device = device_of(model)
+    encoded = model.encode_image(batch.images.flatten(0, 1).to(device))
     frames = [select(encoded, batch.owner + t * B) for t in range(T)]
     bank = _Bank({}, {}, [], min(T, MAX_POINTERS))
-    is_present = batch.masks[0].flatten(1).any(1, keepdim=True)
     bank.conditioning.append(0)
-    bank.memories[0] = model.encode_memory(frames[0], batch.masks[0], is_present)
-    bank.pointers[0] = model.mask_pointer(frames[0], batch.masks[0])
+    _remember_truth(model, frames[0], batch.masks[0], bank)
     outputs = []
     for t in range(1, T):
         output = model.decode_without_prompt(bank.condition(model, frames[t], t), frames[t])

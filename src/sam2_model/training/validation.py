@@ -14,7 +14,7 @@ from sam2_model.sam2 import Sam2
 from sam2_model.training.batches import Batch, scene_batch
 from sam2_model.training.prompting import box_around, correction_clicks
 from sam2_model.training.scenes import SceneOptions
-from sam2_model.training.steps import follow, select
+from sam2_model.training.steps import device_of, follow, select
 
 _SEED = 20_240_801
 """Training seeds its scenes with two numbers, validation with three: they never meet."""
@@ -91,13 +91,13 @@ def validate(model: Sam2, options: ValidationOptions) -> Scores:
         rng = np.random.default_rng([_SEED, size, 0])
         for _ in range(options.images):
             batch = scene_batch(rng, SceneOptions(size=size, radius_px=(options.radius_px, size)), 1, options.objects)
-            for name, values in _score_image(model, batch).items():
+            for name, values in score_image(model, batch).items():
                 parts[name].append(values)
     rng = np.random.default_rng([_SEED, options.clip_size, 1])
     for index in range(options.clips):
         radius_px = (options.radius_px, options.clip_size)
         scenes = SceneOptions(size=options.clip_size, frames=5, sections=float(index % 2), radius_px=radius_px)
-        for name, values in _score_clip(model, scene_batch(rng, scenes, 1, options.objects)).items():
+        for name, values in score_clip(model, scene_batch(rng, scenes, 1, options.objects)).items():
             parts[name].append(values)
     return Scores(**{name: float(torch.cat(values).mean()) for name, values in parts.items()})
 
@@ -117,26 +117,35 @@ def central_clicks(masks: Tensor) -> Tensor:
     return torch.tensor(points)
 
 
-def _score_image(model: Sam2, batch: Batch) -> dict[str, Tensor]:
+def score_image(model: Sam2, batch: Batch) -> dict[str, Tensor]:
+    """Prompt the objects of single images, outside of any gradient.
+
+    Returns
+    -------
+    dict of str to Tensor
+        "click", "box", "three_clicks" and "iou_error" of `Scores`, each of shape (N,).
+    """
+    device = device_of(model)
     masks = batch.masks[0]
     generator = torch.Generator().manual_seed(_SEED)
-    features = select(model.encode_image(batch.images[0]), batch.owner)
+    features = select(model.encode_image(batch.images[0].to(device)), batch.owner)
     embedding = model.without_memory(features)
-    points = central_clicks(masks)
-    labels = torch.full(points.shape[:2], int(PointLabel.POSITIVE))
+    points = central_clicks(masks).to(device)
+    labels = torch.full(points.shape[:2], int(PointLabel.POSITIVE), device=device)
     output = model.decode(embedding, features, points, labels)
     answer = best_candidate(output)
     click = _iou(answer.mask_logits, masks)
-    iou_error = (answer.predicted_iou[:, 0] - click).abs()
+    iou_error = (answer.predicted_iou[:, 0].cpu() - click).abs()
     shown = answer.mask_logits
     for _ in range(2):
-        more_points, more_labels = correction_clicks(generator, shown, masks)
+        more_points, more_labels = (x.to(device) for x in correction_clicks(generator, shown.cpu(), masks))
         points, labels = torch.cat([points, more_points], 1), torch.cat([labels, more_labels], 1)
         shown = single_mask(
             model.decode(embedding, features, points, labels, shown.clamp(-32, 32)), stability_fallback=False
         ).mask_logits
-    corners = box_around(generator, masks, 0.0)
-    corner_labels = torch.tensor([PointLabel.BOX_TOP_LEFT, PointLabel.BOX_BOTTOM_RIGHT]).expand(len(masks), 2)
+    corners = box_around(generator, masks, 0.0).to(device)
+    corner_labels = torch.tensor([PointLabel.BOX_TOP_LEFT, PointLabel.BOX_BOTTOM_RIGHT], device=device)
+    corner_labels = corner_labels.expand(len(masks), 2)
     boxed = single_mask(model.decode(embedding, features, corners, corner_labels), stability_fallback=False)
     return {
         "click": click,
@@ -146,17 +155,25 @@ def _score_image(model: Sam2, batch: Batch) -> dict[str, Tensor]:
     }
 
 
-def _score_clip(model: Sam2, batch: Batch) -> dict[str, Tensor]:
+def score_clip(model: Sam2, batch: Batch) -> dict[str, Tensor]:
+    """Follow the true masks of the first frame, outside of any gradient.
+
+    Returns
+    -------
+    dict of str to Tensor
+        "presence", shape ((T - 1) N,), and those of "dice_1", "dice_2" and "dice_4" for which the clip is long enough,
+        one value per object that is still there.
+    """
     outputs = follow(model, batch)
     scores: dict[str, Tensor] = {}
     verdicts = []
     for distance, output in enumerate(outputs, start=1):
         masks = batch.masks[distance]
         is_present = masks.flatten(1).any(1)
-        claimed = output.object_score_logit[:, 0] > 0
+        claimed = output.object_score_logit[:, 0].cpu() > 0
         verdicts.append((claimed == is_present).float())
         if f"dice_{distance}" in SCORE_NAMES:
-            logits = torch.where(claimed[:, None, None, None], best_candidate(output).mask_logits, -1.0)
+            logits = torch.where(claimed[:, None, None, None], best_candidate(output).mask_logits.cpu(), -1.0)
             iou = _iou(logits, masks)
             scores[f"dice_{distance}"] = (2 * iou / (1 + iou))[is_present]
     return scores | {"presence": torch.cat(verdicts)}
@@ -165,6 +182,6 @@ def _score_clip(model: Sam2, batch: Batch) -> dict[str, Tensor]:
 def _iou(logits: Tensor, masks: Tensor) -> Tensor:
     """IoU at full size of logits (N, 1, h, w) with masks (N, 1, S, S), shape (N,)."""
     S = masks.shape[-1]
-    predicted, true = resize_logits(logits, S, S) > 0, masks > 0.5
+    predicted, true = resize_logits(logits.cpu(), S, S) > 0, masks > 0.5
     union = (predicted | true).flatten(1).sum(1).clamp(min=1)
     return (predicted & true).flatten(1).sum(1) / union
