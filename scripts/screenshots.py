@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import napari
 import numpy as np
 from qtpy.QtWidgets import QApplication
 
+from napari_sam2.inference import Activity
 from napari_sam2.sample_data import nuclei_stack_labels
-from napari_sam2.workspace import Activity, Workspace
+
+if TYPE_CHECKING:
+    from napari_sam2.workspace import Workspace
 
 DOCS = Path(__file__).parents[1] / "docs"
 SIZE = (1240, 800)
@@ -44,7 +48,7 @@ def main() -> None:
 
 
 def centres() -> list[tuple[float, float]]:
-    """Middles of the largest nuclei on the slice, as annotated by hand."""
+    """Middles of the largest nuclei on the slice, from their labels."""
     labels = nuclei_stack_labels()[SLICE]
     ids, sizes = np.unique(labels[labels > 0], return_counts=True)
     largest = ids[np.argsort(-sizes)][:NUM_OBJECTS]

@@ -24,6 +24,11 @@ def run(code):
         ("napari_sam2", "torch napari qtpy magicgui sam2_model pandas scipy"),
         ("napari_sam2.session, napari_sam2.propagation, napari_sam2.worker", "torch napari qtpy magicgui sam2_model"),
         ("napari_sam2.prompt_files, napari_sam2.label_files", "torch napari qtpy magicgui sam2_model"),
+        (
+            "napari_sam2.session_files, napari_sam2.replay, napari_sam2.session_sources",
+            "torch napari qtpy magicgui sam2_model",
+        ),
+        ("napari_sam2.preferences", "torch napari qtpy magicgui"),
         ("napari_sam2.cli", "torch napari qtpy magicgui sam2_model numpy"),
         ("napari_sam2.finetuning", "torch napari qtpy magicgui sam2_model pandas"),
         ("napari_sam2.sample_data", "torch napari qtpy magicgui"),

@@ -1,9 +1,16 @@
 """The manifest, by which napari finds the plugin."""
 
+import dataclasses
 import importlib
+import os
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
+
+from napari_sam2.preferences import DEFAULTS
 
 yaml = pytest.importorskip("yaml")
 
@@ -52,3 +59,54 @@ def test_every_command_that_is_used_exists_and_every_command_is_used():
 
 def test_menus_are_ones_that_napari_lets_plugins_add_to():
     assert set(contributions()["menus"]) <= CONTRIBUTABLE_MENUS
+
+
+def test_every_menu_entry_and_every_sample_is_there_once():
+    kinds = contributions()
+    for entries in kinds["menus"].values():
+        assert len({one["command"] for one in entries}) == len(entries)
+    assert [one["key"] for one in kinds["sample_data"]] == ["nuclei_image", "cells_timelapse", "nuclei_stack"]
+    for one in kinds["sample_data"]:
+        assert one["command"] == f"napari-sam2.{one['key']}"
+
+
+def test_the_page_of_preferences_sets_what_the_plugin_reads():
+    ((name, page),) = contributions()["configurations"].items()
+    assert name == "sam2"
+    defaults = {one: setting["default"] for one, setting in page["properties"].items()}
+    expected = dataclasses.asdict(DEFAULTS)
+    del expected["remarks"]
+    assert defaults == expected
+
+
+DISCOVERY = """
+import importlib.util, sys, site
+site.addsitedir(sys.argv[1])  # reads .pth files, as pip's folder is read
+sys.path.insert(0, sys.argv[1])
+from npe2 import PluginManifest
+found = PluginManifest.from_distribution("napari-sam2")
+print(importlib.util.find_spec("napari_sam2").origin)
+print(*[sample.key for sample in found.contributions.sample_data], *found.contributions.menus)
+assert not {"napari_sam2", "torch", "napari", "qtpy"} & set(sys.modules)
+"""
+
+
+@pytest.mark.parametrize("kind", ["wheel", "editable"])
+def test_napari_finds_the_plugin_however_it_is_installed(kind, tmp_path):
+    pytest.importorskip("npe2")
+    pytest.importorskip("hatchling")
+    built, installed = tmp_path / "built", tmp_path / "installed"
+    build = f"import hatchling.build; hatchling.build.build_{kind}({str(built)!r})"
+    built.mkdir()
+    subprocess.run([sys.executable, "-c", build], cwd=ROOT, check=True, capture_output=True, timeout=120)
+    (file,) = built.iterdir()
+    with zipfile.ZipFile(file) as archive:
+        archive.extractall(installed)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", DISCOVERY, str(installed)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    origin, found = done.stdout.splitlines()
+    assert Path(origin).is_relative_to(installed if kind == "wheel" else ROOT / "src")
+    kinds = contributions()
+    assert found.split() == [*(one["key"] for one in kinds["sample_data"]), *kinds["menus"]]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import sys
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_sam2.command_line import make_parser
 from napari_sam2.errors import FrameError, NapariSam2Error, OptionError, SmallObjectWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import argparse
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
     from typing import TextIO
 
     from napari_sam2.frames import ContrastLimits
@@ -53,15 +54,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = make_parser().parse_args(argv)
         logging.basicConfig(level=logging.WARNING, format="napari-sam2: %(message)s")
         # What it logs of a damaged file comes as an error of ours, in a sentence.
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)
         with warnings.catch_warnings():
             warnings.simplefilter("always", SmallObjectWarning)
             warnings.showwarning = _show_warning
-            status: int = arguments.run(arguments)
-            return status
+            action = getattr(arguments, "action", None)
+            return _VERBS[arguments.verb if action is None else f"{arguments.verb} {action}"](arguments)
     finally:
         sys.stdout.flush()  # a closed pipe shows here, and not when Python exits
 
@@ -72,13 +73,14 @@ def _run(argv: Sequence[str] | None) -> int:
 def _segment(arguments: argparse.Namespace) -> int:
     """Segment one image."""
     from napari_sam2.batch import write_table
-    from napari_sam2.label_files import LabelWriter
+    from napari_sam2.label_formats import open_label_writer
+    from napari_sam2.zarr_label_files import ZarrLabelWriter
 
     image = _open(arguments)
     if image.has_frames:
         raise FrameError(f"{image.path} is a stack of {image.array.shape[0]} frames. Use napari-sam2 propagate.")
     spoken = _read_prompts(arguments)
-    _check_outputs(arguments, image)
+    _check_outputs(arguments, image, {arguments.prompts: "--prompts"})
 
     # Loads torch, which takes seconds: not before the files are known to be good.
     from napari_sam2.api import segment
@@ -95,7 +97,7 @@ def _segment(arguments: argparse.Namespace) -> int:
         rgb=image.axes.endswith("S"),
     )
     _warn_of_other_weights(arguments, spoken, result.model_sha256)
-    with LabelWriter(
+    with open_label_writer(
         arguments.output,
         shape=image.label_shape,
         dtype=result.labels.dtype,
@@ -103,6 +105,8 @@ def _segment(arguments: argparse.Namespace) -> int:
         overwrite=arguments.overwrite,
     ) as writer:
         writer.write(0, result.labels)
+        if isinstance(writer, ZarrLabelWriter):
+            writer.describe(result.features)
     if arguments.scores is not None:
         write_table(arguments.scores, result.scores, overwrite=arguments.overwrite)
     found = int((result.features["n_frames"] > 0).sum())
@@ -114,7 +118,7 @@ def _propagate(arguments: argparse.Namespace) -> int:
     """Follow objects through a stack."""
     from napari_sam2.batch import propagate_into
     from napari_sam2.frames import FrameStack
-    from napari_sam2.label_files import LabelWriter
+    from napari_sam2.label_formats import open_label_writer
     from napari_sam2.propagation import plan_propagation
     from napari_sam2.results import feature_table, label_dtype
     from napari_sam2.session import Session
@@ -134,7 +138,7 @@ def _propagate(arguments: argparse.Namespace) -> int:
     plan = plan_propagation(
         prompts, len(frames), direction=arguments.direction, start=arguments.start, stop=arguments.stop
     )
-    _check_outputs(arguments, image)
+    _check_outputs(arguments, image, {arguments.prompts: "--prompts"})
 
     # Load torch, which takes seconds: not before everything is known to be good.
     from napari_sam2.api import warn_of_small_objects
@@ -144,7 +148,7 @@ def _propagate(arguments: argparse.Namespace) -> int:
     predictor = load_predictor(model, device=arguments.device, image_size=image_size)
     _warn_of_other_weights(arguments, spoken, predictor.sha256)
     warn_of_small_objects(prompts, predictor, frames)
-    writer = LabelWriter(
+    writer = open_label_writer(
         arguments.output,
         shape=image.label_shape,
         dtype=label_dtype(prompts.object_ids),
@@ -164,6 +168,41 @@ def _propagate(arguments: argparse.Namespace) -> int:
         f"{len(features)} objects followed over {scores['frame'].nunique()} frames by {predictor.name}, "
         f"mean confidence {features['mean_confidence'].mean():.2f}: {arguments.output}"
     )
+    return 0
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    """Compute the labels of a saved session again."""
+    from napari_sam2.batch import TurnedWriter, replay_into
+    from napari_sam2.label_formats import open_label_writer
+    from napari_sam2.replay import dtype_replayed, frames_replayed, models_used, replay
+    from napari_sam2.session_files import read_session
+    from napari_sam2.session_sources import load_model_used, open_image
+
+    session = read_session(arguments.session)
+    image = open_image(session, arguments.session, path=arguments.image)
+    _check_outputs(arguments, image.file, {arguments.session: "the session"})
+    _use_threads(arguments)
+    replayed = replay(
+        session, image.frames, lambda model: load_model_used(model, arguments.session, device=arguments.device)
+    )
+    writer = open_label_writer(
+        arguments.output,
+        shape=image.file.label_shape,
+        dtype=dtype_replayed(session),
+        source=image.file,
+        overwrite=arguments.overwrite,
+    )
+    order, frames = session.image.order, frames_replayed(session)
+    scores = replay_into(
+        writer if order is None else TurnedWriter(writer, order),
+        replayed,
+        len(frames),
+        scores_path=arguments.scores,
+        overwrite=arguments.overwrite,
+    )
+    models = " and ".join(dict.fromkeys(model.name for model in models_used(session))) or "no model"
+    _say(f"{scores['object_id'].nunique()} objects on {len(frames)} frames, by {models}: {arguments.output}")
     return 0
 
 
@@ -255,6 +294,19 @@ def _verify(arguments: argparse.Namespace) -> int:
     return 0 if found.problem is None else EXIT_ERROR
 
 
+_VERBS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "segment": _segment,
+    "propagate": _propagate,
+    "replay": _replay,
+    "finetune": _finetune,
+    "demo": _demo,
+    "models": _list_models,
+    "models list": _list_models,
+    "models download": _download,
+    "models verify": _verify,
+}
+
+
 # What verbs share ----------------------------------------------------------------------------------------------------
 
 
@@ -270,18 +322,22 @@ def _read_prompts(arguments: argparse.Namespace) -> PromptFile:
     return read_prompts(arguments.prompts, frame=arguments.frame)
 
 
-def _check_outputs(arguments: argparse.Namespace, image: ImageFile) -> None:
+def _check_outputs(arguments: argparse.Namespace, image: ImageFile, inputs: Mapping[Path, str]) -> None:
     """Refuse outputs that cannot be written, or that would replace an input or each other."""
     from napari_sam2.atomic_files import check_replaceable
-    from napari_sam2.label_files import check_label_path
+    from napari_sam2.label_formats import check_label_output
 
-    taken = {arguments.image.resolve(): "the image", arguments.prompts.resolve(): "--prompts"}
+    taken = {image.path.resolve(): "the image"} | {path.resolve(): name for path, name in inputs.items()}
     for option, path in (("--output", arguments.output), ("--scores", arguments.scores)):
         if path is not None:
             other = taken.setdefault(path.resolve(), option)
             if other != option:
                 raise OptionError(f"{path} is {other} and {option} at once, and would be lost. Choose another name.")
-    check_label_path(arguments.output, source=image, overwrite=arguments.overwrite)
+    # An OME-Zarr is a folder, and is replaced with everything in it.
+    for path, name in taken.items():
+        if arguments.output.resolve() in path.parents:
+            raise OptionError(f"{path} is {name} and lies in {arguments.output}, the --output. Choose another name.")
+    check_label_output(arguments.output, source=image, overwrite=arguments.overwrite)
     if arguments.scores is not None:
         check_replaceable(arguments.scores, overwrite=arguments.overwrite)
 
@@ -296,16 +352,20 @@ def _contrast(arguments: argparse.Namespace, spoken: PromptFile) -> ContrastLimi
 
 def _model(arguments: argparse.Namespace, spoken: PromptFile | None) -> tuple[str, ImageSize]:
     """Give model and working size as asked for, else as the prompts were given for; set the threads."""
-    from napari_sam2.sam2_predictor import use_threads
-
-    if arguments.threads is not None:
-        use_threads(arguments.threads)
+    _use_threads(arguments)
     name, size = "nano", None
     if spoken is not None and _is_their_model(arguments, spoken):
         name, size = spoken.model_name or name, spoken.image_size
     if arguments.image_size is not None:
         size = arguments.image_size
     return arguments.model or name, "auto" if size is None else size
+
+
+def _use_threads(arguments: argparse.Namespace) -> None:
+    from napari_sam2.sam2_predictor import use_threads
+
+    if arguments.threads is not None:
+        use_threads(arguments.threads)
 
 
 def _is_their_model(arguments: argparse.Namespace, spoken: PromptFile) -> bool:
@@ -340,130 +400,6 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     _say(str(message), sys.stderr)
-
-
-# The command line ----------------------------------------------------------------------------------------------------
-
-
-def _parser() -> argparse.ArgumentParser:
-    from napari_sam2 import __version__
-
-    parser = argparse.ArgumentParser(
-        prog="napari-sam2", description="Segment microscopy with SAM 2: prompts in, labels and confidences out."
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-
-    segment = verbs.add_parser("segment", help="segment one image")
-    _add_input(segment, "IMAGE", "TIFF, NPY, PNG or JPEG")
-    _add_model(segment)
-    segment.set_defaults(run=_segment)
-
-    propagate = verbs.add_parser("propagate", help="follow objects through a time-lapse or z-stack")
-    _add_input(propagate, "STACK", "TIFF, NPY, or a folder of TIFF, PNG or JPEG frames")
-    propagate.add_argument(
-        "--direction", choices=("both", "forward", "backward"), default="both", help="default: outward from the prompts"
-    )
-    propagate.add_argument("--start", type=int, metavar="N", help="first frame to write (default: the first)")
-    propagate.add_argument("--stop", type=int, metavar="N", help="last frame to write (default: the last)")
-    _add_model(propagate)
-    propagate.set_defaults(run=_propagate)
-
-    finetune = verbs.add_parser("finetune", help="fine-tune a model on annotated images or stacks")
-    _add_finetune(finetune)
-    finetune.set_defaults(run=_finetune)
-
-    demo = verbs.add_parser("demo", help="follow nuclei through an embedded z-stack, offline")
-    demo.add_argument(
-        "--output", type=Path, metavar="DIR", default=Path("napari-sam2-demo"), help="default: %(default)s"
-    )
-    demo.add_argument("--overwrite", action="store_true", help="replace the files of an earlier demo")
-    _add_model(demo)
-    demo.set_defaults(run=_demo)
-
-    models = verbs.add_parser("models", help="list, download and verify models")
-    models.set_defaults(run=_list_models)
-    actions = models.add_subparsers(title="actions", metavar="ACTION")
-    actions.add_parser("list", help="list the models there are (default)").set_defaults(run=_list_models)
-    download = actions.add_parser("download", help="download a published model and check it")
-    download.add_argument("name", metavar="NAME")
-    download.set_defaults(run=_download)
-    verify = actions.add_parser("verify", help="say what a weight file is and whether it can be used")
-    verify.add_argument("path", metavar="PATH")
-    verify.set_defaults(run=_verify)
-    return parser
-
-
-def _add_input(parser: argparse.ArgumentParser, name: str, kinds: str) -> None:
-    parser.add_argument("image", type=Path, metavar=name, help=kinds)
-    parser.add_argument(
-        "--prompts", type=Path, required=True, metavar="P", help="JSON prompts, or a label image whose ids are masks"
-    )
-    parser.add_argument("--output", type=Path, required=True, metavar="OUT", help="label image to write, .tif")
-    parser.add_argument("--scores", type=Path, metavar="CSV", help="table of scores to write")
-    parser.add_argument(
-        "--frame", type=int, default=0, metavar="N", help="frame on which a 2-D label image stands (default: 0)"
-    )
-    _add_reading(parser)
-
-
-def _add_finetune(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("images", type=Path, metavar="IMAGES", help="image, stack, or folder of images")
-    parser.add_argument("labels", type=Path, metavar="LABELS", help="label image of the same shape, or folder of them")
-    parser.add_argument(
-        "--base", default="nano", metavar="NAME|PATH", help="model to start from (default: %(default)s)"
-    )
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="weights to write, .safetensors")
-    parser.add_argument(
-        "--data",
-        choices=("auto", "stack", "images"),
-        default="auto",
-        help="what the frames are: one series in which an id stays with its object, or images by themselves (default: "
-        "a file with frames is a series, a folder holds images)",
-    )
-    parser.add_argument("--steps", type=int, metavar="N", help="default: 300 for nano, 100 for other models")
-    encoder = parser.add_mutually_exclusive_group()
-    encoder.add_argument(
-        "--freeze-encoder",
-        action="store_const",
-        const="frozen",
-        dest="encoder",
-        default="auto",
-        help="keep the image trunk as it is (default for models other than nano)",
-    )
-    encoder.add_argument(
-        "--train-encoder",
-        action="store_const",
-        const="trained",
-        dest="encoder",
-        help="train the image trunk too, slowly (default for nano)",
-    )
-    parser.add_argument(
-        "--validation", type=float, default=0.2, metavar="FRACTION", help="frames held out to test on (default: 0.2)"
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="decides everything random (default: 0)")
-    _add_reading(parser)
-    _add_computing(parser)
-
-
-def _add_reading(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
-    parser.add_argument("--axes", metavar="TYX", help="meaning of the axes, where the file does not say")
-    parser.add_argument("--channel", type=int, metavar="N", help="the one channel to take, from 0")
-    parser.add_argument(
-        "--contrast", type=float, nargs=2, metavar=("LO", "HI"), help="intensities seen as black and white"
-    )
-
-
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", metavar="NAME|PATH", help="registry name or weight file (default: nano)")
-    _add_computing(parser)
-
-
-def _add_computing(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of the model")
-    parser.add_argument("--image-size", type=int, metavar="PX", help="working size, a multiple of 32 (default: auto)")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from napari_sam2.predictor import Predictor
 
 PROMPTED_SLICE = 15
-"""The slice, in the middle of the stack, on which the nuclei are outlined by hand."""
+"""The slice, in the middle of the stack, on which the nuclei are given by their true outlines."""
 
 GOOD_DICE = 0.7
 """Agreement that a user would keep."""

@@ -25,8 +25,8 @@ class ModelError(NapariSam2Error, RuntimeError):
     """A model cannot be found, loaded or run."""
 
 
-class ArchiveError(NapariSam2Error, ValueError):
-    """A saved session cannot be restored."""
+class SessionError(NapariSam2Error, ValueError):
+    """A saved session cannot be restored or replayed."""
 
 
 class SmallObjectWarning(UserWarning):

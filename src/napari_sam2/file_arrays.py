@@ -18,7 +18,7 @@ from PIL import Image
 from napari_sam2.errors import ImageFileError, NapariSam2Error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -187,6 +187,26 @@ class AxesView:
     def __array__(self, dtype: np.dtype[np.generic] | None = None, *, copy: bool | None = None) -> NDArray[np.generic]:
         """Read everything into memory."""
         return np.array(self[()], dtype=dtype)
+
+
+class JoinedChannels:
+    """Equally shaped arrays along a new first axis, of which all positions are read at once.
+
+    Parameters
+    ----------
+    channels : sequence of ArrayLike
+        The arrays, at least one. Their types may differ: the joined one holds the values of all.
+    """
+
+    __slots__ = ("_channels", "dtype", "shape")
+
+    def __init__(self, channels: Sequence[ArrayLike]) -> None:
+        self._channels = tuple(channels)
+        self.shape: tuple[int, ...] = (len(self._channels), *self._channels[0].shape)
+        self.dtype: np.dtype[np.generic] = np.result_type(*(channel.dtype for channel in self._channels))
+
+    def __getitem__(self, key: Key, /) -> NDArray[np.generic]:
+        return np.stack([np.asarray(channel[key[1:]]) for channel in self._channels])
 
 
 @contextmanager

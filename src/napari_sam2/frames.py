@@ -112,7 +112,23 @@ class FrameStack:
         FrameError
             If there is no such frame; frames count from 0 and not from the end.
         """
-        image = self._read(operator.index(frame))  # (Y, X, C)
+        return self._shown(self._read(operator.index(frame)))
+
+    def preview(self, frame: int, max_side: int) -> NDArray[np.uint8]:
+        """Give every n-th pixel of one frame, with the smallest n that leaves no side beyond a length; else as `[]`.
+
+        Takes little more memory than the frame itself, however large that is.
+
+        Raises
+        ------
+        FrameError
+            If there is no such frame.
+        """
+        step = -(-max(self.height, self.width) // max_side)
+        return self._shown(self._read(operator.index(frame))[::step, ::step])
+
+    def _shown(self, image: NDArray[np.generic]) -> NDArray[np.uint8]:
+        """Map the values of a frame, (Y, X, C), to 8-bit colours, (Y, X, 3)."""
         if self._limits is None:
             return np.array(image, dtype=np.uint8, order="C")
         if self._layout.rgb:

@@ -1,7 +1,7 @@
 """Edits of Labels layers, frame by frame, each kept as a small patch that can be undone.
 
 Pixels are written straight into the layer's array, numpy or zarr; refreshing the layer is left to the caller. Which
-pixels may be written is decided on plain arrays, by `merged_plane`.
+pixels may be written is decided on plain arrays, by `merging.merged_plane`.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_sam2.errors import FrameError, OptionError
+from napari_sam2.merging import CommitPolicy, merged_plane
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -24,14 +24,6 @@ if TYPE_CHECKING:
 
     from napari_sam2.file_arrays import Key
     from napari_sam2.layer_frames import LayerGrid
-
-
-class CommitPolicy(Enum):
-    """What becomes of a pixel that belongs to a committed object when another object is committed over it."""
-
-    KEEP = "keep"
-    OVERWRITE = "overwrite"
-    BY_SCORE = "by score"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,53 +182,6 @@ def write_frame(layer: Labels, grid: LayerGrid, frame: int, plane: NDArray[np.in
     return LabelPatch(layer, frame, grid.key(frame), grid.shape, current.dtype, *packed)
 
 
-def merged_plane(
-    committed: NDArray[np.integer],
-    incoming: NDArray[np.integer],
-    policy: CommitPolicy,
-    *,
-    confidence_of: Mapping[int, float] | None = None,
-    locked: Collection[int] = (),
-) -> NDArray[np.integer]:
-    """Put incoming objects among committed ones, on one frame.
-
-    An object that is on both planes is replaced by what comes in, except under KEEP, which unites the two.
-
-    Parameters
-    ----------
-    committed, incoming : ndarray of int, shape (Y, X)
-        Labels; 0 is background, which is free and never comes in.
-    policy : CommitPolicy
-        What becomes of pixels that belong to one object already and now to another.
-    confidence_of : mapping of int to float, optional
-        For BY_SCORE: confidence of objects on this frame. Others are certain, having been made by the user. A
-        committed object keeps its pixels against one that is no more confident.
-    locked : collection of int
-        Objects that neither lose nor receive a pixel.
-
-    Returns
-    -------
-    ndarray of int64
-        Shape (Y, X).
-    """
-    locked_ids = np.array(sorted(locked), np.int64)
-    moving = (incoming > 0) & ~np.isin(incoming, locked_ids)
-    result = committed.astype(np.int64)
-    if policy is not CommitPolicy.KEEP:
-        result[np.isin(result, np.unique(incoming[moving]))] = 0
-    taken = (result > 0) & moving
-    match policy:
-        case CommitPolicy.KEEP:
-            moving &= ~taken
-        case CommitPolicy.OVERWRITE:
-            moving &= ~np.isin(result, locked_ids)
-        case CommitPolicy.BY_SCORE:
-            is_better = _by_object(incoming[taken], confidence_of) > _by_object(result[taken], confidence_of)
-            moving[taken] = is_better & ~np.isin(result[taken], locked_ids)
-    result[moving] = incoming[moving]
-    return result
-
-
 def commit(
     current: Labels,
     target: Labels,
@@ -259,11 +204,11 @@ def commit(
     frames : iterable of int
         Frames to commit; leave out those whose target may not change.
     policy : CommitPolicy
-        See `merged_plane`.
+        See `merging.merged_plane`.
     confidences : mapping, optional
         Confidence by frame and object id, for BY_SCORE.
     locked : collection of int
-        See `merged_plane`.
+        See `merging.merged_plane`.
 
     Returns
     -------
@@ -322,13 +267,6 @@ def _renumber(layer: Labels, grid: LayerGrid, old: int, new: int, frames: Iterab
             patch = write_frame(layer, grid, frame, np.where(plane == old, new, plane))
             patches += [patch] if patch else []
     return patches
-
-
-def _by_object(labels: NDArray[np.integer], confidence_of: Mapping[int, float] | None) -> NDArray[np.float64]:
-    """Confidence of the object of each pixel."""
-    ids, numbers = np.unique(labels, return_inverse=True)
-    known = confidence_of or {}
-    return np.array([known.get(int(object_id), 1.0) for object_id in ids], np.float64)[numbers]
 
 
 @contextmanager

@@ -52,7 +52,11 @@ class LabelWriter:
     dtype : dtype
         uint8, uint16 or uint32.
     source : ImageFile, optional
-        The image the labels are for. None means axes TYX or YX and no pixel size.
+        The image the labels are for. None means that it is no file.
+    axes : str, optional
+        "TYX", "ZYX" or "YX". None means those of the source; without one, TYX or YX.
+    pixel_size : mapping of str to PixelSize, optional
+        By letter of `axes`, as far as known. None means that of the source.
     overwrite : bool
         Whether an existing file, or what is left of an unfinished one, may be replaced.
 
@@ -71,7 +75,7 @@ class LabelWriter:
         If the file exists, is the source itself, has a suffix that is not written, does not fit on the disk, or cannot
         be made there.
     OptionError
-        If the shape or the dtype is not that of a label image, or does not fit the source.
+        If the shape, the dtype or the axes are not those of a label image, or do not fit the source.
     """
 
     def __init__(
@@ -81,12 +85,17 @@ class LabelWriter:
         shape: tuple[int, ...],
         dtype: npt.DTypeLike,
         source: ImageFile | None = None,
+        axes: str | None = None,
+        pixel_size: Mapping[str, PixelSize] | None = None,
         overwrite: bool = False,
     ) -> None:
         self.path = check_label_path(path, source=source, overwrite=overwrite)
         self.partial_path = _partial_path(self.path)
         self.shape, self.dtype = tuple(shape), np.dtype(dtype)
-        axes = _checked_axes(self.shape, self.dtype, source)
+        axes = checked_axes(self.shape, self.dtype, source, axes)
+        if pixel_size is None:
+            pixel_size = {} if source is None else source.pixel_size
+        is_ome = source is not None and source.is_ome
         self._overwrite = overwrite
         self._stored_dtype = self.dtype.newbyteorder("<")
         self._frame_bytes = math.prod(self.shape[-2:]) * self.dtype.itemsize
@@ -94,7 +103,9 @@ class LabelWriter:
         _check_space(self.path.parent, size + 2**20 + 2**10 * len(self))
         self._written = False
         try:
-            self._offset = _allocate(self.partial_path, self.shape, self._stored_dtype, size, axes, source)
+            self._offset = _allocate(
+                self.partial_path, self.shape, self._stored_dtype, size, axes, pixel_size, is_ome=is_ome
+            )
             self._file = self.partial_path.open("r+b")
         except OSError as error:
             self.partial_path.unlink(missing_ok=True)
@@ -138,14 +149,7 @@ class LabelWriter:
             If the disk refuses, or the file was closed.
         """
         start = self._start(frame)
-        if labels.shape != self.shape[-2:]:
-            raise FrameError(f"Labels of shape {labels.shape} do not fit frames of shape {self.shape[-2:]}.")
-        largest = np.iinfo(self.dtype).max
-        if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() > largest:
-            raise OptionError(
-                f"Labels of dtype {labels.dtype} from {labels.min()} to {labels.max()} do not fit into {self.dtype}. "
-                f"Use integers from 0 to {largest}, or a wider dtype."
-            )
+        check_plane(labels, self.shape, self.dtype)
         try:
             self._file.seek(start)
             self._file.write(np.asarray(labels, self._stored_dtype).tobytes())
@@ -196,10 +200,7 @@ class LabelWriter:
         """Give the byte at which a frame begins."""
         if self._file.closed:
             raise ImageFileError(f"{self.path} is closed. Open another writer.")
-        index = operator.index(frame)
-        if not 0 <= index < len(self):
-            raise FrameError(f"There is no frame {index}: the labels have {len(self)}, numbered from 0.")
-        return self._offset + index * self._frame_bytes
+        return self._offset + checked_frame(frame, len(self)) * self._frame_bytes
 
 
 def check_label_path(path: str | os.PathLike[str], *, source: ImageFile | None = None, overwrite: bool = False) -> Path:
@@ -216,19 +217,9 @@ def check_label_path(path: str | os.PathLike[str], *, source: ImageFile | None =
         If the file exists, is the source itself, has a suffix that is not written, or its folder does not exist.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix == ".zarr":
-        raise ImageFileError(f"{path}: zarr output comes later. Use a name that ends in .tif.")
-    if suffix not in LABEL_SUFFIXES:
-        raise ImageFileError(f"{path}: labels are written as TIFF. Use a name that ends in .tif.")
-    if source is not None:
-        given, taken = path.resolve(), source.path.resolve()
-        if given == taken:
-            raise ImageFileError(f"{path} is the image itself, which would be lost. Choose another name.")
-        if taken == given.parent and taken.is_dir():
-            raise ImageFileError(
-                f"{path} lies among the frames of the stack and would become one of them. Choose another folder."
-            )
+    if path.suffix.lower() not in LABEL_SUFFIXES:
+        raise ImageFileError(f"{path}: TIFF has the suffix .tif or .tiff. Use a name that ends in .tif.")
+    check_apart(path, source)
     check_replaceable(path, overwrite=overwrite)
     partial = _partial_path(path)
     if partial.is_dir() or (partial.exists() and not overwrite):
@@ -239,19 +230,89 @@ def check_label_path(path: str | os.PathLike[str], *, source: ImageFile | None =
     return path
 
 
-def _partial_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.partial.tif")
+def check_apart(path: Path, source: ImageFile | None) -> None:
+    """Refuse an output that is the source itself, or would become one of its frames.
+
+    Raises
+    ------
+    ImageFileError
+        If it is so.
+    """
+    if source is None:
+        return
+    given, taken = path.resolve(), source.path.resolve()
+    if given == taken:
+        raise ImageFileError(f"{path} is the image itself, which would be lost. Choose another name.")
+    if taken == given.parent and taken.is_dir():
+        raise ImageFileError(
+            f"{path} lies among the frames of the stack and would become one of them. Choose another folder."
+        )
 
 
-def _checked_axes(shape: tuple[int, ...], dtype: np.dtype[np.generic], source: ImageFile | None) -> str:
+def checked_axes(
+    shape: tuple[int, ...], dtype: np.dtype[np.generic], source: ImageFile | None, axes: str | None
+) -> str:
+    """Return the axes of a label image.
+
+    Parameters
+    ----------
+    shape, dtype, source, axes
+        As in `LabelWriter`.
+
+    Raises
+    ------
+    OptionError
+        If they are not those of a label image, or contradict each other.
+    """
     if dtype not in (np.uint8, np.uint16, np.uint32):
         raise OptionError(f"Labels of dtype {dtype} are not written. Use uint8, uint16 or uint32.")
     if len(shape) not in (2, 3) or 0 in shape:
         raise OptionError(f"Labels of shape {shape} are not written. Use (N, Y, X) or (Y, X), with pixels.")
-    axes = "TYX"[-len(shape) :] if source is None else source.label_axes
+    if axes is None:
+        axes = "TYX"[-len(shape) :] if source is None else source.label_axes
+    if axes not in ("TYX", "ZYX", "YX") or len(axes) != len(shape):
+        raise OptionError(f"Axes {axes!r} do not fit labels of shape {shape}. Use TYX or ZYX for a stack, else YX.")
     if source is not None and shape != source.label_shape:
         raise OptionError(f"Labels of shape {shape} do not fit {source.path} ({axes}, {source.label_shape}).")
     return axes
+
+
+def checked_frame(frame: int, num_frames: int) -> int:
+    """Return the index of a frame.
+
+    Raises
+    ------
+    FrameError
+        If there is no such frame.
+    """
+    index = operator.index(frame)
+    if not 0 <= index < num_frames:
+        raise FrameError(f"There is no frame {index}: the labels have {num_frames}, numbered from 0.")
+    return index
+
+
+def check_plane(labels: NDArray[np.generic], shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
+    """Refuse labels of one frame that do not fit a label image of this shape and dtype.
+
+    Raises
+    ------
+    FrameError
+        If they have another shape.
+    OptionError
+        If they are not integers, or a value does not fit the dtype.
+    """
+    if labels.shape != shape[-2:]:
+        raise FrameError(f"Labels of shape {labels.shape} do not fit frames of shape {shape[-2:]}.")
+    largest = np.iinfo(np.dtype(dtype)).max
+    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() > largest:
+        raise OptionError(
+            f"Labels of dtype {labels.dtype} from {labels.min()} to {labels.max()} do not fit into {dtype}. "
+            f"Use integers from 0 to {largest}, or a wider dtype."
+        )
+
+
+def _partial_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.partial.tif")
 
 
 def _check_space(folder: Path, needed: int) -> None:
@@ -269,12 +330,13 @@ def _allocate(
     dtype: np.dtype[np.generic],
     size: int,
     axes: str,
-    source: ImageFile | None,
+    pixel_size: Mapping[str, PixelSize],
+    *,
+    is_ome: bool,
 ) -> int:
     """Make a TIFF whose pixels are all 0 and stored in one piece; give the byte at which they begin."""
-    pixel_size = {} if source is None else source.pixel_size
     named_ome = path.name.lower().endswith((".ome.tif.partial.tif", ".ome.tiff.partial.tif"))
-    is_ome = named_ome or dtype.itemsize > 2 or size > LARGEST_IMAGEJ or (source is not None and source.is_ome)
+    is_ome = is_ome or named_ome or dtype.itemsize > 2 or size > LARGEST_IMAGEJ
     resolution = None
     if not is_ome and {"Y", "X"} <= set(pixel_size):
         resolution = (1 / pixel_size["X"].size, 1 / pixel_size["Y"].size)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from napari_sam2.errors import FrameError, OptionError
-from napari_sam2.file_arrays import AxesView
+from napari_sam2.file_arrays import AxesView, JoinedChannels
 from napari_sam2.frames import FrameStack
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def frames_of_channels(
                 f"Image {image.name!r} does not lie on {first.name!r} pixel by pixel as a channel of it. "
                 "Choose layers of one shape, scale and position, none of them RGB."
             )
-    joined = _JoinedChannels(tuple(AxesView(_array(image, grid), {}, grid.axes) for image in channels))
+    joined = JoinedChannels([AxesView(_array(image, grid), {}, grid.axes) for image in channels])
     if contrast_limits is None:
         contrast_limits = tuple(tuple(image.contrast_limits) for image in channels)
     return FrameStack(joined, contrast_limits=contrast_limits, channel_axis=0, single_image=grid.frame_axis is None)
@@ -291,20 +291,6 @@ def is_aligned(
         corners = (corners + 0.5) * grid.downsampling[-ndim:] - 0.5
     found = in_frames(corners, layer, image, grid, current_frame=current_frame)
     return bool(np.allclose(found, expected, rtol=0, atol=0.1))
-
-
-class _JoinedChannels:
-    """Equally shaped arrays along a new first axis, of which all positions are read at once."""
-
-    __slots__ = ("_arrays", "dtype", "shape")
-
-    def __init__(self, arrays: tuple[ArrayLike, ...]) -> None:
-        self._arrays = arrays
-        self.shape = (len(arrays), *arrays[0].shape)
-        self.dtype = np.result_type(*(array.dtype for array in arrays))
-
-    def __getitem__(self, key: Key, /) -> NDArray[np.generic]:
-        return np.stack([np.asarray(array[key[1:]]) for array in self._arrays])
 
 
 def _array(image: Image, grid: LayerGrid) -> ArrayLike:

@@ -1,13 +1,16 @@
 """The models as the plugin and the command line see them: which there are, where they are, whether a file is sound.
 
 Importing this module loads neither torch nor the hub's library; both come when a function is called, torch only to
-verify.
+verify a file and to measure the machine.
 """
 
 from __future__ import annotations
 
+import os
+import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_sam2.errors import ModelError
@@ -16,27 +19,35 @@ from sam2_model.errors import Sam2Error
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from os import PathLike
-    from pathlib import Path
 
+    from sam2_model.config import Sam2Config
     from sam2_model.verification import Verification
+
+NANO_SIZES = (256, 512, 1024)
+"""Working sizes of `nano` and what is fine-tuned from it: the smallest that covers the image is taken."""
+
+_MATRIX_SIDE, _REPEATS = 1024, 8
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """One model that can be asked for by name.
+    """One model that can be asked for.
 
     Attributes
     ----------
     name : str
-        The name.
+        Name in the registry, or name of the file.
     release : str
-        Generation of SAM 2 it belongs to, "2.0" or "2.1".
+        Generation of SAM 2 it belongs to, "2.0" or "2.1"; empty for a file that was not opened yet.
     size_bytes : int
         Length of its weight file.
     licence : str
-        SPDX identifier of the licence of its weights.
+        SPDX identifier of the licence of its weights; empty for a file, which does not say.
     path : Path or None
         Where its weights lie on this disk; None if they have to be downloaded first.
+    working_sizes : tuple of int
+        Sides in pixels of the working image among which "auto" chooses, from the smallest; none for a file that was
+        not opened yet.
     """
 
     name: str
@@ -44,6 +55,28 @@ class ModelInfo:
     size_bytes: int
     licence: str
     path: Path | None
+    working_sizes: tuple[int, ...]
+
+    def working_size(self, height: int, width: int) -> int:
+        """Side in pixels of the square image to which a frame of this size is resized."""
+        longest = max(height, width)
+        return next((size for size in self.working_sizes if size >= longest), self.working_sizes[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What there is to compute on.
+
+    Attributes
+    ----------
+    devices : tuple of str
+        Names of the devices, in the order in which "auto" prefers them.
+    multiply_adds_per_s : float
+        Rate of a large float32 matrix multiplication on the CPU.
+    """
+
+    devices: tuple[str, ...]
+    multiply_adds_per_s: float
 
 
 def list_models() -> tuple[ModelInfo, ...]:
@@ -61,8 +94,14 @@ def list_models() -> tuple[ModelInfo, ...]:
             size_bytes, licence = path.stat().st_size if path is not None else 0, EMBEDDED_LICENCE
         else:
             size_bytes, licence = PUBLISHED[name].size_bytes, PUBLISHED[name].licence
-        models.append(ModelInfo(name, config.release.value, size_bytes, licence, path))
+        models.append(ModelInfo(name, config.release.value, size_bytes, licence, path, _working_sizes(config)))
     return tuple(models)
+
+
+def _working_sizes(config: Sam2Config) -> tuple[int, ...]:
+    from sam2_model.config import NANO
+
+    return NANO_SIZES if config.trunk == NANO.trunk else (config.image_size,)
 
 
 def download_model(name: str, progress: Callable[[int, int], None] | None = None) -> Path:
@@ -104,6 +143,67 @@ def verify_model(source: str | PathLike[str]) -> Verification:
 
     with _as_model_error():
         return verify(source)
+
+
+def find_model(source: str | Path) -> ModelInfo:
+    """Return what is known of a model without opening its file.
+
+    Raises
+    ------
+    ModelError
+        If there is neither such a name nor such a file.
+    """
+    for info in list_models():
+        if info.name == source:
+            return info
+    path = Path(source)
+    if not path.is_file():
+        raise ModelError(f"There is no file {path} (any more). Choose another model.")
+    return ModelInfo(path.name, "", path.stat().st_size, "", path, ())
+
+
+def check_model(source: str | Path) -> ModelInfo:
+    """Try a model, given by name or path, and return what it is.
+
+    Raises
+    ------
+    ModelError
+        If it is not there or cannot be used.
+    """
+    found = verify_model(source)
+    if found.config is None:
+        raise ModelError(found.problem or f"{found.path} cannot be used.")
+    info = find_model(source)
+    sizes = _working_sizes(found.config)
+    return replace(info, release=found.config.release.value, working_sizes=sizes)
+
+
+def use_cores() -> int:
+    """Settle how torch shares the cores, if it is not loaded yet, and return how many threads a model gets.
+
+    One core is left to the viewer: with as many threads as cores, each waits for the others at every step.
+    """
+    # Read when torch is loaded: threads that have nothing to do shall sleep, not spin, or the viewer stutters.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    return max((os.cpu_count() or 2) - 1, 1)
+
+
+def measure_machine() -> Machine:
+    """List the devices there are, and time a matrix multiplication on the CPU, which takes less than a second."""
+    threads = use_cores()
+    import torch
+
+    from sam2_model.device import available_devices
+
+    torch.set_num_threads(threads)
+    matrix = torch.rand(_MATRIX_SIDE, _MATRIX_SIDE)
+    seconds = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        torch.mm(matrix, matrix)
+        seconds.append(time.perf_counter() - start)
+    # The best of several: other programs make it slower, nothing makes it faster.
+    return Machine(available_devices(), _MATRIX_SIDE**3 / min(seconds))
 
 
 @contextmanager

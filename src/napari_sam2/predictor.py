@@ -56,6 +56,11 @@ class Predictor(Protocol):
         """Checksum of its weights."""
         ...
 
+    @property
+    def source(self) -> str:
+        """Registry name or path by which it can be loaded again."""
+        ...
+
     def working_size(self, height: int, width: int) -> int:
         """Side in pixels of the square image to which a frame of this size is resized."""
         ...

@@ -78,10 +78,10 @@ class PromptFile:
                 raise PromptError(f"{name} is {value!r}. Use text, or leave it out.")
         if self.model_sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", self.model_sha256):
             raise PromptError(f"model_sha256 is {self.model_sha256!r}. Use 64 hexadecimal digits, or leave it out.")
-        if self.image_size is not None and (not _is_whole(self.image_size) or self.image_size < 1):
+        if self.image_size is not None and (not is_whole(self.image_size) or self.image_size < 1):
             raise PromptError(f"image_size is {self.image_size!r}. Use a number of pixels, or leave it out.")
         if self.contrast_limits is not None:
-            object.__setattr__(self, "contrast_limits", _checked_limits(self.contrast_limits))
+            object.__setattr__(self, "contrast_limits", checked_limits(self.contrast_limits))
 
 
 def read_prompts(path: str | os.PathLike[str], *, frame: int = 0, axes: str | None = None) -> PromptFile:
@@ -167,19 +167,19 @@ def _parsed(document: object) -> PromptFile:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise PromptError(f'this JSON is not a prompt file: it must say "format": "{FORMAT}".')
     version = document.get("version")
-    if not _is_whole(version) or version < 1:
+    if not is_whole(version) or version < 1:
         raise PromptError(f'"version" is {version!r}. Use {VERSION}.')
     if version > VERSION:
         raise PromptError(
             f"the file has version {version}, and this program reads up to {VERSION}. Update napari-sam2."
         )
-    _check_fields(document, ("format", "version", "prompts"), _OPTIONAL)
+    check_fields(document, ("format", "version", "prompts"), _OPTIONAL)
     if not isinstance(document["prompts"], list):
         raise PromptError('"prompts" is not a list. Write [...], with one entry per prompt.')
     model = document.get("model", {})
     if not isinstance(model, dict):
         raise PromptError(f'"model" is {model!r}. Write {{"name": ..., "sha256": ...}}.')
-    _check_fields(model, (), ("name", "sha256"))
+    check_fields(model, (), ("name", "sha256"))
     return PromptFile(
         PromptSet(_numbered(document["prompts"])),
         model_name=model.get("name"),
@@ -193,29 +193,43 @@ def _parsed(document: object) -> PromptFile:
 def _numbered(entries: list[object]) -> Iterable[Prompt]:
     for index, entry in enumerate(entries):
         try:
-            yield _prompt(entry)
+            yield prompt_from(entry)
         except PromptError as error:
             raise PromptError(f"entry {index} of the prompts: {error}") from error
 
 
-def _prompt(entry: object) -> Prompt:
+def prompt_from(entry: object) -> Prompt:
+    """Read one prompt from what `entry_of` made of it.
+
+    Raises
+    ------
+    PromptError
+        If it is no prompt, or a field is missing, misspelt or wrong.
+    """
     if not isinstance(entry, dict):
-        raise PromptError(f'this is {_brief(entry)}. Write {{"kind": ..., "object_id": ..., ...}}.')
+        raise PromptError(f'this is {brief(entry)}. Write {{"kind": ..., "object_id": ..., ...}}.')
     match entry.get("kind"):
         case "point":
-            _check_fields(entry, ("kind", *_POINT), ("positive",))
+            check_fields(entry, ("kind", *_POINT), ("positive",))
             return PointPrompt(*(entry[name] for name in _POINT), positive=entry.get("positive", True))
         case "box":
-            _check_fields(entry, ("kind", *_BOX))
+            check_fields(entry, ("kind", *_BOX))
             return BoxPrompt(*(entry[name] for name in _BOX))
         case "mask":
-            _check_fields(entry, ("kind", *_MASK))
+            check_fields(entry, ("kind", *_MASK))
             return _mask_of(*(entry[name] for name in _MASK))
         case kind:
-            raise PromptError(f'"kind" is {_brief(kind)}. Use "point", "box" or "mask".')
+            raise PromptError(f'"kind" is {brief(kind)}. Use "point", "box" or "mask".')
 
 
-def _check_fields(entry: dict[str, Any], required: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
+def check_fields(entry: dict[str, Any], required: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
+    """Refuse an object of JSON that lacks a field or has one that is not known.
+
+    Raises
+    ------
+    PromptError
+        If it is so.
+    """
     for name in required:
         if name not in entry:
             raise PromptError(f'"{name}" is missing. Add it.')
@@ -226,12 +240,12 @@ def _check_fields(entry: dict[str, Any], required: tuple[str, ...], optional: tu
 
 
 def _mask_of(object_id: int, frame: int, shape: object, runs: object) -> MaskPrompt:
-    if not isinstance(shape, list) or len(shape) != 2 or not all(_is_whole(side) and side > 0 for side in shape):
-        raise PromptError(f'"shape" is {_brief(shape)}. Write [height, width], in pixels.')
+    if not isinstance(shape, list) or len(shape) != 2 or not all(is_whole(side) and side > 0 for side in shape):
+        raise PromptError(f'"shape" is {brief(shape)}. Write [height, width], in pixels.')
     height, width = shape
     if height * width > LARGEST_MASK:
         raise PromptError(f'"shape" {shape} is larger than any frame. Write [height, width], in pixels.')
-    if not isinstance(runs, list) or not all(_is_whole(run) and run >= 0 for run in runs):
+    if not isinstance(runs, list) or not all(is_whole(run) and run >= 0 for run in runs):
         raise PromptError('"runs" is not a list of whole numbers from 0. Write the lengths of background and object.')
     if sum(runs) != height * width:
         raise PromptError(
@@ -279,12 +293,13 @@ def _document(contents: PromptFile) -> str:
     }
     lines = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in head.items() if value is not None]
     # One prompt per line: a file a person can read, and a version control system compare.
-    entries = ",\n    ".join(json.dumps(_entry(prompt)) for prompt in contents.prompts.prompts)
+    entries = ",\n    ".join(json.dumps(entry_of(prompt)) for prompt in contents.prompts.prompts)
     lines.append(f'  "prompts": [\n    {entries}\n  ]')
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def _entry(prompt: Prompt) -> dict[str, object]:
+def entry_of(prompt: Prompt) -> dict[str, object]:
+    """Give a prompt as an object of JSON, masks as run lengths."""
     match prompt:
         case PointPrompt():
             return {"kind": "point"} | {name: getattr(prompt, name) for name in (*_POINT, "positive")}
@@ -294,7 +309,14 @@ def _entry(prompt: Prompt) -> dict[str, object]:
             return {"kind": "mask", "object_id": object_id, "frame": frame, "shape": shape, "runs": _runs(prompt)}
 
 
-def _checked_limits(limits: object) -> ContrastLimits:
+def checked_limits(limits: object) -> ContrastLimits:
+    """Return contrast limits read from JSON.
+
+    Raises
+    ------
+    PromptError
+        If they are not a pair of numbers, low first, or several of them.
+    """
     pairs = limits if isinstance(limits, list | tuple) else ()
     several = bool(pairs) and all(isinstance(pair, list | tuple) for pair in pairs)
     checked = tuple(_checked_pair(pair, limits) for pair in (pairs if several else (pairs,)))
@@ -309,15 +331,17 @@ def _checked_pair(pair: list[object] | tuple[object, ...], limits: object) -> tu
     ]
     if len(pair) != 2 or len(numbers) != 2 or numbers[0] >= numbers[1]:
         raise PromptError(
-            f"contrast_limits are {_brief(limits)}. Use [low, high], low first, or such a pair per channel."
+            f"contrast_limits are {brief(limits)}. Use [low, high], low first, or such a pair per channel."
         )
     return numbers[0], numbers[1]
 
 
-def _is_whole(value: object) -> TypeGuard[int]:
+def is_whole(value: object) -> TypeGuard[int]:
+    """Whether a value read from JSON is a whole number; true and false are none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _brief(value: object) -> str:
+def brief(value: object) -> str:
+    """Give the beginning of a value, for a message."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

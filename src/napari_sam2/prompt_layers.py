@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from napari_sam2.layer_prompts import NEGATIVE, OBJECT_ID, POLARITY, POSITIVE, prompts_of_points, prompts_of_shapes
+from napari_sam2.prompts import BoxPrompt, PointPrompt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from napari.layers import Image, Points, Shapes
     from numpy.typing import NDArray
@@ -88,7 +89,7 @@ class PromptLayers:
         from napari.layers import Points, Shapes
 
         place = {name: getattr(image, name) for name in ("scale", "translate", "rotate", "shear", "affine", "units")}
-        features = pd.DataFrame({OBJECT_ID: pd.Series(dtype=int), POLARITY: pd.Series(dtype=str)})
+        features = _features([], [])
         self._colour_of = colour_of
         side = float(np.ptp(image.extent.data, axis=0)[-2:].max()) + 1
         self.points: Points = Points(
@@ -146,6 +147,33 @@ class PromptLayers:
             self.shapes.features.copy(),
         )
 
+    def state_of(self, prompts: Iterable[PointPrompt | BoxPrompt], grid: LayerGrid) -> LayersState:
+        """Return the state in which the layers hold these points and boxes, and nothing else."""
+        points: list[PointPrompt] = []
+        boxes: list[BoxPrompt] = []
+        for prompt in prompts:
+            if isinstance(prompt, PointPrompt):
+                points.append(prompt)
+            else:
+                boxes.append(prompt)
+        places = [(p.frame, p.y, p.x) for p in points]
+        corners = [
+            [
+                (b.frame, b.y_min, b.x_min),
+                (b.frame, b.y_min, b.x_max),
+                (b.frame, b.y_max, b.x_max),
+                (b.frame, b.y_max, b.x_min),
+            ]
+            for b in boxes
+        ]
+        return LayersState(
+            grid.to_data(places) if points else np.zeros((0, self.points.ndim)),
+            _features([p.object_id for p in points], [POSITIVE if p.positive else NEGATIVE for p in points]),
+            tuple(grid.to_data(one) for one in corners),
+            ("rectangle",) * len(boxes),
+            _features([b.object_id for b in boxes], [POSITIVE] * len(boxes)),
+        )
+
     def restore(self, state: LayersState) -> None:
         """Make both layers hold what they held."""
         self.points.selected_data = set()
@@ -161,8 +189,11 @@ class PromptLayers:
 
     def without(self, state: LayersState, keep: Callable[[int], bool]) -> LayersState:
         """Return a state with the prompts of some objects only."""
-        of_points = [keep(int(i)) for i in state.point_features[OBJECT_ID]]
-        of_shapes = [keep(int(i)) for i in state.shape_features[OBJECT_ID]]
+        # Arrays, because an empty list would choose no columns rather than no rows.
+        of_points, of_shapes = (
+            np.array([keep(int(i)) for i in features[OBJECT_ID]], np.bool_)
+            for features in (state.point_features, state.shape_features)
+        )
         return LayersState(
             state.points[of_points] if len(state.points) else state.points,
             state.point_features[of_points].reset_index(drop=True),
@@ -189,3 +220,7 @@ class PromptLayers:
         self.points.current_face_color = colour
         self.points.current_border_color = BORDER_COLOURS[self.polarity]
         self.shapes.current_edge_color = colour
+
+
+def _features(object_ids: Sequence[int], polarities: Sequence[str]) -> pd.DataFrame:
+    return pd.DataFrame({OBJECT_ID: pd.Series(object_ids, dtype=int), POLARITY: pd.Series(polarities, dtype=str)})

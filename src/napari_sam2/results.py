@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+FEATURE_COLUMNS = ["index", "n_frames", "mean_confidence", "worst_confidence", "worst_frame", "mean_area_px"]
+"""Columns of a table of objects."""
+
 STABILITY_OFFSET = 1.0
 """Shift of the threshold, in logits, by which the stability of a mask is judged."""
 
@@ -172,7 +175,6 @@ def feature_table(scores: pd.DataFrame) -> pd.DataFrame:
         Columns index (the label), n_frames, mean_confidence, worst_confidence, worst_frame, mean_area_px. They speak of
         the frames on which the object was found; of all visited frames, with n_frames 0, if it was found on none.
     """
-    columns = ["index", "n_frames", "mean_confidence", "worst_confidence", "worst_frame", "mean_area_px"]
     rows = []
     for object_id, visited in scores.groupby("object_id", sort=True):
         found = visited[visited["area_px"] > 0]
@@ -188,4 +190,4 @@ def feature_table(scores: pd.DataFrame) -> pd.DataFrame:
                 seen["area_px"].mean(),
             )
         )
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=FEATURE_COLUMNS)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -27,7 +29,6 @@ from sam2_model.video_state import FramePrompt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from os import PathLike
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -85,7 +86,9 @@ def load_predictor(
         except ConfigError as error:
             raise OptionError(str(error)) from error
     with model_errors():
-        return Sam2Predictor(load_model(model, device=choose_device(device)), image_size=image_size)
+        loaded = load_model(model, device=choose_device(device))
+    is_file = isinstance(model, PathLike) or (isinstance(model, str) and model != loaded.name)
+    return Sam2Predictor(loaded, image_size=image_size, path=Path(str(model)).resolve() if is_file else None)
 
 
 def use_threads(count: int) -> None:
@@ -110,11 +113,14 @@ class Sam2Predictor:
         Network, name and checksum.
     image_size : int or "auto"
         Side of the working image in pixels.
+    path : Path, optional
+        The file it was loaded from; a model of the registry needs none.
     """
 
-    def __init__(self, model: LoadedModel, *, image_size: ImageSize = "auto") -> None:
+    def __init__(self, model: LoadedModel, *, image_size: ImageSize = "auto", path: Path | None = None) -> None:
         self._model = model
         self._image_size = image_size
+        self._path = path
 
     @property
     def name(self) -> str:
@@ -125,6 +131,16 @@ class Sam2Predictor:
     def sha256(self) -> str:
         """Checksum of its weights."""
         return self._model.sha256
+
+    @property
+    def device(self) -> str:
+        """Where it computes, as torch names it."""
+        return str(self._model.device)
+
+    @property
+    def source(self) -> str:
+        """Registry name or path by which it can be loaded again."""
+        return self.name if self._path is None else str(self._path)
 
     def working_size(self, height: int, width: int) -> int:
         """Side in pixels of the square image to which a frame of this size is resized."""

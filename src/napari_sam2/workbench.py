@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,24 +11,44 @@ import numpy as np
 from psygnal import Signal
 
 from napari_sam2.errors import NapariSam2Error
-from napari_sam2.label_edits import CommitPolicy
+from napari_sam2.inference import Activity
 from napari_sam2.layer_keys import bind_keys, unbind_keys
 from napari_sam2.layer_prompts import NEGATIVE
-from napari_sam2.workspace import Activity, Workspace
+from napari_sam2.merging import CommitPolicy
+from napari_sam2.model_speed import SpeedLog
+from napari_sam2.preferences import DEFAULTS
+from napari_sam2.saved_work import Choices
+from napari_sam2.timed_predictor import TimedPredictor
+from napari_sam2.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from napari.components import ViewerModel
-    from napari.layers import Image
+    from napari.layers import Image, Labels
     from napari.layers.base import Layer
 
     from napari_sam2.predictor import Predictor
+    from napari_sam2.preferences import Preferences
     from napari_sam2.propagation import DirectionName
 
 IN_USE = "napari-sam2 in use"
 """Entry in the metadata of an image that a workbench works on: its id, so that a duplicate of it is free."""
+
+
+PARKED = "napari-sam2 parked"
+"""Entry in the metadata of an image whose panel was closed: the work on it, so that another panel goes on with it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Parked:
+    """Work that waits for a panel. A duplicate of the image is another image, and has none."""
+
+    space: Workspace | None = None
+
+    def __deepcopy__(self, memo: object) -> _Parked:
+        return _Parked()
 
 
 class Tool(Enum):
@@ -50,16 +71,24 @@ class Workbench:
     viewer : ViewerModel
         The viewer, or napari's proxy of one.
     load_model : callable
-        Loads a model by name or path. Called on a worker's thread.
+        Loads a model by name or path; given `device` too if one was chosen. Called on a worker's thread.
     post : callable
         Called on any thread with a function that is to be called on the viewer's thread, later.
+    preferences : Preferences
+        Model, device and threshold to begin with.
 
     Attributes
     ----------
     model : str or Path
         The chosen model.
+    device : str
+        The chosen device, as in `load_predictor`; `device_in_use` is where "auto" has led.
+    speeds : SpeedLog
+        How long models took.
     direction, start, stop, policy, threshold
         What the next propagation, commit or search for a doubtful frame is to do; as in `Workspace`.
+    hides_doubtful : bool
+        Whether masks below the threshold are hidden.
     image : napari.layers.Image or None
         The chosen image.
     workspace : Workspace or None
@@ -81,26 +110,44 @@ class Workbench:
     view_changed = Signal()
     """Another frame is shown, another layer is active, or its mode is another one."""
 
+    choices_changed = Signal()
+    """Model, direction, range, policy or threshold were chosen otherwise than by the user."""
+
+    begun = Signal(Workspace)
+    """Work on an image has begun, or goes on after it was laid aside with the panel."""
+
+    ended = Signal(Workspace)
+    """Work on an image ends; its layers may stay."""
+
+    closed = Signal()
+    """All work has stopped, for good."""
+
     def __init__(
         self,
         viewer: ViewerModel,
         *,
-        load_model: Callable[[str | Path], Predictor],
+        load_model: Callable[..., Predictor],
         post: Callable[[Callable[[], None]], None],
+        preferences: Preferences = DEFAULTS,
     ) -> None:
         self.viewer = viewer
-        self.model: str | Path = "nano"
+        self.model: str | Path = preferences.model
+        self.device = preferences.device
+        self.speeds = SpeedLog()
         self.direction: DirectionName = "both"
         self.start: int | None = None
         self.stop: int | None = None
         self.policy = CommitPolicy.KEEP
-        self.threshold = 0.5
+        self.threshold = preferences.threshold
+        self.hides_doubtful = False
         self.image: Image | None = None
         self.workspace: Workspace | None = None
         self.message = ""
         self._load_model = load_model
         self._post = post
+        self._devices: dict[tuple[str | Path, str], str] = {}
         self._kept: dict[object, Workspace] = {}
+        self._levels: dict[object, int] = {}
         self._is_closed = False
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
             event.connect(self._on_layers)
@@ -119,6 +166,11 @@ class Workbench:
         from napari.layers import Image
 
         return [layer for layer in self.viewer.layers if isinstance(layer, Image)]
+
+    def other_layers(self) -> list[Layer]:
+        """Layers of the viewer that were not made for work on any image, from the lowest to the uppermost."""
+        made = [layer for space in self._kept.values() for layer in layers_of(space)]
+        return [layer for layer in self.viewer.layers if layer not in made]
 
     def choose(self, image: Image) -> None:
         """Work on an image: where that was left, or from the beginning."""
@@ -140,6 +192,7 @@ class Workbench:
 
     def _take_up(self, space: Workspace) -> None:
         self.image, self.workspace = space.image, space
+        self._hide_doubtful()
         self.images_changed.emit()
         self.workspace_changed.emit()
 
@@ -150,12 +203,22 @@ class Workbench:
             self.choose(self.image)
 
     def _begin(self, image: Image) -> None:
-        try:
-            space = Workspace(self.viewer, image, load=partial(self._load_model, self.model), post=self._post)
-        except NapariSam2Error as error:
-            self.message = str(error)
-            return
+        parked = image.metadata.pop(PARKED, _Parked()).space
+        if parked is not None and all(layer in self.viewer.layers for layer in _needed(parked)):
+            space = parked
+            space.reopen(load=self._loader(), post=self._post)
+            for layer in (*space.sources.others, *space.channels):
+                if layer not in self.viewer.layers:
+                    space.do_without(layer)
+        else:
+            try:
+                level = self._levels.get(image.unique_id)
+                space = Workspace(self.viewer, image, load=self._loader(), post=self._post, level=level)
+            except NapariSam2Error as error:
+                self.message = str(error)
+                return
         self.workspace = self._kept[image.unique_id] = space
+        self._hide_doubtful()
         image.metadata[IN_USE] = image.unique_id
         image.events.data.connect(self._on_data)
         space.changed.connect(self._on_status)
@@ -163,6 +226,7 @@ class Workbench:
         for layer in layers_of(space):
             bind_keys(layer, self)
             layer.events.mode.connect(self._on_view)
+        self.begun.emit(space)
 
     def _leave(self) -> None:
         """Lay the workspace aside; where nothing was done, its layers go as they came."""
@@ -174,6 +238,7 @@ class Workbench:
                     self.viewer.layers.remove(layer)
 
     def _close(self, space: Workspace) -> None:
+        self.ended.emit(space)
         del self._kept[space.image.unique_id]
         space.image.metadata.pop(IN_USE, None)
         space.image.events.data.disconnect(self._on_data)
@@ -209,10 +274,24 @@ class Workbench:
         for space in list(self._kept.values()):
             if layer == space.image:
                 self._end(space, "")
-            elif any(layer == own for own in layers_of(space)):
+            elif layer in _needed(space) and (layer in layers_of(space) or not self._returns(space)):
                 self._end(space, f"Layer {layer.name!r} was removed, which ended the work on {space.image.name!r}.")
+            elif layer not in layers_of(space):
+                space.do_without(layer)
         if layer == self.image:
             self.image = None
+
+    def _returns(self, space: Workspace) -> bool:
+        """Commit into the layer that was made for it again, if it can be, because another one was removed."""
+        if space.made[0] not in self.viewer.layers:
+            return False
+        name = space.committed.name
+        try:
+            space.use_target(space.made[0])
+        except NapariSam2Error:
+            return False
+        space.complain(f"Layer {name!r} was removed. Objects are committed into {space.made[0].name!r} again.")
+        return True
 
     def _on_renamed(self, event: object) -> None:
         self.images_changed.emit()
@@ -227,7 +306,10 @@ class Workbench:
         """Stop all work and let go of the viewer. Layers stay, but for those in which nothing was done."""
         if not self._is_closed:
             self._leave()
+            parked = list(self._kept.values())
             self.detach()
+            for space in parked:
+                space.image.metadata[PARKED] = _Parked(space)
 
     def detach(self) -> None:
         """Stop all work and let go of the viewer, which may be closing: its layers are not touched."""
@@ -243,14 +325,34 @@ class Workbench:
         for space in list(self._kept.values()):
             self._close(space)
         self.workspace = None
+        self.closed.emit()
         for signal in (
             self.images_changed,
             self.workspace_changed,
             self.status_changed,
             self.masks_changed,
             self.view_changed,
+            self.closed,
+            self.choices_changed,
+            self.begun,
+            self.ended,
         ):
             signal.disconnect()
+
+    # Choices ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def choices(self) -> Choices:
+        """What is chosen for the next step, as a session records it."""
+        return Choices(str(self.model), self.direction, self.start, self.stop, self.policy, self.threshold)
+
+    def choose_again(self, choices: Choices) -> None:
+        """Let everything be chosen as it was when a session was recorded."""
+        self.direction, self.start, self.stop = choices.direction, choices.start, choices.stop
+        self.policy, self.threshold = choices.policy, choices.threshold
+        if choices.model != str(self.model):
+            self.use_model(choices.model)
+        self.choices_changed.emit()
 
     # What the user does ----------------------------------------------------------------------------------------------
 
@@ -258,7 +360,62 @@ class Workbench:
         """Choose a model by name or path; it answers all prompts again."""
         self.model = source
         for space in self._kept.values():
-            space.use_model(partial(self._load_model, source))
+            space.use_model(self._loader())
+
+    def use_device(self, name: str) -> None:
+        """Choose where the model computes; it answers all prompts again."""
+        self.device = name
+        self.use_model(self.model)
+
+    @property
+    def device_in_use(self) -> str:
+        """Where the chosen model computes; empty as long as it is not loaded, or if it does not say."""
+        return self._devices.get((self.model, self.device), "")
+
+    def _loader(self) -> Callable[[], Predictor]:
+        return partial(self._load, self.model, self.device)
+
+    def _load(self, source: str | Path, device: str) -> Predictor:
+        """Load a model, on a worker's thread."""
+        chosen = {} if device == "auto" else {"device": device}
+        predictor = TimedPredictor(self._load_model(source, **chosen), source, self.speeds)
+        self._devices[source, device] = predictor.device
+        return predictor
+
+    def use_channels(self, channels: Sequence[Image] = ()) -> None:
+        """Let the model see one, two or three images as they are shown now, the chosen one when omitted."""
+        self._try(lambda space: space.use_channels(channels))
+
+    def use_level(self, level: int) -> None:
+        """Read a multiscale image on another level. The layers are made anew, so nothing may have been done in them."""
+        space = self.workspace
+        if space is None or level == space.grid.level:
+            return
+        if is_touched(space):
+            space.complain("Another level needs layers of another size. Commit or clear what there is, or open a copy.")
+            return
+        self._leave()
+        self._levels[space.image.unique_id] = level
+        self.choose(space.image)
+
+    def read_layer(self, layer: Layer) -> None:
+        """Read a layer of the user's own for prompts, too."""
+        self._try(lambda space: space.read_layer(layer))
+
+    def ignore_layer(self, layer: Layer) -> None:
+        """Read a layer no more."""
+        self._try(lambda space: space.ignore_layer(layer))
+
+    def use_target(self, layer: Labels) -> None:
+        """Commit objects into a Labels layer from now on."""
+        self._try(lambda space: space.use_target(layer))
+
+    def _try(self, step: Callable[[Workspace], None]) -> None:
+        if self.workspace is not None:
+            try:
+                step(self.workspace)
+            except NapariSam2Error as error:
+                self.workspace.complain(str(error))
 
     def ask(self) -> None:
         """Read all prompts again."""
@@ -285,6 +442,15 @@ class Workbench:
         if self.workspace is not None:
             self.workspace.approve()
 
+    def doubt(self, threshold: float, *, is_hidden: bool) -> None:
+        """Let confidences below a threshold be doubtful, and hide the masks they belong to or show them."""
+        self.threshold, self.hides_doubtful = threshold, is_hidden
+        self._hide_doubtful()
+
+    def _hide_doubtful(self) -> None:
+        if self.workspace is not None:
+            self.workspace.hide_below(self.threshold if self.hides_doubtful else 0.0)
+
     def next_doubtful(self) -> None:
         """Show the next frame on which the confidence in an object is below the threshold."""
         if self.workspace is not None:
@@ -301,6 +467,31 @@ class Workbench:
         """Let the next prompt be of an object."""
         if self.workspace is not None and object_id != self.workspace.object_id:
             self.workspace.choose_object(object_id)
+
+    def rename_object(self, object_id: int, name: str) -> None:
+        """Give an object a name, or take it away with an empty one."""
+        if self.workspace is not None:
+            self.workspace.rename_object(object_id, name)
+
+    def hide_object(self, *object_ids: int, is_hidden: bool) -> None:
+        """Hide objects or show them again."""
+        if self.workspace is not None:
+            self.workspace.objects.set_hidden(*object_ids, is_hidden=is_hidden)
+
+    def lock_object(self, *object_ids: int, is_locked: bool) -> None:
+        """Lock objects or open them again."""
+        if self.workspace is not None:
+            self.workspace.objects.set_locked(*object_ids, is_locked=is_locked)
+
+    def merge_objects(self, into: int, *others: int) -> None:
+        """Make committed objects part of another."""
+        if self.workspace is not None:
+            self.workspace.merge_objects(into, *others)
+
+    def delete_object(self, *object_ids: int) -> None:
+        """Drop all there is of objects."""
+        if self.workspace is not None:
+            self.workspace.delete_object(*object_ids)
 
     def toggle_polarity(self) -> None:
         """Let the next points be on the object if they were off it, and the other way round."""
@@ -374,11 +565,19 @@ class Workbench:
 
 def layers_of(space: Workspace) -> tuple[Layer, ...]:
     """Layers that a workspace has made."""
-    return (space.committed, space.current, space.prompt_layers.shapes, space.prompt_layers.points)
+    return space.made
+
+
+def _needed(space: Workspace) -> tuple[Layer, ...]:
+    """Layers without which there is no work."""
+    return (space.committed, *space.made[1:])
 
 
 def is_touched(space: Workspace) -> bool:
     """Whether anything was drawn, painted, opened or answered in a workspace."""
     committed = space.committed.data
-    is_empty = isinstance(committed, np.ndarray) and not committed.any()  # larger ones are not searched
+    if isinstance(committed, np.ndarray):
+        is_empty = not committed.any()
+    else:
+        is_empty = getattr(committed, "nchunks_initialized", 1) == 0  # of zarr; other arrays are not searched
     return bool(space.prompts) or space.history.can_undo or space.history.can_redo or not is_empty

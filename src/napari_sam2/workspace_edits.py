@@ -8,25 +8,29 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from napari_sam2.prompts import MaskPrompt, Prompt, Target
-    from napari_sam2.results import ObjectMask
-    from napari_sam2.workspace import Workspace
+    from napari_sam2.held_masks import HeldMask
+    from napari_sam2.object_list import ObjectList, ObjectNotes
+    from napari_sam2.prompt_sources import Overruling, PromptSources
+    from napari_sam2.prompts import Prompt, Target
+    from napari_sam2.result_layers import ResultLayers
+    from napari_sam2.results import ObjectScore
+    from napari_sam2.work_log import Step
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MaskEdit:
     """The masks of one frame before and after an edit; a `history.Change`."""
 
-    workspace: Workspace
+    results: ResultLayers
     frame: int
-    before: Mapping[int, ObjectMask]
-    after: Mapping[int, ObjectMask]
+    before: Mapping[int, HeldMask]
+    after: Mapping[int, HeldMask]
 
     @property
     def num_bytes(self) -> int:
         """Memory taken by the masks that differ."""
         return sum(
-            masks[i].logits.nbytes
+            masks[i].mask.logits.nbytes
             for masks, others in ((self.before, self.after), (self.after, self.before))
             for i in masks
             if others.get(i) is not masks[i]
@@ -34,34 +38,18 @@ class MaskEdit:
 
     def undo(self) -> None:
         """Put the masks back that the edit replaced."""
-        self.workspace.set_masks(self.frame, self.before)
+        self.results.set_masks(self.frame, self.before)
 
     def redo(self) -> None:
         """Put the masks of the edit back."""
-        self.workspace.set_masks(self.frame, self.after)
-
-
-@dataclass(frozen=True, slots=True)
-class Overruling:
-    """What the user says the mask of a target is: painted by hand, or approved.
-
-    Attributes
-    ----------
-    mask : MaskPrompt
-        The mask.
-    prompts : tuple of Prompt
-        The prompts the target had then; the mask takes their place. Prompts given later refine it.
-    """
-
-    mask: MaskPrompt
-    prompts: tuple[Prompt, ...]
+        self.results.set_masks(self.frame, self.after)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OverrulingEdit:
     """Masks painted or approved in one go; a `history.Change`."""
 
-    workspace: Workspace
+    sources: PromptSources
     before: Mapping[Target, Overruling]
     after: Mapping[Target, Overruling]
 
@@ -72,8 +60,90 @@ class OverrulingEdit:
 
     def undo(self) -> None:
         """Take the masks back."""
-        self.workspace.overrule(self.before)
+        self.sources.overruled = self.before
 
     def redo(self) -> None:
         """Say the masks again."""
-        self.workspace.overrule(self.after)
+        self.sources.overruled = self.after
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SettledEdit:
+    """Prompts in layers of the user's own that are not heeded any more; a `history.Change`."""
+
+    sources: PromptSources
+    before: frozenset[Prompt]
+    after: frozenset[Prompt]
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory taken, about; the prompts themselves are kept by others."""
+        return 64 * len(self.after - self.before)
+
+    def undo(self) -> None:
+        """Heed them again."""
+        self.sources.settled = self.before
+
+    def redo(self) -> None:
+        """Heed them no more."""
+        self.sources.settled = self.after
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NotesEdit:
+    """What was settled about objects, before and after; a `history.Change`. What was settled since then stays."""
+
+    objects: ObjectList
+    before: ObjectNotes
+    after: ObjectNotes
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory taken, about."""
+        return 64 * (len(self.before.names) + len(self.after.names))
+
+    def undo(self) -> None:
+        """Settle what was settled before."""
+        self.objects.settle(self.objects.notes.edited(self.after, self.before))
+
+    def redo(self) -> None:
+        """Settle it again."""
+        self.objects.settle(self.objects.notes.edited(self.before, self.after))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CommittedEdit:
+    """Committed labels that patches have changed, for the log; a `history.Change` that comes after the patches.
+
+    Attributes
+    ----------
+    results : ResultLayers
+        Where they are.
+    frames : tuple of int
+        The frames that the patches change.
+    step : Step
+        What the log says of it.
+    before, after : mapping of Target to ObjectScore
+        Scores of committed masks.
+    """
+
+    results: ResultLayers
+    frames: tuple[int, ...]
+    step: Step
+    before: Mapping[Target, ObjectScore]
+    after: Mapping[Target, ObjectScore]
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory taken, about; what the step refers to is kept by others."""
+        return 8 * len(self.frames) + 200 * abs(len(self.after) - len(self.before))
+
+    def undo(self) -> None:
+        """Take the step out of the log if it is the last one; else what is left was made by hand."""
+        self.results.withdraw(self.step, self.frames)
+        self.results.committed_scores = self.before
+
+    def redo(self) -> None:
+        """Let what comes back count as made by hand: somebody may have painted there in between."""
+        self.results.touch(self.frames)
+        self.results.committed_scores = self.after

@@ -55,6 +55,10 @@ class FakePredictor:
     def sha256(self):
         return "f" * 64
 
+    @property
+    def source(self):
+        return self.name
+
     def working_size(self, height, width):
         return self.size
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import tifffile
 import torch
+import zarr
 from PIL import Image
 
 from napari_sam2 import __version__, api, models, sam2_predictor
@@ -18,9 +19,16 @@ from napari_sam2.cli import main
 from napari_sam2.errors import ModelError
 from napari_sam2.image_files import read_image
 from napari_sam2.label_prompts import prompts_from_labels
+from napari_sam2.merging import CommitPolicy
 from napari_sam2.prompt_files import PromptFile, write_prompts
 from napari_sam2.prompts import PointPrompt, PromptSet
+from napari_sam2.replay import replay
+from napari_sam2.results import feature_table, score_table
+from napari_sam2.session_documents import ImageUsed, SessionFile
+from napari_sam2.session_files import write_document, write_session
+from napari_sam2.work_log import Commit, HandEdit, ModelUsed, PackedPlane, Take
 from tests.napari_sam2.conftest import FRAMES
+from tests.napari_sam2.fake_predictor import FakePredictor
 
 
 class Shell:
@@ -147,6 +155,110 @@ def test_folders_of_pictures_and_npy_files_are_stacks(shell, toy_movie, toy_labe
         np.testing.assert_array_equal(tifffile.imread(f"{source}.tif"), np.stack([toy_labels] * count))
 
 
+# OME-Zarr ------------------------------------------------------------------------------------------------------------
+
+ZARR = "propagate stack.tif --prompts prompts.json --output out.zarr"
+
+
+def zarr_labels(path):
+    return zarr.open_array(f"{path}/0", mode="r")[:]
+
+
+def zarr_objects(path):
+    """What a label image says of its objects, one row for each."""
+    properties = zarr.open_group(path, mode="r").attrs["ome"]["image-label"]["properties"]
+    return pd.DataFrame(properties).rename(columns={"label-value": "index"})
+
+
+@pytest.mark.parametrize("name", ["out.zarr", "out.ome.zarr"])
+def test_propagate_writes_the_same_labels_as_zarr_and_what_is_known_of_each_object(shell, name):
+    assert shell.run(PROPAGATE, "--scores", "scores.csv") == 0
+    assert shell.run(f"propagate stack.tif --prompts prompts.json --output {name}") == 0
+    np.testing.assert_array_equal(zarr_labels(name), tifffile.imread("out.tif"))
+    expected = feature_table(pd.read_csv("scores.csv"))
+    pd.testing.assert_frame_equal(zarr_objects(name), expected, check_dtype=False)
+    assert shell.out.endswith(f": {name}\n")
+
+
+def test_segment_writes_a_zarr(shell):
+    assert shell.run("segment image.tif --prompts click.json --output out.zarr --scores scores.csv") == 0
+    labels, objects = zarr_labels("out.zarr"), zarr_objects("out.zarr")
+    assert (labels.shape, labels.dtype, labels[2, 1]) == ((8, 12), np.uint16, 7)
+    assert objects["index"].tolist() == [7]
+    assert objects["mean_confidence"].tolist() == pytest.approx(pd.read_csv("scores.csv")["confidence"])
+
+
+def test_axes_and_pixel_size_are_kept_in_a_zarr(shell, toy_movie):
+    metadata = {"axes": "ZYX", "unit": "um", "spacing": 3}
+    tifffile.imwrite("stack.tif", toy_movie, imagej=True, resolution=(4, 2), metadata=metadata)
+    assert shell.run(ZARR) == 0
+    (image,) = zarr.open_group("out.zarr", mode="r").attrs["ome"]["multiscales"]
+    assert [(axis["name"], axis["unit"]) for axis in image["axes"]] == [(axis, "micrometer") for axis in "zyx"]
+    assert image["datasets"][0]["coordinateTransformations"][0]["scale"] == pytest.approx([3, 0.5, 0.25])
+
+
+def test_finished_frames_of_a_zarr_are_kept_after_ctrl_c(shell, fake, toy_labels):
+    stop_with(KeyboardInterrupt(), fake, before_frame=4)
+    assert shell.run(ZARR) == 130
+    assert shell.err == "napari-sam2: Stopped. Finished frames are kept in out.zarr.partial.zarr.\n"
+    assert not Path("out.zarr").exists()
+    nothing = np.zeros_like(toy_labels)
+    expected = [nothing, nothing, toy_labels, toy_labels, nothing]
+    np.testing.assert_array_equal(zarr_labels("out.zarr.partial.zarr"), expected)
+    fake.before_follow = lambda frame: None
+    assert shell.run(ZARR) == 1
+    assert "an unfinished run left it" in shell.err
+    assert shell.run(ZARR, "--overwrite") == 0
+    assert [path.name for path in Path().glob("out*")] == ["out.zarr"]
+
+
+def test_a_zarr_is_not_left_when_nothing_was_finished(shell, fake):
+    stop_with(KeyboardInterrupt(), fake, before_frame=2)
+    assert shell.run(ZARR) == 130
+    assert not list(Path().glob("out*"))
+
+
+def test_an_existing_zarr_is_replaced_only_when_allowed(shell):
+    former = zarr.create_array("out.zarr/0", shape=(1, 2, 2), dtype="u1")
+    zarr.create_group("out.zarr", attributes={"former": True})
+    assert shell.run(ZARR) == 1
+    assert shell.err == "napari-sam2: out.zarr exists already. Choose another name, or allow overwriting.\n"
+    assert zarr_labels("out.zarr").shape == former.shape
+    assert shell.loaded == []
+    assert shell.run(ZARR, "--overwrite") == 0
+    assert zarr_labels("out.zarr").shape == (FRAMES, 8, 12)
+    assert "former" not in zarr.open_group("out.zarr", mode="r").attrs
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--prompts prompts.json", "stack.tif is the image and lies in out.zarr"),
+        ("--prompts out.zarr/prompts.json", "prompts.json is --prompts and lies in out.zarr"),
+        ("--prompts prompts.json --scores out.zarr/a/scores.csv", "scores.csv is --scores and lies in out.zarr"),
+    ],
+)
+def test_a_zarr_that_holds_an_input_or_another_output_is_not_replaced(shell, options, message):
+    zarr.create_group("out.zarr")
+    stack = Path("stack.tif")
+    if "image" in message:
+        stack = stack.rename("out.zarr/stack.tif")
+    Path("out.zarr/prompts.json").write_bytes(Path("prompts.json").read_bytes())
+    before = shell.files()
+    assert shell.run(f"propagate {stack} {options} --output out.zarr --overwrite") == 1
+    assert message in shell.err
+    assert shell.err.count("\n") == 1
+    assert shell.files() == before
+
+
+def test_without_zarr_it_is_said_how_to_get_it(shell, monkeypatch):
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    before = shell.files()
+    assert shell.run(ZARR) == 1
+    assert shell.err.startswith("napari-sam2: out.zarr: zarr is not installed. Write a .tif, or install it: pip")
+    assert shell.files() == before
+
+
 # What the model sees -------------------------------------------------------------------------------------------------
 
 
@@ -263,6 +375,173 @@ def test_small_objects_are_named_on_the_error_stream(shell, fake, verb, data):
     assert shell.err.count("\n") == 1
 
 
+# Replay --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def saved(shell, fake):
+    """A session of two objects, one of them committed, beside the stack; the changes are to be made in it."""
+
+    def save(*, name="work.sam2session", image=(), model=(), **choices):
+        used = ModelUsed(
+            "fake", fake.sha256, fake.size, **{"source": "nano", "contrast_limits": (5, 500), **dict(model)}
+        )
+        clicks = [PointPrompt(1, 2, 2, 2), PointPrompt(2, 0, 2, 8)]
+        committed, held = (Take(click.object_id, (click,), used, (0, 1, 2)) for click in clicks)
+        session = SessionFile(
+            **{
+                "image": ImageUsed(
+                    **{"name": "stack", "shape": (FRAMES, 8, 12), "dtype": "uint16", "path": shell.folder / "stack.tif"}
+                    | dict(image)
+                ),
+                "steps": (Commit((committed,), CommitPolicy.KEEP),),
+                "takes": (held,),
+                **choices,
+            }
+        )
+        write_session(shell.folder / name, session, overwrite=True)
+        return session
+
+    return save
+
+
+REPLAY = "replay work.sam2session --output out.tif"
+
+
+def test_a_session_is_replayed(shell, saved, seen):
+    session = saved()
+    assert shell.run(REPLAY, "--scores", "scores.csv") == 0
+    labels, written = tifffile.imread("out.tif"), pd.read_csv("scores.csv")
+    expected = list(replay(session, lambda model: seen[0], lambda model: FakePredictor()))
+    for done in expected:
+        np.testing.assert_array_equal(labels[done.frame], done.labels)
+        assert done.labels.any()
+    assert labels.any((1, 2)).tolist() == [True, True, True, False, False]
+    pd.testing.assert_frame_equal(written, score_table(one for done in expected for one in done.scores))
+    assert shell.out == "2 objects on 3 frames, by fake: out.tif\n"
+    assert shell.loaded == [("nano", "auto", 256)]
+    assert seen[0].contrast_limits == (5, 500)
+
+
+def test_a_folder_of_a_session_is_replayed(shell, saved):
+    write_document(shell.folder / "work", saved())
+    assert shell.run(REPLAY) == 0
+    assert shell.run("replay work --output other.tif --device cpu") == 0
+    assert Path("other.tif").read_bytes() == Path("out.tif").read_bytes()
+    assert shell.loaded[-1] == ("nano", "cpu", 256)
+
+
+def test_an_image_that_was_moved_is_found_beside_the_session_or_where_it_is_said_to_be(shell, saved):
+    saved(image={"path": Path("C:\\data\\stack.tif")})
+    assert shell.run(REPLAY) == 0
+    Path("stack.tif").rename("elsewhere.tif")
+    assert shell.run(REPLAY, "--overwrite") == 1
+    assert "stack.tif nor beside the session" in shell.err
+    assert shell.run(REPLAY, "--overwrite", "--image", "elsewhere.tif") == 0
+
+
+def test_weights_that_were_moved_are_found_beside_the_session(shell, saved):
+    saved(model={"source": "/gone/mine.safetensors"})
+    assert shell.run(REPLAY) == 0
+    Path("mine.safetensors").touch()
+    assert shell.run(REPLAY, "--overwrite") == 0
+    assert [str(model) for model, *_ in shell.loaded] == ["/gone/mine.safetensors", "mine.safetensors"]
+
+
+@pytest.mark.parametrize("order", [None, (0, 1, 2), (1, 0, 2)])
+def test_a_session_is_replayed_into_a_zarr(shell, saved, order):
+    saved(image={"order": order})
+    assert shell.run(REPLAY, "--scores", "scores.csv") == 0
+    assert shell.run("replay work.sam2session --output out.zarr") == 0
+    labels = zarr_labels("out.zarr")
+    assert labels.any()
+    np.testing.assert_array_equal(labels, tifffile.imread("out.tif"))
+    expected = feature_table(pd.read_csv("scores.csv"))
+    pd.testing.assert_frame_equal(zarr_objects("out.zarr"), expected, check_dtype=False)
+
+
+@pytest.mark.parametrize("order", [(1, 0, 2), (0, 2, 1), (2, 1, 0)])
+def test_labels_lie_on_the_image_however_it_was_shown(shell, saved, order):
+    shape = tuple((FRAMES, 8, 12)[axis] for axis in order)
+    plane = np.arange(shape[1] * shape[2], dtype=np.uint16).reshape(shape[1:])
+    saved(image={"order": order}, steps=(HandEdit({3: PackedPlane.pack(plane)}),), takes=())
+    assert shell.run(REPLAY) == 0
+    labels = tifffile.imread("out.tif")
+    np.testing.assert_array_equal(labels.transpose(order)[3], plane)
+    assert np.count_nonzero(labels) == plane.size - 1
+
+
+def test_a_session_of_a_single_image_is_replayed(shell, saved):
+    image = {"shape": (8, 12), "order": (1, 0), "path": shell.folder / "image.tif"}
+    plane = np.arange(96, dtype=np.uint16).reshape(12, 8)
+    saved(image=image, steps=(HandEdit({0: PackedPlane.pack(plane)}),), takes=())
+    assert shell.run(REPLAY) == 0
+    np.testing.assert_array_equal(tifffile.imread("out.tif"), plane.T)
+    assert shell.out == "0 objects on 1 frames, by no model: out.tif\n"
+
+
+def test_finished_frames_of_a_replay_are_kept_when_it_ends_early(shell, fake, saved):
+    saved()
+    visited = []
+
+    def before_follow(frame):
+        visited.append(frame)
+        if visited.count(0) == 2:  # on the way back, when the other frames are complete
+            raise KeyboardInterrupt
+
+    fake.before_follow = before_follow
+    assert shell.run(REPLAY, "--scores", "scores.csv") == 130
+    assert shell.err.endswith("Finished frames are kept in out.tif.partial.tif.\n")
+    labels = tifffile.imread("out.tif.partial.tif")
+    assert labels.any((1, 2)).tolist() == [False, True, True, False, False]
+    assert sorted(pd.read_csv("scores.partial.csv")["frame"].unique()) == [1, 2]
+
+
+REFUSED_SESSIONS = {
+    "other weights": (
+        {"model": {"source": "nano"}, "sha256": "a" * 64},
+        "The session was made with the weights of fake",
+    ),
+    "another working size": ({"size": 512}, "at a working size of 512 px"),
+    "another shape": ({"image": {"shape": (4, 8, 12)}}, r"has the shape \(5, 8, 12\) and the type uint16"),
+    "another type": ({"image": {"dtype": "uint8"}}, "of shape .* and type uint8"),
+    "no file": ({"image": {"path": None}}, "does not know the file of its image 'stack'"),
+    "no labels": ({"steps": (), "takes": ()}, "holds no labels"),
+    "no such channel": ({"model": {"channels": (4,)}}, "There is no channel 4"),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), REFUSED_SESSIONS.values(), ids=REFUSED_SESSIONS)
+def test_a_session_that_does_not_fit_is_refused_in_a_sentence(shell, fake, saved, monkeypatch, changes, message):
+    changes = dict(changes)
+    with monkeypatch.context() as then:
+        then.setattr(fake, "size", changes.pop("size", fake.size))
+        then.setattr(type(fake), "sha256", changes.pop("sha256", fake.sha256))
+        saved(**changes)
+    before = shell.files()
+    assert shell.run(REPLAY) == 1
+    assert re.search(message, shell.err)
+    assert shell.err.count("\n") == 1
+    assert shell.files() == before
+    assert fake.calls == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--output work.sam2session", "work.sam2session is the session and --output at once"),
+        ("--output stack.tif", "stack.tif is the image and --output at once"),
+        ("--output out.tif --scores work.sam2session", "work.sam2session is the session and --scores"),
+    ],
+)
+def test_no_output_of_a_replay_replaces_what_it_is_made_of(shell, saved, options, message):
+    saved()
+    before = shell.files()
+    assert shell.run(f"replay work.sam2session {options} --overwrite") == 1
+    assert message in shell.err
+    assert shell.files() == before
+
+
 # Files that are in the way -------------------------------------------------------------------------------------------
 
 
@@ -311,8 +590,12 @@ REFUSED = [
     ("propagate cells.czi --prompts prompts.json --output out.tif", "save it as OME-TIFF"),
     ("propagate film.mp4 --prompts prompts.json --output out.tif", "Export its frames as a folder of PNG"),
     ("propagate cells.zarr --prompts prompts.json --output out.tif", "Save it as TIFF or NPY"),
-    ("propagate stack.tif --prompts prompts.json --output out.zarr", "zarr output comes later. Use a name that ends"),
-    ("propagate stack.tif --prompts prompts.json --output out.png", "labels are written as TIFF"),
+    ("propagate stack.tif --prompts prompts.json --output out.png", "labels are written as TIFF or OME-Zarr"),
+    ("propagate stack.tif --prompts prompts.json --output none/out.zarr", "There is no folder none"),
+    (
+        "propagate stack.tif --prompts prompts.json --output files.zarr --overwrite",
+        "files.zarr is there and is no zarr",
+    ),
     ("propagate stack.tif --prompts prompts.json --output none/out.tif", "There is no folder none"),
     (f"{PROPAGATE} --scores none/scores.csv", "There is no folder none"),
     ("propagate image.tif --prompts prompts.json --output out.tif", "is a single image. Use napari-sam2 segment"),
@@ -337,6 +620,9 @@ REFUSED = [
     ("finetune image.tif labels.tif --output w.safetensors", "3 outlines on 1 labelled frames, and at least 4 on 2"),
     ("finetune stack.tif stack.tif --output w.safetensors --steps 0", "The number of steps is 0"),
     ("finetune stack.tif stack.tif --output w.safetensors --validation 2", "held out for validation is 2.0"),
+    ("replay none.sam2session --output out.tif", "There is no session none.sam2session"),
+    ("replay image.txt --output out.tif", "image.txt is no session"),
+    ("replay prompts.json --output out.tif", "prompts.json is no session"),
     ("models download huge", "'huge'"),
     ("models verify none.pt", "none.pt"),
     ("demo --output none/demo", "There is no folder none"),
@@ -349,6 +635,8 @@ def test_refusals_are_one_sentence_before_any_work(shell, command, message):
     Path("broken.tif").write_bytes(b"II*\0 this is no TIFF")
     Path("wrong.json").write_text("{}")
     Path("image.txt").write_text("hello")
+    Path("files.zarr").mkdir()
+    Path("files.zarr/notes.txt").write_text("precious")
     for name in ("empty.tif", "cells.nd2", "cells.czi", "film.mp4"):
         Path(name).touch()
     before = shell.files()
@@ -383,6 +671,8 @@ def test_what_libraries_log_of_a_damaged_file_is_not_shown_beside_the_sentence(s
         "propagate stack.tif",
         f"{PROPAGATE} --direction up",
         f"{PROPAGATE} --contrast 1",
+        "replay work.sam2session",
+        "replay work.sam2session --output out.tif --model tiny",
         "finetune stack.tif labels.tif",
         "finetune a b --output c --freeze-encoder --train-encoder",
         "models fly",
@@ -481,7 +771,8 @@ def test_the_version_is_told(shell):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("--help", ["segment", "propagate", "finetune", "demo", "models"]),
+        ("replay --help", ["--output", "--scores", "--image", "--device", "--threads", "--overwrite"]),
+        ("--help", ["segment", "propagate", "replay", "finetune", "demo", "models"]),
         (
             "propagate --help",
             ["--prompts", "--output", "--direction", "--start", "--stop", "--scores", "--model", "--device"],
@@ -504,6 +795,9 @@ def test_the_version_is_told(shell):
             ],
         ),
         ("finetune --help", ["--device", "--threads", "--image-size", "--axes", "--contrast", "--overwrite"]),
+        ("segment --help", [".tif or .zarr"]),
+        ("propagate --help", [".tif or .zarr"]),
+        ("replay --help", [".tif or .zarr"]),
         ("models --help", ["list", "download", "verify"]),
     ],
 )

@@ -11,7 +11,7 @@ from napari_sam2 import errors
         ("ImageFileError", OSError),
         ("OptionError", ValueError),
         ("ModelError", RuntimeError),
-        ("ArchiveError", ValueError),
+        ("SessionError", ValueError),
     ],
 )
 def test_every_kind_is_caught_as_ours_and_as_the_builtin(name, builtin):

@@ -262,3 +262,9 @@ def test_a_stack_with_other_axes_is_refused_with_the_cure(shape, options, messag
 def test_options_that_do_not_fit_the_array_are_refused(options, message):
     with pytest.raises(OptionError, match=message):
         FrameStack(np.zeros((6, 5, 7, 2)), **options)
+
+
+@pytest.mark.parametrize(("max_side", "step"), [(100, 1), (7, 1), (6, 2), (3, 3), (1, 7)])
+def test_a_preview_is_every_nth_pixel_of_the_frame(max_side, step):
+    frames = FrameStack(np.arange(70, dtype=np.uint16).reshape(2, 5, 7), contrast_limits=(0, 69))
+    np.testing.assert_array_equal(frames.preview(1, max_side), frames[1][::step, ::step])

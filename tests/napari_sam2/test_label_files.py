@@ -7,6 +7,7 @@ import tifffile
 
 from napari_sam2 import label_files
 from napari_sam2.errors import FrameError, ImageFileError, OptionError
+from napari_sam2.file_arrays import PixelSize
 from napari_sam2.image_files import read_image
 from napari_sam2.label_files import LabelWriter
 
@@ -120,6 +121,14 @@ def test_axes_and_pixel_size_are_those_of_the_source(tmp_path, options, dtype):
         assert (tif.is_ome, tif.is_imagej) == (is_ome, not is_ome)
 
 
+def test_axes_and_pixel_size_can_be_given_without_a_source(tmp_path):
+    pixel_size = {"Z": PixelSize(1.5, "nm"), "Y": PixelSize(0.5, "nm"), "X": PixelSize(0.25, "nm")}
+    with LabelWriter(tmp_path / "a.tif", shape=LABELS.shape, dtype="uint8", axes="ZYX", pixel_size=pixel_size):
+        pass
+    labels = read_image(tmp_path / "a.tif")
+    assert (labels.axes, labels.pixel_size) == ("ZYX", pixel_size)
+
+
 def test_channels_and_colours_of_the_source_are_left_out(tmp_path):
     source = source_file(tmp_path / "c.tif", (5, 2, 25, 30), imagej=True, metadata={"axes": "TCYX"})
     with LabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8", source=source):
@@ -211,7 +220,7 @@ def test_space_is_reserved_for_every_frame(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("labels.zarr", "zarr output comes later. Use a name that ends in .tif"),
+        ("labels.zarr", "Use a name that ends in .tif"),
         ("labels.png", "Use a name that ends in .tif"),
         ("labels", "Use a name that ends in .tif"),
         ("missing/labels.tif", "There is no folder"),
@@ -276,3 +285,9 @@ def test_labels_that_do_not_fit_the_file_are_refused(tmp_path, frame, labels, ki
         with pytest.raises(kind, match=message):
             writer.write(frame, labels)
         assert not writer.read(0).any()
+
+
+@pytest.mark.parametrize("axes", ["YX", "TZYX", "XYZ", ""])
+def test_axes_that_do_not_fit_the_labels_are_refused(tmp_path, axes):
+    with pytest.raises(OptionError, match="do not fit labels of shape"):
+        LabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8", axes=axes)

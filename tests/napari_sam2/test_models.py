@@ -4,9 +4,15 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from napari_sam2.errors import ModelError
-from napari_sam2.models import download_model, list_models, verify_model
+from napari_sam2.models import check_model, download_model, find_model, list_models, measure_machine, verify_model
+from napari_sam2.sam2_predictor import Sam2Predictor
+from sam2_model.checkpoints import LoadedModel
+from sam2_model.config import CONFIGS
+from sam2_model.device import choose_device
+from sam2_model.sam2 import Sam2
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +72,52 @@ def test_verifying_what_was_not_fetched_says_how_to_fetch_it():
         verify_model("tiny")
 
 
+@pytest.mark.parametrize("name", ["nano", "tiny", "large-2.0"])
+def test_the_working_size_is_known_before_torch_is_loaded(name):
+    with torch.device("meta"):
+        predictor = Sam2Predictor(LoadedModel(Sam2(CONFIGS[name]), name, "0" * 64))
+    for height, width in ((100, 200), (256, 256), (300, 20), (20, 700), (3000, 3000)):
+        assert find_model(name).working_size(height, width) == predictor.working_size(height, width)
+
+
+def test_a_file_is_found_by_its_path_and_known_once_it_is_tried(tmp_path):
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(list_models()[0].path.read_bytes())
+    found = find_model(path)
+    assert (found.name, found.path, found.size_bytes, found.licence) == (path.name, path, path.stat().st_size, "")
+    assert (found.release, found.working_sizes) == ("", ())
+    tried = check_model(path)
+    assert (tried.path, tried.release, tried.working_sizes) == (path, "2.1", (256, 512, 1024))
+
+
+def test_a_file_that_is_gone_is_told(tmp_path):
+    for look in (find_model, check_model):
+        with pytest.raises(ModelError, match=r"mine\.pt"):
+            look(tmp_path / "mine.pt")
+
+
+def test_a_file_that_is_no_model_is_told(tmp_path):
+    (tmp_path / "page.pt").write_text("<html>")
+    with pytest.raises(ModelError, match="web page"):
+        check_model(tmp_path / "page.pt")
+
+
+def test_the_embedded_model_passes():
+    assert check_model("nano") == find_model("nano")
+
+
+def test_the_machine_is_measured():
+    threads = torch.get_num_threads()
+    try:
+        machine = measure_machine()
+    finally:
+        torch.set_num_threads(threads)
+    assert machine.devices[0] == str(choose_device("auto"))
+    assert machine.multiply_adds_per_s > 1e8
+
+
 def test_listing_models_loads_no_torch():
-    code = "import sys, napari_sam2.models as m; m.list_models(); assert 'torch' not in sys.modules"
+    code = (
+        "import sys, napari_sam2.models as m; m.list_models(); m.find_model('nano'); assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_sam2.label_edits import CommitPolicy
+from napari_sam2.inference import Activity
 from napari_sam2.layer_keys import KEYS
+from napari_sam2.merging import CommitPolicy
 from napari_sam2.workbench import Tool, Workbench, layers_of
-from napari_sam2.workspace import Activity
 from tests.napari_sam2.fake_predictor import FakePredictor
 
 SHAPE = (6, 24, 30)

@@ -1,51 +1,16 @@
 """From a click to a corrected stack, without a window: real layers, a model that draws discs."""
 
-import queue
 import threading
 
 import numpy as np
 import pytest
-from napari.components import ViewerModel
-from napari.layers import Image
 
 from napari_sam2.errors import ModelError
-from napari_sam2.label_edits import CommitPolicy
-from napari_sam2.workspace import Activity, Workspace
+from napari_sam2.inference import Activity
+from napari_sam2.merging import CommitPolicy
+from napari_sam2.prompts import MaskPrompt, Target
+from tests.napari_sam2.bench import FRAMES, HEIGHT, WIDTH, Bench, paint, square
 from tests.napari_sam2.fake_predictor import FakePredictor
-
-FRAMES, HEIGHT, WIDTH = 6, 24, 30
-
-
-class Bench:
-    """A workspace whose answers are handed over when the test says so."""
-
-    def __init__(self, predictor, data=None, **image):
-        self.predictor = predictor
-        self.posted = queue.Queue()
-        self.viewer = ViewerModel()
-        data = np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8) if data is None else data
-        self.image = self.viewer.add_layer(Image(data, contrast_limits=(0, 255), **image))
-        self.said = []
-        self.space = Workspace(self.viewer, self.image, load=self.load, post=self.posted.put)
-        self.space.changed.connect(lambda status: self.said.append(status))
-
-    def load(self):
-        if isinstance(self.predictor, Exception):
-            raise self.predictor
-        return self.predictor
-
-    def settle(self):
-        """Hand over answers until the model has said all."""
-        while self.space.status.activity is not Activity.READY:
-            self.posted.get(timeout=10)()
-
-    def click(self, frame, y, x):
-        points = self.space.prompt_layers.points
-        points.add([(frame, y, x)])
-        self.settle()
-
-    def shown(self, object_id, frame):
-        return np.asarray(self.space.current.data)[frame] == object_id
 
 
 @pytest.fixture
@@ -261,24 +226,10 @@ def test_a_single_image_is_segmented(fake):
 
 def test_closing_while_the_model_works_leaves_nothing_running(bench):
     bench.click(2, 10, 12)
+    before = threading.active_count()
     bench.space.propagate()
     bench.space.close()
-    assert not bench.space._worker._thread.is_alive()
-
-
-def paint(bench, frame, where, label):
-    """Paint pixels as the brush does."""
-    bench.space.show(frame)
-    y, x = np.nonzero(where)
-    bench.space.current.data_setitem((np.full(len(y), frame), y, x), label)
-    bench.posted.get(timeout=10)()
-    bench.settle()
-
-
-def square(y, x, side=4):
-    where = np.zeros((HEIGHT, WIDTH), np.bool_)
-    where[y : y + side, x : x + side] = True
-    return where
+    assert threading.active_count() == before - 1
 
 
 def test_what_is_painted_over_a_mask_is_followed_as_it_was_painted(bench):
@@ -391,3 +342,15 @@ def test_closing_does_not_wait_for_the_frame_in_hand_if_told_so():
     bench.space.propagate()
     bench.space.close(timeout_s=0)
     held.set()
+
+
+def test_what_was_painted_twice_is_what_was_painted_last(bench):
+    bench.click(2, 10, 12)
+    paint(bench, 2, square(4, 4), 1)
+    paint(bench, 2, square(14, 20), 1)
+    expected = bench.space.current.data[2] == 1
+    bench.space.propagate()
+    bench.settle()
+    (prompt,) = bench.space.prompts[Target(1, 2)]
+    assert isinstance(prompt, MaskPrompt)
+    np.testing.assert_array_equal(prompt.mask, expected)

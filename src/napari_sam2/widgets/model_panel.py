@@ -1,76 +1,303 @@
-"""Which model answers: those on this machine by name, or a file."""
+"""Which model answers, where it computes, what is known of it, and how to get it."""
 
 from __future__ import annotations
 
-import os
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QComboBox, QFileDialog
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QWidget
 
-from napari_sam2.models import list_models
+from napari_sam2.errands import Broken, Errand, Progressed, Returned
+from napari_sam2.errors import ModelError, NapariSam2Error
+from napari_sam2.inference import Activity
+from napari_sam2.model_speed import Work, estimate_seconds, estimate_sentence, measured_sentence
+from napari_sam2.models import Machine, ModelInfo, check_model, download_model, find_model, measure_machine, use_cores
+from napari_sam2.widgets.gui_thread import GuiThread
+from napari_sam2.widgets.model_chooser import ModelChooser
+from napari_sam2.widgets.model_details import ModelDetails
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_sam2.predictor import Predictor
     from napari_sam2.workbench import Workbench
 
-CHOOSE_FILE = "Choose file…"
 
-
-def load_model(source: str | Path) -> Predictor:
-    """Load a model on the thread that is going to run it. Torch is imported here, not before.
-
-    One core is left to the viewer: with as many threads as cores, each waits for the others at every step.
-    """
-    # Read when torch is loaded: threads that have nothing to do shall sleep, not spin, or the viewer stutters.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+def load_model(source: str | Path, *, device: str = "auto") -> Predictor:
+    """Load a model on the thread that is going to run it. Torch is imported here, not before."""
+    threads = use_cores()
     from napari_sam2.sam2_predictor import load_predictor, use_threads
 
-    use_threads(max((os.cpu_count() or 2) - 1, 1))
-    return load_predictor(source)
+    use_threads(threads)
+    return load_predictor(source, device=device)
 
 
-class ModelChooser(QComboBox):
-    """A combo box of models.
+def _check(source: str | Path) -> ModelInfo:
+    use_cores()
+    return check_model(source)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTasks:
+    """What takes too long for the viewer's thread.
+
+    Attributes
+    ----------
+    download : callable
+        Fetches a model by name, given a callback for (done, total); returns its file.
+    check : callable
+        Tries a model by name or path, and says what it is.
+    measure : callable
+        Says what there is to compute on.
+    """
+
+    download: Callable[[str, Callable[[int, int], None]], Path] = download_model
+    check: Callable[[str | Path], ModelInfo] = _check
+    measure: Callable[[], Machine] = measure_machine
+
+
+class ModelPanel(QWidget):
+    """A combo box with a button for details; `details` has a place of its own below.
+
+    A model is used when it is on this machine and has been tried. Until then, the one before answers.
 
     Parameters
     ----------
     bench : Workbench
-        Told what is chosen.
+        Told which model to use, and where.
+    tasks : ModelTasks, optional
+        Downloads, checks and measures.
+
+    Attributes
+    ----------
+    chooser : ModelChooser
+        The combo box.
+    details : ModelDetails
+        What is known of the model in the combo box; hidden until it is asked for or has something to say.
     """
 
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, bench: Workbench, tasks: ModelTasks = ModelTasks()) -> None:
         super().__init__()
         self._bench = bench
-        for info in list_models():
-            if info.path is not None:
-                self.addItem(info.name, info.name)
-        self.addItem(CHOOSE_FILE)
-        self.setToolTip(
-            "The SAM 2 that answers. Others by Meta come with `napari-sam2 models download NAME`; "
-            "any of their fine-tunes can be chosen as a file."
+        self._tasks = tasks
+        self._gui_thread = GuiThread()
+        self._shown: str | Path = bench.model
+        self._used: str | Path = bench.model
+        self._tried: dict[str | Path, ModelInfo] = {}
+        self._machine: Machine | None = None
+        self._download: Errand[Path] | None = None
+        self._trial: Errand[ModelInfo] | None = None
+        self._measurement: Errand[Machine] | None = None
+        self.chooser = ModelChooser(bench)
+        self.chooser.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.details = ModelDetails()
+        self.details.hide()
+        self.more = QToolButton()
+        self.more.setText("Details")
+        self.more.setToolTip("Licence, file, device and speed of the model.")
+        self.more.setCheckable(True)
+        self.more.setArrowType(Qt.ArrowType.RightArrow)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(self.chooser, 1)
+        layout.addWidget(self.more)
+        self.more.toggled.connect(self._on_more)
+        self.chooser.source_chosen.connect(self._on_source)
+        self.details.download_clicked.connect(self._on_download_clicked)
+        self.details.cancel_clicked.connect(self._on_cancel_clicked)
+        self.details.device_chosen.connect(self._on_device)
+        bench.status_changed.connect(self._on_status)
+        bench.workspace_changed.connect(self._on_status)
+        bench.closed.connect(self.stop)
+
+    def stop(self) -> None:
+        """Cancel whatever is on its way; what arrives all the same is dropped."""
+        for errand in (self._download, self._trial, self._measurement):
+            if errand is not None:
+                errand.cancel()
+        self._download = self._trial = self._measurement = None
+
+    # What is shown ---------------------------------------------------------------------------------------------------
+
+    def _show(self, source: str | Path, message: str = "") -> None:
+        """Show a model, whether it answers or is only looked at."""
+        self._shown = source
+        self.chooser.show_source(source)
+        self.details.show_message(message)
+        self._refresh()
+
+    def _complain(self, message: str) -> None:
+        """Say what went wrong where it can be read, and show the model that answers."""
+        self._show(self._bench.model, message)
+        self.more.setChecked(True)
+
+    def _on_status(self) -> None:
+        if self._bench.model != self._used:  # chosen elsewhere
+            self._used = self._bench.model
+            self._show(self._used)
+        elif self.more.isChecked():
+            self._refresh()
+
+    def _refresh(self) -> None:
+        if not self.more.isChecked():
+            return
+        self._measure_when_idle()
+        try:
+            info = find_model(self._shown)
+        except ModelError as error:
+            self.details.show_message(str(error))
+            return
+        if isinstance(self._shown, Path):
+            info = self._tried.get(self._shown, info)
+        self.details.show_model(info, self._speed_sentence(info))
+        self.details.show_device(self._bench.device, self._device)
+
+    @property
+    def _device(self) -> str:
+        """Where the model computes, or is going to; empty if that is not known."""
+        if self._bench.device != "auto" or self._bench.device_in_use or self._machine is None:
+            return self._bench.device_in_use
+        return self._machine.devices[0]
+
+    def _speed_sentence(self, info: ModelInfo) -> str:
+        """Say what was measured, and estimate what was not."""
+        speeds = self._bench.speeds
+        device = self._bench.device_in_use or None
+        following = speeds.typical(self._shown, Work.FOLLOWING, device)
+        measured = measured_sentence(following, speeds.typical(self._shown, Work.ANSWERING, device))
+        if following is not None:
+            return measured
+        return f"{measured}; {self._estimate(info)}" if measured else self._estimate(info)
+
+    def _estimate(self, info: ModelInfo) -> str:
+        if self._machine is None:
+            return "timing this machine…" if self._measurement is not None else "not known yet"
+        size = self._working_size(info)
+        device = self._device if self._bench.device == "auto" else self._bench.device
+        if size is not None and device == "cpu":
+            seconds = estimate_seconds(info.name, size, self._machine.multiply_adds_per_s)
+            if seconds is not None:
+                return estimate_sentence(seconds, size)
+        return "not known before it has propagated here"
+
+    def _working_size(self, info: ModelInfo) -> int | None:
+        space = self._bench.workspace
+        if space is not None and info.working_sizes:
+            return info.working_size(space.frames.height, space.frames.width)
+        return info.working_sizes[0] if len(info.working_sizes) == 1 else None
+
+    def _measure_when_idle(self) -> None:
+        """Time this machine, once, when the model does not."""
+        space = self._bench.workspace
+        is_idle = space is None or space.status.activity is Activity.READY
+        if self._measurement is None and is_idle:
+            self._measurement = Errand(lambda _: self._tasks.measure(), self._on_machine, self._gui_thread.post)
+
+    def _on_machine(self, event: Progressed | Returned[Machine] | Broken) -> None:
+        match event:
+            case Returned(machine):
+                self._machine = machine
+                self.details.offer_devices(machine.devices, self._bench.device)
+                self._refresh()
+            case Broken(error):
+                self.details.show_message(_sentence(error))
+
+    def _on_more(self, is_open: bool) -> None:  # noqa: FBT001  Qt passes it
+        self.more.setArrowType(Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow)
+        self.details.setVisible(is_open)
+        if is_open:
+            self._refresh()
+        elif self._download is None and self._trial is None:
+            self._show(self._bench.model)  # looking is over
+
+    # From the user ---------------------------------------------------------------------------------------------------
+
+    def _on_source(self, source: str | Path) -> None:
+        if self._trial is not None:
+            self._trial.cancel()
+            self._trial = None
+        try:
+            info = find_model(source)
+        except ModelError as error:
+            self._complain(str(error))
+            return
+        if source == self._bench.model:
+            self._show(source)
+        elif info.path is None:
+            self._show(
+                source, f"{info.name} has to be downloaded first. Until then {_name(self._bench.model)} answers."
+            )
+            self.more.setChecked(True)
+        elif source in self._tried:
+            self._use(source)
+        else:
+            self._show(source, f"Trying {info.name}…")
+            self._trial = Errand(
+                lambda _: self._tasks.check(source), partial(self._on_tried, source), self._gui_thread.post
+            )
+
+    def _on_tried(self, source: str | Path, event: Progressed | Returned[ModelInfo] | Broken) -> None:
+        self._trial = None
+        match event:
+            case Returned(info):
+                self._tried[source] = info
+                self._use(source)
+            case Broken(error):
+                self._complain(_sentence(error))
+
+    def _use(self, source: str | Path) -> None:
+        self._used = source
+        self._bench.use_model(source)
+        self._show(source)
+
+    def _on_device(self, name: str) -> None:
+        if name != self._bench.device:
+            self._bench.use_device(name)
+            self._refresh()
+
+    def _on_download_clicked(self) -> None:
+        name = str(self._shown)
+        self.details.show_message("")
+        self.details.show_download(name, 0, 0)
+        self._download = Errand(
+            lambda report: self._tasks.download(name, report), partial(self._on_download, name), self._gui_thread.post
         )
-        self.activated.connect(self._on_choice)
 
-    def _on_choice(self, index: int) -> None:
-        source = self.itemData(index)
-        if source is None:
-            name, _ = QFileDialog.getOpenFileName(self, "Weights of a SAM 2", "", "Weights (*.safetensors *.pt *.pth)")
-            source = self._add_file(Path(name)) if name else None
-        if source is not None and source != self._bench.model:
-            self._bench.use_model(source)
-        self._show_model()
+    def _on_download(self, name: str, event: Progressed | Returned[Path] | Broken) -> None:
+        if isinstance(event, Progressed):
+            self.details.show_download(name, event.done, event.total)
+            return
+        self._end_download("")
+        if isinstance(event, Broken):
+            self.details.show_message(_sentence(event.error))
+            self.more.setChecked(True)
+        elif self._shown == name:
+            self._use(name)
+        else:
+            self.details.show_message(f"{name} is on this machine now. Choose it above to use it.")
 
-    def _add_file(self, path: Path) -> Path:
-        if self._find(path) < 0:
-            self.insertItem(self.count() - 1, path.name, path)
-        return path
+    def _on_cancel_clicked(self) -> None:
+        if self._download is not None:
+            self._download.cancel()
+            self._end_download("The download was cancelled; nothing of it is kept.")
 
-    def _find(self, source: str | Path) -> int:
-        return next((i for i in range(self.count()) if self.itemData(i) == source), -1)
+    def _end_download(self, message: str) -> None:
+        self._download = None
+        self.details.show_no_download()
+        self.details.show_message(message)
+        self.chooser.list_models()
+        self._refresh()
 
-    def _show_model(self) -> None:
-        blocker = QSignalBlocker(self)
-        self.setCurrentIndex(self._find(self._bench.model))
-        del blocker
+
+def _name(source: str | Path) -> str:
+    return source.name if isinstance(source, Path) else source
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, NapariSam2Error):
+        return str(error)
+    return f"That went wrong unexpectedly ({type(error).__name__}: {error}). Nothing has changed; try again."

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QProgressBar, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLabel, QProgressBar, QSpinBox, QVBoxLayout, QWidget
+from superqt import QLabeledDoubleSlider
 
+from napari_sam2.inference import Activity
 from napari_sam2.widgets.buttons import button, heading, in_a_row
-from napari_sam2.widgets.confidence_rows import ConfidenceRows
-from napari_sam2.widgets.timeline import Timeline
-from napari_sam2.workspace import Activity
+from napari_sam2.widgets.confidence_table import confidence_table
+from napari_sam2.widgets.timeline import NOTHING, Strip, Timeline
 
 if TYPE_CHECKING:
     from napari_sam2.propagation import DirectionName
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from napari_sam2.workspace import Workspace
 
 DIRECTIONS: tuple[DirectionName, ...] = ("both", "forward", "backward")
+
+THRESHOLD_TIP = "An object is doubtful on a frame if its confidence is lower than this."
 
 
 class PropagationPanel(QWidget):
@@ -32,6 +35,7 @@ class PropagationPanel(QWidget):
     def __init__(self, bench: Workbench) -> None:
         super().__init__()
         self._bench = bench
+        self._seen: tuple[object, ...] = ()
         self.timeline = Timeline()
         self.direction = QComboBox()
         self.direction.addItems(DIRECTIONS)
@@ -45,20 +49,23 @@ class PropagationPanel(QWidget):
         self.cancel = button("Cancel", "Stop after the frame in hand; what is finished stays.", bench.cancel)
         self.progress = QProgressBar()
         self.progress.setFormat("%v of %m frames")
-        self.doubtful = button(
-            "Next doubtful", "Go to the next frame with an object less certain than this (N).", bench.next_doubtful
+        self.threshold = _confidence_slider(bench.threshold)
+        self.doubtful = button("Next doubtful", "Go to the next frame with a doubtful object (N).", bench.next_doubtful)
+        self.hide_doubtful = QCheckBox("Hide doubtful masks")
+        self.hide_doubtful.setChecked(bench.hides_doubtful)
+        self.hide_doubtful.setToolTip(
+            "Show no mask that is doubtful. Hidden masks are kept and come back at once, but Commit leaves them out."
         )
-        self.threshold = QDoubleSpinBox()
-        self.threshold.setRange(0, 1)
-        self.threshold.setSingleStep(0.05)
-        self.threshold.setValue(bench.threshold)
-        self.threshold.setToolTip("An object is doubtful on a frame if its confidence is lower.")
         self._lay_out()
         self.timeline.frame_chosen.connect(bench.show)
+        self.timeline.range_chosen.connect(self._on_range_chosen)
         self.direction.currentIndexChanged.connect(self._on_direction)
-        self.threshold.valueChanged.connect(self._on_threshold)
-        self.first.valueChanged.connect(self._on_range)
-        self.last.valueChanged.connect(self._on_range)
+        self.first.valueChanged.connect(self._on_first)
+        self.last.valueChanged.connect(self._on_last)
+        self.threshold.valueChanged.connect(self._on_doubt)
+        self.hide_doubtful.toggled.connect(self._on_doubt)
+        bench.masks_changed.connect(self._on_masks)
+        bench.workspace_changed.connect(self._on_workspace)
 
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
@@ -69,21 +76,30 @@ class PropagationPanel(QWidget):
         layout.addLayout(in_a_row(self.direction, QLabel("from"), self.first, QLabel("to"), self.last))
         layout.addLayout(in_a_row(self.propagate, self.cancel))
         layout.addWidget(self.progress)
-        layout.addLayout(in_a_row(self.doubtful, QLabel("below"), self.threshold))
+        layout.addLayout(in_a_row(QLabel("Doubtful below"), self.threshold))
+        layout.addLayout(in_a_row(self.doubtful, self.hide_doubtful))
+
+    # From the workbench ----------------------------------------------------------------------------------------------
 
     def show_workspace(self, space: Workspace) -> None:
         """Begin with another workspace: all of its frames are the range."""
         count = len(space.frames)
-        self.timeline.rows = ConfidenceRows(count)
-        for frame in range(count):
-            self.timeline.rows.set_frame(frame, space.scores_on(frame))
-        for box, value in ((self.first, 0), (self.last, count - 1)):
+        for box in (self.first, self.last):
             blocker = QSignalBlocker(box)
             box.setRange(0, count - 1)
-            box.setValue(value)
             del blocker
-        self._on_range()
+        self._seen = ()
+        self._on_range_chosen(0, count - 1)
         self.setVisible(space.grid.frame_axis is not None)
+
+    def show_choices(self) -> None:
+        """Show what was chosen elsewhere, as a session does that is opened."""
+        bench = self._bench
+        last = self.last.maximum()
+        start, stop = bench.start or 0, last if bench.stop is None else bench.stop
+        self.direction.setCurrentIndex(DIRECTIONS.index(bench.direction))
+        self.threshold.setValue(bench.threshold)
+        self._on_range_chosen(min(start, last), min(stop, last))
 
     def show_status(self, space: Workspace) -> None:
         """Show what is new."""
@@ -91,19 +107,64 @@ class PropagationPanel(QWidget):
         is_following = status.activity is Activity.FOLLOWING
         self.cancel.setVisible(is_following)
         self.progress.setVisible(is_following)
-        self.progress.setRange(0, status.total)  # (0, 0), as long as it is not known, looks busy
-        self.progress.setValue(status.done)
+        self._show_progress(status.done, status.total)
         self.propagate.setEnabled(bool(space.prompts) and not is_following)
-        self.timeline.show_state(space.frame, (self.first.value(), self.last.value()), space.prompts)
+        self.doubtful.setEnabled(bool(space.results.held))
+        self._show_strip(space)
+        self.timeline.show_place(space.frame, (self.first.value(), self.last.value()))
+
+    def _show_progress(self, done: int, total: int) -> None:
+        # Left alone, Qt would paint at once, and the whole window with it, as often as there is a frame more.
+        self.progress.setUpdatesEnabled(False)
+        self.progress.setRange(0, total)  # (0, 0), as long as it is not known, looks busy
+        self.progress.setValue(done)
+        self.progress.setUpdatesEnabled(True)
+
+    def _show_strip(self, space: Workspace) -> None:
+        """Show the cells of the timeline, unless they are the same as before."""
+        seen = (space.prompts, space.shown, space.objects.notes)
+        if self._seen and all(one is other for one, other in zip(seen, self._seen, strict=True)):
+            return
+        self._seen = seen
+        held, prompts = space.results.held, space.prompts
+        self.timeline.show_strip(
+            Strip(
+                confidence_table(held, {*held.object_ids, *prompts.object_ids}),
+                prompts,
+                frozenset(target for target in prompts if space.is_approved(target.object_id, target.frame)),
+                space.shown,
+                space.objects.notes.names,
+            )
+        )
+
+    def _on_masks(self, frame: int) -> None:
+        self._seen = ()
+
+    def _on_workspace(self) -> None:
+        self._seen = ()
+        if self._bench.workspace is None:
+            self.timeline.show_strip(NOTHING)
+
+    # From the user ---------------------------------------------------------------------------------------------------
 
     def _on_direction(self, index: int) -> None:
         self._bench.direction = DIRECTIONS[index]
 
-    def _on_threshold(self, value: float) -> None:
-        self._bench.threshold = value
+    def _on_doubt(self) -> None:
+        self._bench.doubt(self.threshold.value(), is_hidden=self.hide_doubtful.isChecked())
 
-    def _on_range(self) -> None:
-        self._bench.start, self._bench.stop = self.first.value(), self.last.value()
+    def _on_first(self, first: int) -> None:
+        self._on_range_chosen(first, max(first, self.last.value()))
+
+    def _on_last(self, last: int) -> None:
+        self._on_range_chosen(min(self.first.value(), last), last)
+
+    def _on_range_chosen(self, first: int, last: int) -> None:
+        for box, value in ((self.first, first), (self.last, last)):
+            blocker = QSignalBlocker(box)
+            box.setValue(value)
+            del blocker
+        self._bench.start, self._bench.stop = first, last
         if self._bench.workspace is not None:
             self.show_status(self._bench.workspace)
 
@@ -112,3 +173,15 @@ def _frame_box(tip: str) -> QSpinBox:
     box = QSpinBox()
     box.setToolTip(tip)
     return box
+
+
+def _confidence_slider(value: float) -> QLabeledDoubleSlider:
+    slider = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
+    slider.setRange(0, 1)
+    slider.setSingleStep(0.05)  # type: ignore[arg-type]
+    slider.setDecimals(2)
+    slider.setValue(value)
+    slider.setToolTip(THRESHOLD_TIP)
+    for box in slider.findChildren(QDoubleSpinBox):
+        box.setToolTip(THRESHOLD_TIP)
+    return slider

@@ -12,26 +12,32 @@ from qtpy.QtWidgets import (
     QButtonGroup,
     QComboBox,
     QFormLayout,
+    QFrame,
     QLabel,
     QMessageBox,
     QPushButton,
+    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_sam2.label_edits import CommitPolicy
-from napari_sam2.widgets.buttons import button, heading, in_a_row
+from napari_sam2.merging import CommitPolicy
+from napari_sam2.preferences import read_preferences
+from napari_sam2.session_desk import SessionDesk
+from napari_sam2.widgets.buttons import button, folded, heading, in_a_row
 from napari_sam2.widgets.gui_thread import GuiThread
-from napari_sam2.widgets.model_panel import ModelChooser, load_model
-from napari_sam2.widgets.object_table import ObjectTable
+from napari_sam2.widgets.layers_panel import LayersPanel
+from napari_sam2.widgets.model_panel import ModelPanel, load_model
+from napari_sam2.widgets.objects_panel import ObjectsPanel
 from napari_sam2.widgets.propagation_panel import PropagationPanel
-from napari_sam2.widgets.sentences import keys_table, sight_sentence, status_sentence
+from napari_sam2.widgets.sentences import keys_table, status_sentence
+from napari_sam2.widgets.session_panel import LeftOverBanner, SessionPanel
+from napari_sam2.widgets.sight_panel import SightPanel
 from napari_sam2.workbench import Tool, Workbench
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     import napari.viewer
 
@@ -68,12 +74,12 @@ class SegmentWidget(QWidget):
         Loads a model by name or path, on a worker's thread.
     """
 
-    def __init__(
-        self, viewer: napari.viewer.Viewer, load_model: Callable[[str | Path], Predictor] = load_model
-    ) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer, load_model: Callable[..., Predictor] = load_model) -> None:
         super().__init__()
         self._gui_thread = GuiThread()
-        self.bench = Workbench(viewer, load_model=load_model, post=self._gui_thread.post)
+        preferences = read_preferences()
+        self.bench = Workbench(viewer, load_model=load_model, post=self._gui_thread.post, preferences=preferences)
+        self.desk = SessionDesk(self.bench, post=self._gui_thread.post)
         # napari calls no closeEvent. The viewer is closed: Qt destroys the widget. The dock is closed: the widget loses
         # its parent. Somebody drops it: Python collects it.
         self._detach = weakref.finalize(self, self.bench.detach)
@@ -84,16 +90,17 @@ class SegmentWidget(QWidget):
         self._connect()
         self._on_images()
         self._on_workspace()
+        for remark in preferences.remarks:
+            show_warning(remark)
 
     def _make_parts(self) -> None:
         bench = self.bench
         self.images = QComboBox()
         self.images.setToolTip("The image that is segmented: (Y, X), or a stack with frames or slices first.")
-        self.model = ModelChooser(bench)
-        for combo in (self.images, self.model):
-            combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-            combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            combo.setMinimumContentsLength(12)  # a long name widens no dock
+        self.images.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.images.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.images.setMinimumContentsLength(12)  # a long name widens no dock
+        self.model = ModelPanel(bench)
         self.tools = QButtonGroup(self)
         self.tools.setExclusive(False)
         self.tool_buttons: dict[Tool, QPushButton] = {}
@@ -101,8 +108,7 @@ class SegmentWidget(QWidget):
             one = self.tool_buttons[tool] = button(text, tip, partial(bench.take, tool))
             one.setCheckable(True)
             self.tools.addButton(one)
-        self.objects = ObjectTable()
-        self.new_object = button("New object", "The next prompt is of another object (M).", bench.new_object)
+        self.objects = ObjectsPanel(bench)
         self.clear = button(
             "Clear prompts", "Take back all that was said of this object (Shift+C).", bench.clear_prompts
         )
@@ -121,8 +127,10 @@ class SegmentWidget(QWidget):
         self.redo = button("Redo", "Make it again (Ctrl+Shift+Z).", bench.redo)
         self.help = button("Keys…", "List the keys.", self._on_help)
         self.begin = button("Start", "Make new layers for this image.", bench.begin_anew)
-        self.sight = QLabel()
-        self.sight.setToolTip("The contrast limits of the layer when work on it began, the same for every frame.")
+        self.left_over = LeftOverBanner(self.desk)
+        self.sight = SightPanel(bench)
+        self.layers = LayersPanel(bench)
+        self.session = SessionPanel(self.desk)
         self.status = QLabel()
         self.status.setWordWrap(True)
         self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -133,25 +141,34 @@ class SegmentWidget(QWidget):
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
         layout.setSpacing(4)
+        layout.addWidget(self.left_over)
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         form.addRow("Image", self.images)
         form.addRow("Model", self.model)
-        form.addRow("", self.sight)
+        form.addRow(self.model.details)
         layout.addLayout(form)
         self.work = QWidget()
         work = QVBoxLayout(self.work)
         work.setContentsMargins(0, 0, 0, 0)
         work.setSpacing(4)
         work.addLayout(in_a_row(*self.tool_buttons.values()))
-        work.addWidget(heading("Objects"))
         work.addWidget(self.objects, 1)
-        work.addLayout(in_a_row(self.new_object, self.clear, self.approve))
+        work.addLayout(in_a_row(self.clear, self.approve))
         work.addWidget(self.propagation)
         work.addWidget(heading("Result"))
         work.addLayout(in_a_row(self.commit, self.policy))
         work.addLayout(in_a_row(self.undo, self.redo, self.help))
-        layout.addWidget(self.work, 1)
+        work.addWidget(folded("What the model sees", self.sight))
+        work.addWidget(folded("Layers", self.layers))
+        work.addWidget(folded("Session and export", self.session))
+        # A dock on a small screen is lower than all of this.
+        self.scroll_area = QScrollArea()
+        self.scroll_area.setWidget(self.work)
+        self.scroll_area.setWidgetResizable(True)
+        self.scroll_area.setFrameShape(QFrame.Shape.NoFrame)
+        self.scroll_area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        layout.addWidget(self.scroll_area, 1)
         layout.addWidget(self.begin)
         layout.addWidget(self.status)
 
@@ -166,10 +183,10 @@ class SegmentWidget(QWidget):
         bench.masks_changed.connect(self._on_masks)
         bench.status_changed.connect(self._refresh_soon)
         bench.view_changed.connect(self._refresh_soon)
+        bench.choices_changed.connect(self._on_choices)
+        self.desk.changed.connect(self._on_desk)
         self.images.activated.connect(self._on_image)
         self.policy.activated.connect(self._on_policy)
-        self.objects.object_chosen.connect(bench.choose_object)
-        self.objects.frame_chosen.connect(bench.show)
 
     # From the workbench ----------------------------------------------------------------------------------------------
 
@@ -189,11 +206,16 @@ class SegmentWidget(QWidget):
             self.propagation.show_workspace(space)
         self._refresh()
 
+    def _on_choices(self) -> None:
+        self.policy.setCurrentIndex(self.policy.findData(self.bench.policy))
+        self.propagation.show_choices()
+
+    def _on_desk(self) -> None:
+        self.left_over.show_offer()
+        self.session.show_state()
+
     def _on_masks(self, frame: int) -> None:
-        space = self.bench.workspace
-        if space is not None:
-            self.propagation.timeline.rows.set_frame(frame, space.scores_on(frame))
-            self._refresh_soon()
+        self._refresh_soon()
 
     def _refresh_soon(self) -> None:
         self._timer.start()
@@ -201,8 +223,8 @@ class SegmentWidget(QWidget):
     def _refresh(self) -> None:
         """Show how things stand."""
         space = self.bench.workspace
-        self.work.setVisible(space is not None)
-        self.sight.setText("" if space is None else sight_sentence(space))
+        self.scroll_area.setVisible(space is not None)
+        self.session.show_state()
         self.begin.setVisible(space is None and self.bench.image is not None)
         self.status.setText(status_sentence(self.bench))
         tool = self.bench.tool
@@ -210,19 +232,12 @@ class SegmentWidget(QWidget):
             made.setChecked(one is tool)
         if space is None:
             return
-        rows = self.propagation.timeline.rows
-        self.objects.show_objects(
-            sorted({*rows.object_ids, *space.prompts.object_ids, space.object_id}),
-            space.object_id,
-            space.prompts,
-            rows,
-            space.colour_of,
-        )
+        self.objects.show_objects(space)
         self.propagation.show_status(space)
         self.undo.setEnabled(space.history.can_undo)
         self.redo.setEnabled(space.history.can_redo)
         for made in (self.commit, self.approve):
-            made.setEnabled(bool(rows.object_ids))
+            made.setEnabled(bool(space.results.held))
         self._notify(space.status.message)
 
     def _notify(self, message: str) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from napari_sam2.inference import Activity
 from napari_sam2.layer_keys import KEYS, shown
-from napari_sam2.workspace import Activity
 
 if TYPE_CHECKING:
     from napari_sam2.workbench import Workbench
@@ -42,14 +40,6 @@ def _advice(space: Workspace) -> str:
     ):
         return "Click to correct the mask, M for a new object. Propagate carries all of them through the stack."
     return "Correct where needed: a click on any frame. Commit (C) keeps the result and begins anew."
-
-
-def sight_sentence(space: Workspace) -> str:
-    """Say what of the image the model is shown."""
-    limits = space.frames.contrast_limits
-    values = "colours as they are" if limits is None else f"values {np.min(limits):g} to {np.max(limits):g}"
-    size = space.working_size
-    return f"sees {values}" if size is None else f"sees {values}, at {size} x {size} px"
 
 
 def keys_table() -> str:

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from napari._app_model import get_app_model
+from npe2 import PluginManifest
 
-from napari_sam2.workspace import Activity
+from napari_sam2.inference import Activity
+from napari_sam2.preferences import Preferences, read_preferences
 
 PLUGIN, WIDGET = "napari-sam2", "SAM 2 Segment"
 MANIFEST = Path(__file__).parents[3] / "src" / "napari_sam2" / "napari.yaml"
@@ -47,20 +50,60 @@ def test_from_a_click_to_a_propagated_stack_with_the_embedded_model(plugin, make
     assert not labels[:, 50, 22].any()
 
 
-def test_the_menu_opens_it(plugin, make_napari_viewer, qtbot):
-    from napari._app_model import get_app_model
+def contributions():
+    return PluginManifest.from_file(MANIFEST).contributions
 
+
+@pytest.mark.parametrize("menu", contributions().menus)
+def test_each_menu_it_is_in_opens_it(menu, plugin, make_napari_viewer):
     viewer = make_napari_viewer()
     viewer.add_image(blobs(), contrast_limits=(0, 255))
-    get_app_model().commands.execute_command(f"{PLUGIN}.segment").result()
-    (title,) = [name for name in viewer.window.dock_widgets if WIDGET in name]
+    (entry,) = (one for one in get_app_model().menus.get_menu(menu) if one.command.id.startswith(PLUGIN))
+    assert entry.command.title == f"{WIDGET} (SAM 2 for napari)"
+    get_app_model().commands.execute_command(entry.command.id).result()
+    (title,) = (name for name in viewer.window.dock_widgets if WIDGET in name)
     assert viewer.window.dock_widgets[title].bench.workspace is not None
 
 
-def test_the_sample_opens(plugin, make_napari_viewer):
+@pytest.mark.parametrize("sample", contributions().sample_data, ids=lambda sample: sample.key)
+def test_each_sample_opens_from_the_menu_and_can_be_worked_on(sample, plugin, make_napari_viewer):
     viewer = make_napari_viewer()
-    (image,) = viewer.open_sample(PLUGIN, "nuclei_stack")
-    assert image.data.shape == (31, 61, 57)
+    entries = get_app_model().menus.get_menu(f"napari/file/samples/{PLUGIN}")
+    (entry,) = (one for one in entries if one.command.title == sample.display_name)
+    get_app_model().commands.execute_command(entry.command.id).result()
+    (image,) = viewer.layers
+    assert image.ndim == len(image.axis_labels)
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    assert widget.bench.image == image
+    assert widget.bench.workspace.current.axis_labels == image.axis_labels
+
+
+@pytest.mark.parametrize("sample", contributions().sample_data, ids=lambda sample: sample.key)
+def test_each_sample_opens_by_its_key(sample, plugin, make_napari_viewer_proxy):
+    (image,) = make_napari_viewer_proxy().open_sample(PLUGIN, sample.key)
+    assert image.data.max() > image.contrast_limits[0]
+
+
+def test_the_page_of_preferences_shows_each_of_them(plugin, plugin_settings, qtbot):
+    from napari._qt.dialogs.preferences_dialog import PreferencesDialog
+    from napari.settings import get_plugin_settings
+    from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLineEdit, QListWidget, QStackedWidget
+
+    dialog = PreferencesDialog()
+    qtbot.addWidget(dialog)
+    pages = dialog.findChild(QListWidget)
+    (row,) = (i for i in range(pages.count()) if pages.item(i).text() == "SAM 2 for napari")
+    page = dialog.findChild(QStackedWidget).widget(row)
+    assert page.findChild(QLineEdit).text() == "nano"
+    devices = page.findChild(QComboBox)
+    assert [devices.itemText(i) for i in range(devices.count())] == ["auto", "cpu", "cuda", "mps"]
+    threshold = page.findChild(QDoubleSpinBox)
+    assert (threshold.minimum(), threshold.value(), threshold.maximum()) == (0.0, 0.5, 1.0)
+    devices.setCurrentText("cpu")
+    threshold.setValue(0.75)
+    assert read_preferences() == Preferences("nano", "cpu", 0.75)
+    dialog.reject()
+    assert get_plugin_settings(PLUGIN).sam2.threshold == 0.5
 
 
 def test_torch_comes_with_the_first_prompt_and_not_before():

@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QDoubleSpinBox, QMessageBox, QSpinBox
 
 from napari_sam2.layer_keys import KEYS
+from napari_sam2.widgets.object_table import DOUBT, PROMPTS
 from napari_sam2.workbench import Tool
 from tests.napari_sam2.fake_predictor import FakePredictor
 from tests.napari_sam2.widgets.conftest import FRAMES, HEIGHT, WIDTH, Dock
@@ -68,23 +69,22 @@ def test_it_is_ready_for_a_click_when_there_is_an_image(dock, viewer, fake):
     assert dock.widget.propagation.direction.currentText() == dock.widget.bench.direction
     assert dock.widget.policy.currentData() is dock.widget.bench.policy
     assert dock.widget.images.currentText() == "stack"
-    assert dock.widget.model.currentText() == "nano"
+    assert dock.widget.model.chooser.currentText() == "nano"
     assert viewer.layers.selection.active == dock.space.prompt_layers.points
     assert dock.widget.tool_buttons[Tool.POINT_ON].isChecked()
     assert "Click an object" in dock.widget.status.text()
-    assert dock.widget.sight.text() == "sees values 0 to 255"
     assert fake.calls == []
 
 
 def test_without_an_image_it_says_so_and_takes_the_first_that_comes(qtbot, viewer, fake):
     dock = Dock(qtbot, viewer, fake)
     assert dock.space is None
-    assert dock.widget.work.isHidden()
+    assert dock.widget.scroll_area.isHidden()
     assert "Open an image" in dock.widget.status.text()
     viewer.add_image(np.zeros((HEIGHT, WIDTH)), name="late")
     qtbot.waitUntil(lambda: dock.space is not None)
     assert dock.widget.images.currentText() == "late"
-    assert not dock.widget.work.isHidden()
+    assert not dock.widget.scroll_area.isHidden()
     assert viewer.layers[0].name == "late"
 
 
@@ -93,17 +93,16 @@ def test_a_click_on_the_canvas_becomes_a_mask(dock, viewer, MouseEvent):
     canvas_click(viewer, dock.space.prompt_layers.points, (2, 20, 30), MouseEvent)
     dock.settle()
     assert dock.labels()[2, 20, 30] == 1
-    assert dock.widget.sight.text() == "sees values 0 to 255, at 256 x 256 px"
-    assert dock.widget.objects.item(0, 1).text() == "2"
-    assert dock.widget.objects.item(0, 2).text().endswith("on 2")
+    rows = dock.widget.objects.table.objects
+    assert rows.index(0, PROMPTS).data() == "2"
+    assert rows.index(0, DOUBT).data().endswith("on 2")
 
 
 def test_propagate_fills_every_frame(dock):
     dock.click(2, 20, 30)
     dock.propagate()
     assert (dock.labels()[:, 20, 30] == 1).all()
-    rows = dock.widget.propagation.timeline.rows
-    assert all(0 < rows.at(1, frame) <= 1 for frame in range(FRAMES))
+    assert "confidence" in dock.widget.propagation.timeline.sentence_at(5, 25)
 
 
 def test_the_range_and_the_direction_are_heeded(dock):
@@ -136,7 +135,7 @@ def test_commit_moves_everything_and_undo_brings_it_back(dock):
     assert not dock.labels().any()
     assert np.asarray(dock.space.committed.data).any((1, 2)).all()
     assert dock.space.object_id == 2
-    assert dock.widget.propagation.timeline.rows.object_ids == ()
+    assert dock.space.results.held.object_ids == ()
     dock.widget.undo.click()
     dock.settle()
     assert dock.labels().any((1, 2)).all()
@@ -148,10 +147,10 @@ def test_commit_moves_everything_and_undo_brings_it_back(dock):
 
 def test_the_table_chooses_the_object(dock):
     dock.click(2, 20, 10)
-    dock.widget.new_object.click()
+    dock.widget.objects.new_object.click()
     dock.click(2, 20, 40)
-    assert dock.widget.objects.rowCount() == 2
-    dock.widget.objects.selectRow(0)
+    assert dock.widget.objects.table.objects.rowCount() == 2
+    dock.widget.objects.table.selectRow(0)
     assert dock.space.object_id == 1
     dock.click(2, 12, 10)
     assert dock.labels()[2, 12, 10] == 1
@@ -258,7 +257,7 @@ def test_removing_a_layer_while_following_stops_the_work(following, viewer, name
     assert following.space is None
     qtbot.waitUntil(lambda: not inference_threads())
     following.widget._refresh()
-    assert following.widget.work.isHidden()
+    assert following.widget.scroll_area.isHidden()
     if name != "stack":
         assert name in following.widget.status.text()
         following.widget.begin.click()
@@ -266,7 +265,7 @@ def test_removing_a_layer_while_following_stops_the_work(following, viewer, name
 
 
 def test_closing_the_dock_while_following_stops_and_frees(following, viewer, qtbot):
-    dead = weakref.ref(following.space)
+    dead = weakref.ref(following.widget.bench)
     viewer.window.remove_dock_widget(following.dock)
     following.gate.go_on.set()
     qtbot.waitUntil(lambda: not inference_threads())
@@ -279,6 +278,21 @@ def test_closing_the_dock_while_following_stops_and_frees(following, viewer, qtb
 
     qtbot.waitUntil(is_freed)
     assert "point_prompts" in viewer.layers
+
+
+def test_another_panel_goes_on_with_the_work_of_one_that_was_closed(dock, viewer, fake, qtbot):
+    dock.click(2, 20, 30)
+    dock.propagate()
+    before, layers = dock.labels().copy(), list(viewer.layers)
+    viewer.window.remove_dock_widget(dock.dock)
+    again = Dock(qtbot, viewer, fake)
+    assert list(viewer.layers) == layers
+    np.testing.assert_array_equal(again.labels(), before)
+    again.click(2, 30, 10)
+    assert again.labels()[2, 30, 10] == 1
+    again.widget.undo.click()
+    again.settle()
+    np.testing.assert_array_equal(again.labels(), before)
 
 
 def test_closing_the_viewer_while_following_raises_nothing(qtbot, make_napari_viewer):
@@ -325,7 +339,7 @@ def test_everything_says_what_it_does_and_can_be_reached_by_keyboard(dock):
 
     for kind in (QAbstractButton, QComboBox, QSpinBox, QDoubleSpinBox):
         for child in dock.widget.findChildren(kind):
-            if child.parent() is not dock.widget.objects:
+            if child.parent() is not dock.widget.objects.table:
                 assert child.toolTip(), child
                 assert child.focusPolicy() & Qt.FocusPolicy.TabFocus, child
 
@@ -339,4 +353,3 @@ def test_a_colour_image_is_taken(qtbot, viewer, fake):
     viewer.add_image(np.zeros((HEIGHT, WIDTH, 3), np.float32), rgb=True)
     dock = Dock(qtbot, viewer, fake)
     assert dock.space is not None
-    assert dock.widget.sight.text() == "sees values 0 to 1"

@@ -1,0 +1,133 @@
+"""The command line: verbs and their options. What they do is in `cli`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser. What it returns says in `verb` which one was asked for."""
+    from napari_sam2 import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="napari-sam2", description="Segment microscopy with SAM 2: prompts in, labels and confidences out."
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB", dest="verb")
+
+    segment = verbs.add_parser("segment", help="segment one image")
+    _add_input(segment, "IMAGE", "TIFF, NPY, PNG or JPEG")
+    _add_model(segment)
+
+    propagate = verbs.add_parser("propagate", help="follow objects through a time-lapse or z-stack")
+    _add_input(propagate, "STACK", "TIFF, NPY, or a folder of TIFF, PNG or JPEG frames")
+    propagate.add_argument(
+        "--direction", choices=("both", "forward", "backward"), default="both", help="default: outward from the prompts"
+    )
+    propagate.add_argument("--start", type=int, metavar="N", help="first frame to write (default: the first)")
+    propagate.add_argument("--stop", type=int, metavar="N", help="last frame to write (default: the last)")
+    _add_model(propagate)
+
+    replay = verbs.add_parser("replay", help="compute the labels of a saved session again")
+    replay.add_argument("session", type=Path, metavar="SESSION", help="a .sam2session file, or the folder of a session")
+    replay.add_argument("--output", type=Path, required=True, metavar="OUT", help="label image to write, .tif or .zarr")
+    replay.add_argument("--scores", type=Path, metavar="CSV", help="table of scores to write")
+    replay.add_argument("--image", type=Path, metavar="PATH", help="where the image is, if not where it was")
+    replay.add_argument("--overwrite", action="store_true", help="replace existing outputs")
+    _add_machine(replay)
+
+    finetune = verbs.add_parser("finetune", help="fine-tune a model on annotated images or stacks")
+    _add_finetune(finetune)
+
+    demo = verbs.add_parser("demo", help="follow nuclei through an embedded z-stack, offline")
+    demo.add_argument(
+        "--output", type=Path, metavar="DIR", default=Path("napari-sam2-demo"), help="default: %(default)s"
+    )
+    demo.add_argument("--overwrite", action="store_true", help="replace the files of an earlier demo")
+    _add_model(demo)
+
+    models = verbs.add_parser("models", help="list, download and verify models")
+    actions = models.add_subparsers(title="actions", metavar="ACTION", dest="action")
+    actions.add_parser("list", help="list the models there are (default)")
+    download = actions.add_parser("download", help="download a published model and check it")
+    download.add_argument("name", metavar="NAME")
+    verify = actions.add_parser("verify", help="say what a weight file is and whether it can be used")
+    verify.add_argument("path", metavar="PATH")
+    return parser
+
+
+def _add_input(parser: argparse.ArgumentParser, name: str, kinds: str) -> None:
+    parser.add_argument("image", type=Path, metavar=name, help=kinds)
+    parser.add_argument(
+        "--prompts", type=Path, required=True, metavar="P", help="JSON prompts, or a label image whose ids are masks"
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="OUT", help="label image to write, .tif or .zarr")
+    parser.add_argument("--scores", type=Path, metavar="CSV", help="table of scores to write")
+    parser.add_argument(
+        "--frame", type=int, default=0, metavar="N", help="frame on which a 2-D label image stands (default: 0)"
+    )
+    _add_reading(parser)
+
+
+def _add_finetune(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", type=Path, metavar="IMAGES", help="image, stack, or folder of images")
+    parser.add_argument("labels", type=Path, metavar="LABELS", help="label image of the same shape, or folder of them")
+    parser.add_argument(
+        "--base", default="nano", metavar="NAME|PATH", help="model to start from (default: %(default)s)"
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="weights to write, .safetensors")
+    parser.add_argument(
+        "--data",
+        choices=("auto", "stack", "images"),
+        default="auto",
+        help="what the frames are: one series in which an id stays with its object, or images by themselves (default: "
+        "a file with frames is a series, a folder holds images)",
+    )
+    parser.add_argument("--steps", type=int, metavar="N", help="default: 300 for nano, 100 for other models")
+    encoder = parser.add_mutually_exclusive_group()
+    encoder.add_argument(
+        "--freeze-encoder",
+        action="store_const",
+        const="frozen",
+        dest="encoder",
+        default="auto",
+        help="keep the image trunk as it is (default for models other than nano)",
+    )
+    encoder.add_argument(
+        "--train-encoder",
+        action="store_const",
+        const="trained",
+        dest="encoder",
+        help="train the image trunk too, slowly (default for nano)",
+    )
+    parser.add_argument(
+        "--validation", type=float, default=0.2, metavar="FRACTION", help="frames held out to test on (default: 0.2)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="decides everything random (default: 0)")
+    _add_reading(parser)
+    _add_computing(parser)
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
+    parser.add_argument("--axes", metavar="TYX", help="meaning of the axes, where the file does not say")
+    parser.add_argument("--channel", type=int, metavar="N", help="the one channel to take, from 0")
+    parser.add_argument(
+        "--contrast", type=float, nargs=2, metavar=("LO", "HI"), help="intensities seen as black and white"
+    )
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", metavar="NAME|PATH", help="registry name or weight file (default: nano)")
+    _add_computing(parser)
+
+
+def _add_computing(parser: argparse.ArgumentParser) -> None:
+    _add_machine(parser)
+    parser.add_argument("--image-size", type=int, metavar="PX", help="working size, a multiple of 32 (default: auto)")
+
+
+def _add_machine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of the model")

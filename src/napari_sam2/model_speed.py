@@ -1,0 +1,194 @@
+"""How long a model takes on this machine: what was measured while it worked, and a rough estimate before that."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+from statistics import median
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+KEPT_TIMES = 20
+"""Newest times of a kind that a typical one is taken from."""
+
+EFFICIENCY = 0.65
+"""Share of the rate of a large matrix multiplication that whole models reach on a CPU.
+
+Measured with one thread, float32, a full memory bank, against 1024 x 1024 matrices: `nano` at 256, 512 and 1024 px with
+one object 0.48, 0.61 and 0.59, at 256 and 512 px with four objects 0.63 and 0.73; `tiny` at 1024 px 0.89.
+"""
+
+
+class Work(Enum):
+    """What a model was doing."""
+
+    ANSWERING = "answering prompts"
+    FOLLOWING = "following objects"
+
+
+@dataclass(frozen=True, slots=True)
+class FrameTime:
+    """How long one frame took.
+
+    Attributes
+    ----------
+    source : str or Path
+        The model as it was asked for, by name or path.
+    device : str
+        Where it computed.
+    work : Work
+        What it did.
+    working_size : int
+        Side of the working image in pixels.
+    num_objects : int
+        Objects that had to be computed.
+    seconds : float
+        The time; of several like frames, the typical one.
+    """
+
+    source: str | Path
+    device: str
+    work: Work
+    working_size: int
+    num_objects: int
+    seconds: float
+
+
+class SpeedLog:
+    """The newest times of each model at each kind of work. May be written on one thread and read on another."""
+
+    def __init__(self) -> None:
+        self._times: dict[tuple[object, ...], deque[FrameTime]] = {}
+        self._lock = threading.Lock()
+
+    def record(self, time: FrameTime) -> None:
+        """Add a time; the oldest of its kind is forgotten."""
+        key = (time.source, time.device, time.work, time.working_size, time.num_objects)
+        with self._lock:
+            # Taken out and put in again: the kind that was seen last comes last.
+            self._times[key] = times = self._times.pop(key, deque(maxlen=KEPT_TIMES))
+            times.append(time)
+
+    def typical(self, source: str | Path, work: Work, device: str | None = None) -> FrameTime | None:
+        """Return the median time of the kind of frame that a model worked on last.
+
+        Parameters
+        ----------
+        source : str or Path
+            The model.
+        work : Work
+            What it did.
+        device : str, optional
+            Where; anywhere when omitted.
+
+        Returns
+        -------
+        FrameTime or None
+            None if it has not done that yet.
+        """
+        with self._lock:
+            for times in reversed(self._times.values()):
+                newest = times[-1]
+                if newest.source == source and newest.work is work and device in (None, newest.device):
+                    seconds = median(time.seconds for time in times)
+                    return FrameTime(source, newest.device, work, newest.working_size, newest.num_objects, seconds)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class MultiplyAdds:
+    """Multiplications with addition that a frame of a propagation takes, in thousands of millions.
+
+    Attributes
+    ----------
+    image : float
+        To encode the frame, once.
+    each_object : float
+        For each object: recall with a full memory bank, decode, remember.
+    """
+
+    image: float
+    each_object: float
+
+
+def _published(image: float) -> Mapping[int, MultiplyAdds]:
+    return MappingProxyType({1024: MultiplyAdds(image, 310.43)})
+
+
+_SIZES = {
+    "tiny": _published(146.20),
+    "small": _published(180.04),
+    "base-plus": _published(323.38),
+    "large": _published(911.41),
+}
+
+FRAME_COSTS: Mapping[str, Mapping[int, MultiplyAdds]] = MappingProxyType(
+    {
+        "nano": MappingProxyType(
+            {256: MultiplyAdds(1.10, 0.48), 512: MultiplyAdds(4.70, 3.92), 1024: MultiplyAdds(23.64, 47.85)}
+        )
+    }
+    | _SIZES
+    | {f"{name}-2.0": costs for name, costs in _SIZES.items()}
+)
+"""What a frame costs, by model and working size.
+
+Half of what `torch.utils.flop_counter` counts when the network runs on the meta device. The tests count again.
+"""
+
+
+def estimate_seconds(name: str, working_size: int, multiply_adds_per_s: float) -> float | None:
+    """Guess the time for a frame of a propagation with one object on the CPU.
+
+    Parameters
+    ----------
+    name : str
+        Name of a model.
+    working_size : int
+        Side of the working image in pixels.
+    multiply_adds_per_s : float
+        Rate of a large float32 matrix multiplication on this machine, with the threads that the model gets.
+
+    Returns
+    -------
+    float or None
+        None for a model or a size whose cost is not known.
+    """
+    cost = FRAME_COSTS.get(name, {}).get(working_size)
+    if cost is None:
+        return None
+    return (cost.image + cost.each_object) * 1e9 / (EFFICIENCY * multiply_adds_per_s)
+
+
+def measured_sentence(following: FrameTime | None, answering: FrameTime | None) -> str:
+    """Say how fast a model was; empty if nothing was measured."""
+    parts = []
+    if following is not None:
+        parts.append(f"{_duration(following.seconds)} a frame{_circumstances(following)}")
+    if answering is not None:
+        parts.append(f"{_duration(answering.seconds)} an answer{'' if parts else _circumstances(answering)}")
+    return f"{', '.join(parts)}: measured here" if parts else ""
+
+
+def estimate_sentence(seconds: float, working_size: int) -> str:
+    """Say how fast a model may be, so that nobody takes it for measured."""
+    # One digit is all that the estimate is good for.
+    rough = float(f"{seconds:.1g}")
+    return f"about {_duration(rough)} a frame with 1 object at {working_size} px: estimated, not measured yet"
+
+
+def _circumstances(time: FrameTime) -> str:
+    objects = "1 object" if time.num_objects == 1 else f"{time.num_objects} objects"
+    return f" with {objects} at {time.working_size} px"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return f"{float(f'{seconds * 1000:.2g}'):.0f} ms"
+    return f"{float(f'{seconds:.2g}'):g} s"

@@ -1,0 +1,86 @@
+"""What the user has settled about objects: their names, which are hidden and which are locked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self
+
+from psygnal import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectNotes:
+    """What is settled about all objects at one moment.
+
+    Attributes
+    ----------
+    names : mapping of int to str
+        Names by object; objects without one are not in it.
+    hidden : frozenset of int
+        Objects whose uncommitted masks are not shown, and not committed.
+    locked : frozenset of int
+        Objects that neither lose nor receive a pixel, by committing, following or painting.
+    """
+
+    names: Mapping[int, str] = field(default_factory=dict)
+    hidden: frozenset[int] = frozenset()
+    locked: frozenset[int] = frozenset()
+
+    def without(self, object_id: int) -> Self:
+        """Return the notes without those about one object."""
+        names = {i: name for i, name in self.names.items() if i != object_id}
+        return replace(self, names=names, hidden=self.hidden - {object_id}, locked=self.locked - {object_id})
+
+    def edited(self, before: ObjectNotes, after: ObjectNotes) -> Self:
+        """Return the notes after an edit that made `after` of `before`; what it did not touch stays as it is."""
+        touched = {i for i in before.names.keys() | after.names.keys() if before.names.get(i) != after.names.get(i)}
+        names = {i: name for i, name in self.names.items() if i not in touched}
+        names |= {i: after.names[i] for i in touched if i in after.names}
+        return replace(
+            self,
+            names=names,
+            hidden=(self.hidden - (before.hidden - after.hidden)) | (after.hidden - before.hidden),
+            locked=(self.locked - (before.locked - after.locked)) | (after.locked - before.locked),
+        )
+
+
+class ObjectList:
+    """The notes, which tell when they change."""
+
+    changed = Signal(ObjectNotes)
+
+    def __init__(self) -> None:
+        self._notes = ObjectNotes()
+
+    @property
+    def notes(self) -> ObjectNotes:
+        """What is settled now."""
+        return self._notes
+
+    def settle(self, notes: ObjectNotes) -> None:
+        """Let this be settled."""
+        if notes != self._notes:
+            self._notes = notes
+            self.changed.emit(notes)
+
+    def name(self, object_id: int) -> str:
+        """Name of an object; empty if it has none."""
+        return self._notes.names.get(object_id, "")
+
+    def rename(self, object_id: int, name: str) -> None:
+        """Give an object a name, or take it away with an empty one."""
+        named = {**self._notes.names, object_id: name.strip()}
+        self.settle(replace(self._notes, names={i: one for i, one in named.items() if one}))
+
+    def set_hidden(self, *object_ids: int, is_hidden: bool) -> None:
+        """Hide objects or show them again."""
+        hidden = self._notes.hidden.union(object_ids) if is_hidden else self._notes.hidden.difference(object_ids)
+        self.settle(replace(self._notes, hidden=hidden))
+
+    def set_locked(self, *object_ids: int, is_locked: bool) -> None:
+        """Lock objects or open them again."""
+        locked = self._notes.locked.union(object_ids) if is_locked else self._notes.locked.difference(object_ids)
+        self.settle(replace(self._notes, locked=locked))

@@ -1,0 +1,147 @@
+"""Files of the work: left-over work of earlier viewers, sessions, exports, tracks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QFileDialog, QFrame, QLabel, QMenu, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from napari_sam2.exports import LabelFormat
+from napari_sam2.session_files import SUFFIX
+from napari_sam2.widgets.buttons import button, in_a_row
+
+if TYPE_CHECKING:
+    from napari_sam2.autosave import LeftOver
+    from napari_sam2.session_desk import SessionDesk
+
+_SESSIONS = f"SAM 2 sessions (*{SUFFIX})"
+
+
+class LeftOverBanner(QFrame):
+    """Offers the newest work that a viewer left over; hidden when there is none.
+
+    Parameters
+    ----------
+    desk : SessionDesk
+        Which knows of it.
+    """
+
+    def __init__(self, desk: SessionDesk) -> None:
+        super().__init__()
+        self._desk = desk
+        self.setFrameShape(QFrame.Shape.StyledPanel)
+        self.text = QLabel()
+        self.text.setWordWrap(True)
+        self.restore = button("Go on with it", "Bring back prompts, masks and committed objects.", self._on_restore)
+        self.discard = button("Discard", "Delete this work for good.", self._on_discard)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
+        layout.addWidget(self.text)
+        layout.addLayout(in_a_row(self.restore, self.discard))
+        self.show_offer()
+
+    def show_offer(self) -> None:
+        """Offer what is there to offer."""
+        self.setVisible(bool(self._desk.left_over))
+        if self._desk.left_over:
+            self.text.setText(offer_sentence(self._desk.left_over[0], len(self._desk.left_over)))
+
+    def _on_restore(self) -> None:
+        self._desk.take_up(self._desk.left_over[0])
+
+    def _on_discard(self) -> None:
+        self._desk.discard(self._desk.left_over[0])
+
+
+class SessionPanel(QWidget):
+    """Buttons for sessions and exports, and how far they are.
+
+    Parameters
+    ----------
+    desk : SessionDesk
+        Who does it.
+    """
+
+    def __init__(self, desk: SessionDesk) -> None:
+        super().__init__()
+        self._desk = desk
+        self.save = button("Save…", "Save prompts, masks, committed objects and choices as a session.", self._on_save)
+        self.open = button("Open…", "Go on with a saved session.", self._on_open)
+        self.export = QPushButton("Export")
+        self.export.setToolTip("Write all objects, their scores and the prompts to a folder; or show them as tracks.")
+        menu = QMenu(self.export)
+        menu.setToolTipsVisible(True)
+        for text, tip, called in (
+            ("Labels as TIFF, tables, prompts…", "labels.tif, scores.csv, objects.csv, prompts.json", self._on_tiff),
+            ("Labels as OME-Zarr, tables, prompts…", "The same, confidences also as properties", self._on_zarr),
+            ("Tracks layer", "Where every object is on every frame, coloured by confidence", desk.add_tracks),
+        ):
+            action = menu.addAction(text)
+            if action is not None:
+                action.setToolTip(tip)
+                action.triggered.connect(called)
+        self.export.setMenu(menu)
+        self.progress = QProgressBar()
+        self.progress.setFormat("%v of %m frames written")
+        self.cancel = button("Cancel", "Stop writing; what is written stays, under an unfinished name.", desk.cancel)
+        self.message = QLabel()
+        self.message.setWordWrap(True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addLayout(in_a_row(self.save, self.open, self.export))
+        layout.addWidget(self.progress)
+        layout.addWidget(self.cancel)
+        layout.addWidget(self.message)
+        self.show_state()
+
+    def show_state(self) -> None:
+        """Show how things stand."""
+        progress, has_work = self._desk.progress, self._desk.bench.workspace is not None
+        for made in (self.save, self.export):
+            made.setEnabled(has_work and progress is None)
+        for shown in (self.progress, self.cancel):
+            shown.setVisible(progress is not None)
+        if progress is not None:
+            done, total = progress
+            self.progress.setRange(0, total)
+            self.progress.setValue(done)
+        self.message.setText(self._desk.message)
+        self.message.setVisible(bool(self._desk.message))
+
+    def _on_save(self) -> None:
+        image = self._desk.bench.image
+        proposed = f"{Path(image.name).stem if image is not None else 'work'}{SUFFIX}"
+        name, _ = QFileDialog.getSaveFileName(self, "Save the session", proposed, _SESSIONS)
+        if name:
+            self._desk.save(Path(name if name.endswith(SUFFIX) else name + SUFFIX))
+
+    def _on_open(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, "Open a session", "", _SESSIONS)
+        if name:
+            self._desk.open(Path(name))
+
+    def _on_tiff(self) -> None:
+        self._export(LabelFormat.TIFF)
+
+    def _on_zarr(self) -> None:
+        self._export(LabelFormat.OME_ZARR)
+
+    def _export(self, label_format: LabelFormat) -> None:
+        name = QFileDialog.getExistingDirectory(self, "Export to a folder")
+        if name:
+            self._desk.export(Path(name), label_format)
+
+
+def offer_sentence(work: LeftOver, count: int) -> str:
+    """Say what work was left over."""
+    session = work.session
+    when = work.written.astimezone().strftime("%d %B, %H:%M")
+    objects = {*session.prompts.object_ids, *session.names}
+    held = len({frame for take in session.takes for frame in take.frames})
+    more = f" There are {count - 1} older ones." if count > 1 else ""
+    return (
+        f"Work on {session.image.name!r} of {when} was not saved: {len(objects)} objects in work, masks on {held} "
+        f"frames.{more}"
+    )
