@@ -75,6 +75,10 @@ class Sam2Config:
         Temporal slots of the memory bank: one for prompted frames, the others for the most recent frames.
     image_size : int
         Side of the square working image the weights were trained for, in pixels.
+    position_span : int or None
+        Pixels in which the positions of prompts run from one end of their range to the other. None takes the side of
+        the working image, as the published models do, which all work at one size. A fixed span makes an object look
+        the same to the decoder in a small image and in a large one.
     """
 
     trunk: HieraConfig
@@ -85,6 +89,7 @@ class Sam2Config:
     memory_feedforward: int = 2048
     num_memories: int = 7
     image_size: int = 1024
+    position_span: int | None = None
 
 
 TINY = HieraConfig(96, 1, (1, 2, 7, 2), (5, 7, 9))
@@ -100,6 +105,7 @@ NANO = Sam2Config(
     memory_feedforward=512,
     num_memories=4,
     image_size=256,
+    position_span=256,
 )
 
 _PUBLISHED = {"tiny": TINY, "small": SMALL, "base-plus": BASE_PLUS, "large": LARGE}

@@ -62,19 +62,10 @@ class RandomFourier(nn.Module):
         self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, channels // 2))
 
     def forward(self, xy: Tensor) -> Tensor:
-        """Encode positions (..., 2), (x, y) in [0, 1], as (..., channels)."""
+        """Encode positions (..., 2), (x, y), as (..., channels); an image that spans [0, 1] fills the range."""
         projected = (2 * xy - 1) @ self.positional_encoding_gaussian_matrix
         angle = 2 * math.pi * projected
         return torch.cat((angle.sin(), angle.cos()), dim=-1)
-
-    def grid(self, height: int, width: int) -> Tensor:
-        """Encode the cell centres of a grid. Shape (channels, height, width)."""
-        matrix = self.positional_encoding_gaussian_matrix
-        y = (torch.arange(height, device=matrix.device, dtype=matrix.dtype) + 0.5) / height
-        x = (torch.arange(width, device=matrix.device, dtype=matrix.dtype) + 0.5) / width
-        yy, xx = torch.meshgrid(y, x, indexing="ij")
-        encoded: Tensor = self(torch.stack((xx, yy), dim=-1))  # (H, W, C)
-        return encoded.permute(2, 0, 1)
 
 
 class Rotation:

@@ -25,10 +25,19 @@ class PointLabel(IntEnum):
 
 
 class PromptEncoder(nn.Module):
-    """Sparse embeddings of points and boxes, a dense embedding of a mask."""
+    """Sparse embeddings of points and boxes, a dense embedding of a mask.
 
-    def __init__(self, width: int) -> None:
+    Parameters
+    ----------
+    width : int
+        Channels of the embeddings.
+    position_span : int, optional
+        Pixels that positions are relative to; default: the side of the working image. See `Sam2Config`.
+    """
+
+    def __init__(self, width: int, position_span: int | None = None) -> None:
         super().__init__()
+        self.position_span = position_span
         self.pe_layer = RandomFourier(width)
         self.point_embeddings = nn.ModuleList(nn.Embedding(1, width) for _ in range(4))
         self.not_a_point_embed = nn.Embedding(1, width)
@@ -53,11 +62,26 @@ class PromptEncoder(nn.Module):
         # One padding point always follows: the published weights never saw a prompt without it.
         points = F.pad(points, (0, 0, 0, 1))  # (B, N + 1, 2)
         labels = F.pad(labels, (0, 1), value=PointLabel.PADDING)  # (B, N + 1)
-        size = points.new_tensor((grid[1] * STRIDE, grid[0] * STRIDE))
-        position: Tensor = self.pe_layer((points + 0.5) / size)  # (B, N + 1, C)
+        position = self._embed_positions(points + 0.5, grid)  # (B, N + 1, C)
         kinds = torch.cat([self.not_a_point_embed.weight, *self.point_embeddings.parameters()])  # (5, C)
         is_point = (labels != PointLabel.PADDING)[..., None]
         return position * is_point + kinds[labels + 1]
+
+    def image_positions(self, grid: tuple[int, int]) -> Tensor:
+        """Positions of the centres of the embedding's cells, shape (width, h, w)."""
+        matrix = self.pe_layer.positional_encoding_gaussian_matrix
+        y, x = ((torch.arange(n, device=matrix.device, dtype=matrix.dtype) + 0.5) * STRIDE for n in grid)
+        yy, xx = torch.meshgrid(y, x, indexing="ij")
+        return self._embed_positions(torch.stack((xx, yy), dim=-1), grid).permute(2, 0, 1)
+
+    def _embed_positions(self, xy: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Embed positions (..., 2), (x, y) in pixels from the upper left corner, as (..., width)."""
+        size = xy.new_tensor((grid[1] * STRIDE, grid[0] * STRIDE))
+        relative = xy / size
+        if self.position_span is not None:
+            relative = (relative - 0.5) * (size / self.position_span) + 0.5
+        position: Tensor = self.pe_layer(relative)
+        return position
 
     def embed_mask(
         self,

@@ -75,7 +75,7 @@ class Sam2(nn.Module):
         self.config = config
         C, Cm = config.width, config.memory_channels
         self.image_encoder = ImageEncoder(config.trunk, C)
-        self.sam_prompt_encoder = PromptEncoder(C)
+        self.sam_prompt_encoder = PromptEncoder(C, config.position_span)
         self.sam_mask_decoder = MaskDecoder(C)
         self.memory_attention = MemoryAttention(C, Cm, config.memory_layers, config.memory_feedforward)
         self.memory_encoder = MemoryEncoder(C, Cm)
@@ -182,7 +182,7 @@ class Sam2(nn.Module):
         """
         grid = features.grid
         sparse, dense = self.sam_prompt_encoder(grid, points, labels, mask_logits)
-        image_positions = self.sam_prompt_encoder.pe_layer.grid(*grid)
+        image_positions = self.sam_prompt_encoder.image_positions(grid)
         output: MaskDecoderOutput = self.sam_mask_decoder(
             embedding, image_positions, features.middle, features.fine, sparse, dense
         )

@@ -55,13 +55,6 @@ def test_fourier_positions_are_a_projection_of_the_unit_square():
     np.testing.assert_allclose(encode(torch.from_numpy(xy)).numpy(), expected, atol=1e-5)
 
 
-def test_a_fourier_grid_encodes_cell_centres():
-    encode = RandomFourier(8)
-    grid = encode.grid(2, 4)
-    assert grid.shape == (8, 2, 4)
-    torch.testing.assert_close(grid[:, 1, 2], encode(torch.tensor([2.5 / 4, 1.5 / 2])))
-
-
 def rotated(rotation: Rotation, vector: torch.Tensor, tokens: int) -> torch.Tensor:
     """One vector at every place of the grid, (tokens, channels)."""
     return rotation(vector.expand(1, 1, tokens, -1))[0, 0]

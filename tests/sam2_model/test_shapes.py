@@ -113,6 +113,30 @@ def test_the_prompt_encoder_pads_points_and_shares_what_is_missing(points, has_m
     assert dense.shape == (B if has_mask else 1, 16, 4, 6)
 
 
+def test_positions_are_those_of_cell_centres():
+    encoder = PromptEncoder(16)
+    centre = torch.tensor([2.5 / 6, 1.5 / 4])
+    torch.testing.assert_close(encoder.image_positions((4, 6))[:, 1, 2], encoder.pe_layer(centre))
+
+
+@pytest.mark.parametrize("span", [None, 64])
+def test_a_point_has_the_position_of_the_cell_it_is_in_the_middle_of(span):
+    encoder = PromptEncoder(16, span)
+    point, label = torch.tensor([[[2 * 16 + 7.5, 1 * 16 + 7.5]]]), torch.ones(1, 1, dtype=torch.int64)
+    embedded = encoder.embed_points(point, label, (4, 6))[0, 0] - encoder.point_embeddings[1].weight[0]
+    torch.testing.assert_close(encoder.image_positions((4, 6))[:, 1, 2], embedded)
+
+
+def test_with_a_fixed_span_neighbours_are_as_far_apart_in_a_small_image_as_in_a_large_one():
+    encoder = PromptEncoder(16, position_span=64)
+
+    def likeness(grid):
+        positions = encoder.image_positions(grid)
+        return torch.nn.functional.cosine_similarity(positions[:, 0, 0], positions[:, 0, 1], dim=0)
+
+    torch.testing.assert_close(likeness((4, 4)), likeness((16, 16)))
+
+
 def test_a_mask_of_another_size_is_resized_for_the_prompt_encoder():
     assert PromptEncoder(16).embed_mask(seeded((2, 1, 50, 50), "mask"), (4, 6)).shape == (2, 16, 4, 6)
 

@@ -16,7 +16,7 @@ from sam2_model.training.layout import LayoutRules, draw
 from sam2_model.training.motion import sections, time_lapse
 from sam2_model.training.textures import Field
 
-MAX_BODIES = 160
+MAX_BODIES = 400
 """Most bodies in one scene; more cost time and teach nothing new."""
 
 
@@ -31,7 +31,8 @@ class Family:
     shape : ShapeRange
         Outlines.
     radius : tuple of float
-        Smallest and largest typical radius relative to the side of the image; at least 3 px are used.
+        Smallest and largest typical radius relative to the side of the image; at least 3 px are used. A field wider
+        than `WIDE_PX` shows more of them, not only larger ones.
     coverage : tuple of float
         Fraction of the field covered by bodies.
     overlap : float
@@ -61,6 +62,9 @@ _ANY = (
     appearance.electron_micrograph,
     appearance.textured,
 )
+
+WIDE_PX = 256
+"""Side from which on a larger image is a wider field."""
 
 FAMILIES: dict[str, Family] = {
     "nuclei": Family(
@@ -205,7 +209,7 @@ def _check(options: SceneOptions) -> None:
 
 def _typical_radius(rng: np.random.Generator, family: Family, options: SceneOptions) -> float:
     """Log-uniform radius within what the family, the options and the image allow, in pixels."""
-    low = max(family.radius[0] * options.size, options.radius_px[0])
+    low = max(family.radius[0] * min(options.size, WIDE_PX), options.radius_px[0])
     high = max(min(family.radius[1] * options.size, options.radius_px[1]), low * 1.01)
     # The square root of a uniform number would favour large bodies; its square favours small, crowded ones.
     return float(low * (high / low) ** (rng.random() ** 1.3))

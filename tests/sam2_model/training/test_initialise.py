@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from sam2_model.config import HieraConfig, Sam2Config
+from sam2_model.prompt_encoder import PointLabel
 from sam2_model.sam2 import Sam2, SpatialMemory
 from sam2_model.training.initialise import (
     embedding_scale,
@@ -57,9 +58,11 @@ def test_a_quiet_embedding_changes_neither_memories_nor_conditioning(model: Sam2
 def test_localised_heads_pair_a_prompt_with_the_token_at_its_place(model: Sam2) -> None:
     localise_prompts(model)
     attention = model.sam_mask_decoder.transformer.layers[0].cross_attn_image_to_token
-    positions = model.sam_prompt_encoder.pe_layer
-    click = positions(torch.tensor([[[(5 + 0.5) / 8, (2 + 0.5) / 8]]]))[0]  # (1, C)
-    grid = positions.grid(8, 8).flatten(1).T  # (64, C)
+    encoder = model.sam_prompt_encoder
+    point = torch.tensor([[[5 * 16 + 7.5, 2 * 16 + 7.5]]])  # the middle of a token
+    labels = torch.full((1, 1), PointLabel.POSITIVE)
+    click = encoder.embed_points(point, labels, (8, 8))[0, :1] - encoder.point_embeddings[1].weight  # (1, C)
+    grid = encoder.image_positions((8, 8)).flatten(1).T  # (64, C)
     local = attention.q_proj.out_features // 2
     logits = (attention.q_proj(grid)[:, :local] * attention.k_proj(click)[:, :local]).sum(1)
     assert int(logits.argmax()) == 2 * 8 + 5
