@@ -33,6 +33,9 @@ from napari_sam2.session import Session
 DOUBTFUL_IOU = 0.7
 """Below this a mask counts as wrong when confidence is judged."""
 
+GENERATED = 60
+"""Generated images on which confidence is judged."""
+
 CORRECTIONS = 2
 """Clicks after the first, each in the middle of the largest error."""
 
@@ -172,6 +175,20 @@ def score_stack(predictor: Predictor, stack: NDArray[np.integer], labels: NDArra
     return pd.DataFrame(rows)
 
 
+def generated_images() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
+    """Yield scenes of the kind the model was trained on, which training never makes, with up to eight objects each."""
+    from sam2_model.training.batches import visible_objects
+    from sam2_model.training.scenes import SceneOptions, make_scene
+
+    for number in range(GENERATED):
+        rng = np.random.default_rng([20_240_801, number, 2])  # training seeds with two numbers
+        scene = make_scene(rng, SceneOptions(size=(128, 256)[number % 2], radius_px=(5, 256)))
+        labels = scene.labels[0]
+        chosen = rng.permutation(visible_objects(labels))[:8]
+        if len(chosen):
+            yield np.round(scene.frames[0] * 255).astype(np.uint8), np.where(np.isin(labels, chosen), labels, 0)
+
+
 def auroc(is_wrong: NDArray[np.bool_], confidence: NDArray[np.float64]) -> float:
     """Chance that a wrong mask is less confident than a right one."""
     ranks = pd.Series(-confidence).rank().to_numpy()
@@ -232,6 +249,10 @@ def main() -> None:
         from sam2_model.training.validation import ValidationOptions, as_row, validate
 
         print("generated:", as_row(validate(load_model(arguments.model).network, ValidationOptions())))
+        imagined = pd.concat([score_image(predictor, *scene) for scene in generated_images()])
+        print("generated, IoU:", imagined.groupby("prompt", sort=False)["iou"].mean().round(3).to_dict())
+        area = auroc((imagined["iou"] < DOUBTFUL_IOU).to_numpy(), imagined["confidence"].to_numpy())
+        print(f"generated, AUROC of confidence for IoU < {DOUBTFUL_IOU}: {area:.3f}")
     print(f"{time.perf_counter() - began:.0f} s with {predictor.name}, {predictor.sha256[:12]}")
     image.to_csv(arguments.output / "accuracy_nuclei2d.csv", index=False)
     stack.to_csv(arguments.output / "accuracy_nuclei3d.csv", index=False)

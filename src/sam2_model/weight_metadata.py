@@ -56,6 +56,8 @@ def encode(metadata: WeightMetadata) -> dict[str, str]:
         "num_memories": config.num_memories,
         "image_size": config.image_size,
     }
+    if config.position_span is not None:
+        fields["position_span"] = config.position_span
     if metadata.calibration is not None:
         fields["calibration"] = dict(metadata.calibration)
     return {KEY: json.dumps(fields)}
@@ -107,6 +109,7 @@ def _decode(fields: object) -> WeightMetadata:
         memory_feedforward=_count(fields, "memory_feedforward"),
         num_memories=_count(fields, "num_memories"),
         image_size=check_image_size(_count(fields, "image_size")),
+        position_span=_count(fields, "position_span") if "position_span" in fields else None,
     )
     return WeightMetadata(str(fields["name"]), config, check_calibration(fields.get("calibration")))
 

@@ -569,10 +569,17 @@ def test_an_absent_object_is_empty_and_points_nowhere():
     shy = VideoPredictor(toy_model(presence=-50))
     state = begin(shy, [(1, 2, HERE)])
     answers = gathered(shy.propagate(state))
-    assert all((answer.logits == ABSENT_LOGIT).all() and answer.score < 0 for answer in answers.values())
+    followed_to = {place: answer for place, answer in answers.items() if place != (1, 2)}
+    assert all((answer.logits == ABSENT_LOGIT).all() and answer.score < 0 for answer in followed_to.values())
     track = state.objects[1]
-    memories = [*track.conditioning.values(), *track.tracked.values()]
-    assert all(torch.equal(m.pointer, shy.model.no_obj_ptr[0]) for m in memories)
+    assert all(torch.equal(m.pointer, shy.model.no_obj_ptr[0]) for m in track.tracked.values())
+
+
+def test_an_object_is_there_where_the_user_shows_it_whatever_the_model_thinks():
+    shy = VideoPredictor(toy_model(presence=-50))
+    shown = gathered(shy.propagate(begin(shy, [(1, 2, HERE)])))[1, 2]
+    assert shown.score > 0
+    assert not (shown.logits == ABSENT_LOGIT).all()
 
 
 # Frames are read lazily -----------------------------------------------------------------------------------------------

@@ -145,6 +145,14 @@ CURRICULUM: tuple[Stage, ...] = (
         user=Interaction(cell_px=2),
         scenes=SceneOptions(radius_px=(5.0, 150.0)),
     ),
+    Stage(
+        "small objects",
+        600,
+        1e-4,
+        (Load(512, 1, 20), Load(512, 1, 24), Load(384, 1, 20), Load(256, 2, 12), Load(192, 1, 10, 6)),
+        user=Interaction(boxes=0.6, cell_px=2),
+        scenes=SceneOptions(radius_px=(6.0, 45.0)),
+    ),
 )
 """How `nano` is trained. The first weights went this way too, but met `initialise` after the prompts, not before."""
 
