@@ -20,8 +20,8 @@ lint: .venv/installed-dev  ## check style, types and the dependency rule
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-napari: .venv/installed-all .venv/installed-display  ## open napari with a z-stack and the plugin
-	$(BIN)/napari src/napari_sam2/data/nuclei3d.tif -w napari-sam2 "SAM 2 Segment"
+napari: .venv/installed-all .venv/installed-display  ## open napari with a time-lapse and the plugin
+	$(BIN)/napari src/napari_sam2/data/cells.tif -w napari-sam2 "SAM 2 Segment"
 
 clean:  ## remove the environment
 	rm -rf .venv

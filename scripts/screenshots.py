@@ -1,58 +1,85 @@
-"""Pictures of the dock widget for README and documentation, dark and light, from the embedded model and sample.
+"""Pictures of the panel for README and documentation, dark and light, from the embedded model and sample.
 
-Run from the root of the repository: `xvfb-run -a -s "-screen 0 1600x1200x24" python scripts/screenshots.py`.
+Run from the root of the repository: `xvfb-run -a -s "-screen 0 1600x1400x24" python scripts/screenshots.py`.
 """
 
 from __future__ import annotations
 
+import os
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import napari
-import numpy as np
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QMessageBox, QToolButton
 
 from napari_sam2.inference import Activity
-from napari_sam2.sample_data import nuclei_stack_labels
 
 if TYPE_CHECKING:
+    from napari_sam2.widgets.segment_widget import SegmentWidget
     from napari_sam2.workspace import Workspace
 
 DOCS = Path(__file__).parents[1] / "docs"
-SIZE = (1240, 800)
-SLICE, NUM_OBJECTS = 15, 6
+SIZE, TALL = (1240, 860), (1240, 1320)
+FRAME = 14
+CELLS = ((95, 165), (68, 105), (38, 75), (182, 14), (52, 90))
+"""Places in the sample, y and x, to be clicked on that frame."""
+
+NAMES = {1: "large", 2: "mother", 3: "daughter"}
+HIDDEN, LOCKED = 4, 1
 
 
 def main() -> None:
-    """Segment the sample as a user would, and write docs/widget-dark.png and docs/widget-light.png."""
+    """Follow cells of the sample as a user would, and write the pictures into docs/."""
+    # Nobody wants to be offered this work when napari starts the next time.
+    os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp()
     viewer = napari.Viewer(show=True, show_welcome_screen=False)
     viewer.window.resize(*SIZE)
-    viewer.open_sample("napari-sam2", "nuclei_stack")
+    viewer.open_sample("napari-sam2", "cells_timelapse")
     _, widget = viewer.window.add_plugin_dock_widget("napari-sam2", "SAM 2 Segment")
     space = widget.bench.workspace
-    space.show(SLICE)
-    for number, (y, x) in enumerate(centres(), 1):
+    space.show(FRAME)
+    for number, (y, x) in enumerate(CELLS, 1):
         space.choose_object(number)
-        space.prompt_layers.points.add([(SLICE, y, x)])
+        space.prompt_layers.points.add([(FRAME, y, x)])
         settle(space)
     widget.bench.propagate()
     settle(space)
+    for object_id, name in NAMES.items():
+        space.rename_object(object_id, name)
     space.choose_object(2)
     viewer.reset_view()
     for theme in ("dark", "light"):
         viewer.theme = theme
-        pump(0.5)
-        viewer.screenshot(str(DOCS / f"widget-{theme}.png"), canvas_only=False, flash=False)
+        shoot(viewer, f"widget-{theme}.png")
+    space.objects.set_hidden(HIDDEN, is_hidden=True)
+    space.objects.set_locked(LOCKED, is_locked=True)
+    open_sections(widget)
+    viewer.window.resize(*TALL)
+    for theme in ("dark", "light"):
+        viewer.theme = theme
+        pump(1.0)
+        widget.grab().save(str(DOCS / f"panel-{theme}.png"))
+    widget.help.click()
+    (keys,) = widget.findChildren(QMessageBox)
+    pump(0.5)
+    keys.grab().save(str(DOCS / "keys.png"))
+    keys.close()
     viewer.close()
 
 
-def centres() -> list[tuple[float, float]]:
-    """Middles of the largest nuclei on the slice, from their labels."""
-    labels = nuclei_stack_labels()[SLICE]
-    ids, sizes = np.unique(labels[labels > 0], return_counts=True)
-    largest = ids[np.argsort(-sizes)][:NUM_OBJECTS]
-    return [tuple(np.argwhere(labels == one).mean(0).tolist()) for one in largest]
+def open_sections(widget: SegmentWidget) -> None:
+    """Open everything that can be opened."""
+    for made in widget.findChildren(QToolButton):
+        if made.isCheckable() and made.isVisible():
+            made.setChecked(True)
+
+
+def shoot(viewer: napari.Viewer, name: str) -> None:
+    """Write a picture of the whole window."""
+    pump(0.7)
+    viewer.screenshot(str(DOCS / name), canvas_only=False, flash=False)
 
 
 def settle(space: Workspace) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_sam2.prompts import Prompt
+    from napari_sam2.prompts import Prompt, PromptSet
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,35 +157,41 @@ Snapshot = dict[int, dict[int, HeldMask]]
 """Masks by frame and object at one moment. Cheap to take, because the masks of a frame are replaced, never changed."""
 
 
-def takes_of(
-    masks: Snapshot, current: Mapping[int, tuple[Prompt, ...]], shown: Shown | None = None
-) -> tuple[Take, ...]:
+def takes_of(masks: Snapshot, current: PromptSet, shown: Shown | None = None) -> tuple[Take, ...]:
     """Say of masks what they were computed from.
 
     Parameters
     ----------
     masks : mapping
         From `HeldMasks.snapshot`.
-    current : mapping of int to tuple of Prompt
-        All prompts of each object as they are now. The mask of a prompted frame depends on the prompts of that frame
-        alone, so it is told as computed from these if they say the same there.
+    current : PromptSet
+        All prompts as they are now. The mask of a prompted frame depends on the prompts of that frame alone, so it is
+        told as computed from these if they say the same there.
     shown : Shown, optional
         Which masks; all when omitted.
     """
-    said: dict[int, _Said] = {}  # the prompts of many masks are one and the same object
+    today: dict[int, tuple[Prompt, ...]] = {}
+    for prompt in current.prompts:
+        today[prompt.object_id] = (*today.get(prompt.object_id, ()), prompt)
+    states: dict[tuple[Prompt, ...], _Said] = {}
+    known: dict[int, _Said] = {}  # by identity: the prompts of many masks are one and the same object
+
+    def state(prompts: tuple[Prompt, ...]) -> _Said:
+        if id(prompts) not in known:
+            known[id(prompts)] = states.setdefault(prompts, _Said(prompts))
+        return known[id(prompts)]
+
     frames: dict[tuple[int, int, ModelUsed], list[int]] = {}
     for frame in sorted(masks):
         for object_id, held in sorted(masks[frame].items()):
             if shown is not None and not shown.includes(held):
                 continue
-            then, now = (
-                said.setdefault(id(prompts), _Said(prompts)) for prompts in (held.prompts, current.get(object_id, ()))
-            )
+            then, now = state(held.prompts), state(today.get(object_id, ()))
             here = then.on(frame)
             source = now if here and here == now.on(frame) else then
             frames.setdefault((object_id, id(source.prompts), held.model), []).append(frame)
     return tuple(
-        Take(object_id, said[number].prompts, model, tuple(visited))
+        Take(object_id, known[number].prompts, model, tuple(visited))
         for (object_id, number, model), visited in frames.items()
     )
 

@@ -159,6 +159,16 @@ class Inference:
         """The model, once it is loaded."""
         return self._model.used
 
+    def warm_up(self) -> None:
+        """Load the model before it is needed; what goes wrong is said when it is."""
+        model = self._model
+
+        def job() -> Iterator[_Item]:
+            model.opened()
+            yield from ()
+
+        self._worker.submit(job)
+
     def answer(self, prompts: PromptSet) -> None:
         """Ask for the masks of all prompts that are new or changed."""
         for number, request in self._requests.items():

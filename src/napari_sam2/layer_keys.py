@@ -40,6 +40,7 @@ KEYS = (
     Key("M", "new_object", "new object", "new label (labels)"),
     Key("N", "next_doubtful", "next doubtful frame"),
     Key("Y", "approve", "yes: approve the masks of this frame"),
+    Key("X", "mark_absent", "the object is not on this frame", "swap with the background (labels)"),
     Key("C", "commit", "commit all objects"),
     Key("Shift-C", "clear_prompts", "clear the prompts of this object"),
     Key("Control-Z", "undo", "undo", "undo painting (labels)"),

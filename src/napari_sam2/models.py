@@ -48,6 +48,8 @@ class ModelInfo:
     working_sizes : tuple of int
         Sides in pixels of the working image among which "auto" chooses, from the smallest; none for a file that was
         not opened yet.
+    is_embedded : bool
+        Whether it is part of the package.
     """
 
     name: str
@@ -56,6 +58,7 @@ class ModelInfo:
     licence: str
     path: Path | None
     working_sizes: tuple[int, ...]
+    is_embedded: bool = False
 
     def working_size(self, height: int, width: int) -> int:
         """Side in pixels of the square image to which a frame of this size is resized."""
@@ -94,7 +97,10 @@ def list_models() -> tuple[ModelInfo, ...]:
             size_bytes, licence = path.stat().st_size if path is not None else 0, EMBEDDED_LICENCE
         else:
             size_bytes, licence = PUBLISHED[name].size_bytes, PUBLISHED[name].licence
-        models.append(ModelInfo(name, config.release.value, size_bytes, licence, path, _working_sizes(config)))
+        sizes = _working_sizes(config)
+        models.append(
+            ModelInfo(name, config.release.value, size_bytes, licence, path, sizes, is_embedded=name == EMBEDDED)
+        )
     return tuple(models)
 
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Self
 
 from psygnal import Signal
 
+from napari_sam2.errors import OptionError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +31,27 @@ class ObjectNotes:
     hidden: frozenset[int] = frozenset()
     locked: frozenset[int] = frozenset()
 
-    def without(self, object_id: int) -> Self:
-        """Return the notes without those about one object."""
-        names = {i: name for i, name in self.names.items() if i != object_id}
-        return replace(self, names=names, hidden=self.hidden - {object_id}, locked=self.locked - {object_id})
+    def refuse_locked(self, object_ids: Iterable[int]) -> None:
+        """Refuse to change objects that are locked.
+
+        Raises
+        ------
+        OptionError
+            If one of them is.
+        """
+        locked = self.locked.intersection(object_ids)
+        if locked:
+            raise OptionError(f"Object {listed(locked)} is locked. Unlock it in the table of objects first.")
+
+    def without(self, *object_ids: int) -> Self:
+        """Return the notes without those about some objects."""
+        names = {i: name for i, name in self.names.items() if i not in object_ids}
+        return replace(
+            self,
+            names=names,
+            hidden=self.hidden.difference(object_ids),
+            locked=self.locked.difference(object_ids),
+        )
 
     def edited(self, before: ObjectNotes, after: ObjectNotes) -> Self:
         """Return the notes after an edit that made `after` of `before`; what it did not touch stays as it is."""
@@ -84,3 +103,8 @@ class ObjectList:
         """Lock objects or open them again."""
         locked = self._notes.locked.union(object_ids) if is_locked else self._notes.locked.difference(object_ids)
         self.settle(replace(self._notes, locked=locked))
+
+
+def listed(object_ids: Iterable[int]) -> str:
+    """Objects as a sentence names them, ascending: "1, 4, 7"."""
+    return ", ".join(map(str, sorted(object_ids)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from napari_sam2.layer_frames import in_frames
 from napari_sam2.layer_prompts import NEGATIVE, OBJECT_ID, POLARITY, POSITIVE, prompts_of_points, prompts_of_shapes
 from napari_sam2.prompts import BoxPrompt, PointPrompt
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_sam2.layer_frames import LayerGrid
-    from napari_sam2.prompts import Prompt
+    from napari_sam2.prompts import Prompt, Target
 
 POINTS_NAME, SHAPES_NAME = "point_prompts", "prompts"
 BORDER_COLOURS = {POSITIVE: "#00FF00", NEGATIVE: "#FF0000"}
@@ -197,6 +198,28 @@ class PromptLayers:
         return LayersState(
             state.points[of_points] if len(state.points) else state.points,
             state.point_features[of_points].reset_index(drop=True),
+            tuple(one for one, kept in zip(state.shapes, of_shapes, strict=True) if kept),
+            tuple(one for one, kept in zip(state.shape_types, of_shapes, strict=True) if kept),
+            state.shape_features[of_shapes].reset_index(drop=True),
+        )
+
+    def state_with_absence(self, state: LayersState, target: Target, image: Image, grid: LayerGrid) -> LayersState:
+        """Return a state in which all that is said of a target is one negative point, in the middle of the frame."""
+        corners = np.array([one[0] for one in state.shapes]).reshape(-1, self.shapes.ndim)
+        of_points, of_shapes = (
+            ~(
+                (features[OBJECT_ID].to_numpy(int) == target.object_id)
+                & (in_frames(places, layer, image, grid)[:, 0].round() == target.frame)
+            )
+            for places, layer, features in (
+                (state.points, self.points, state.point_features),
+                (corners, self.shapes, state.shape_features),
+            )
+        )
+        middle = grid.to_data([(target.frame, (grid.height - 1) / 2, (grid.width - 1) / 2)])
+        return LayersState(
+            np.concatenate((state.points[of_points], middle)),
+            pd.concat((state.point_features[of_points], _features([target.object_id], [NEGATIVE])), ignore_index=True),
             tuple(one for one, kept in zip(state.shapes, of_shapes, strict=True) if kept),
             tuple(one for one, kept in zip(state.shape_types, of_shapes, strict=True) if kept),
             state.shape_features[of_shapes].reset_index(drop=True),

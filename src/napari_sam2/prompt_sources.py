@@ -14,7 +14,7 @@ from napari_sam2.prompt_layers import LayersState, PromptEdit, PromptLayers
 from napari_sam2.prompts import MaskPrompt, PromptSet, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from napari.layers import Image
     from napari.layers.base import Layer
@@ -122,6 +122,10 @@ class PromptSources:
     def said_by_others(self) -> tuple[Prompt, ...]:
         """What the layers of the user's own said when they were read last, settled or not."""
         return tuple(prompt for other in self._others for prompt in other.said)
+
+    def others_about(self, object_ids: Collection[int]) -> tuple[Layer, ...]:
+        """Layers of the user's own that said something of one of these objects, settled or not."""
+        return tuple(one.layer for one in self._others if any(prompt.object_id in object_ids for prompt in one.said))
 
     def add(self, layer: Layer) -> None:
         """Read a Points, Shapes or Labels layer for prompts, too, from the next reading on.

@@ -20,7 +20,7 @@ from napari_sam2.results import compose, feature_table, score_table
 from napari_sam2.work_log import WorkLog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import pandas as pd
     from napari.layers import Image, Labels
@@ -45,11 +45,17 @@ class ResultLayers:
         The image; the layers lie on it.
     grid : LayerGrid
         How it is read.
+    current_frame : callable
+        Gives the frame that the viewer shows.
 
     Attributes
     ----------
-    current, committed : napari.layers.Labels
-        The layers.
+    current : napari.layers.Labels
+        The picture of the masks.
+    committed : napari.layers.Labels
+        What objects are committed into: `own`, or a layer of the user's own.
+    own : napari.layers.Labels
+        The layer that was made to commit into.
     held : HeldMasks
         The masks that are not committed. Changed through `set_masks` alone.
     log : WorkLog
@@ -64,13 +70,12 @@ class ResultLayers:
     committed_changed = Signal(frozenset)
     """Frames of the committed labels have changed, or are just being changed."""
 
-    def __init__(self, image: Image, grid: LayerGrid) -> None:
-        self.image, self.grid = image, grid
+    def __init__(self, image: Image, grid: LayerGrid, current_frame: Callable[[], int]) -> None:
+        self.image, self.grid, self._current_frame = image, grid, current_frame
         self.current = new_labels_layer(image, grid, name=CURRENT_NAME)
-        self.committed = new_labels_layer(image, grid, name=COMMITTED_NAME)
+        self.committed = self.own = new_labels_layer(image, grid, name=COMMITTED_NAME)
         self.held = HeldMasks(grid.num_frames)
         self.log = WorkLog()
-        self._has_own_target = True
         self._shown = Shown()
         self._stale: set[int] = set()
         self._committed_frames: dict[int, set[int]] = {}
@@ -79,12 +84,13 @@ class ResultLayers:
 
     # The picture -----------------------------------------------------------------------------------------------------
 
-    def set_masks(self, frame: int, masks: Mapping[int, HeldMask]) -> bool:
-        """Let these be the masks of a frame, and return whether the picture of it is another one now."""
+    def set_masks(self, frame: int, masks: Mapping[int, HeldMask]) -> None:
+        """Let these be the masks of a frame."""
         self.held.set(frame, masks)
         is_changed = self._draw(frame)
         self.masks_changed.emit(frame)
-        return is_changed
+        if is_changed and frame == self._current_frame():
+            _refresh(self.current)
 
     @property
     def shown(self) -> Shown:
@@ -97,11 +103,17 @@ class ResultLayers:
             self._shown = shown
             self._stale.update(self.held.frames)
 
-    def redraw(self, frames: Iterable[int] | None = None) -> bool:
-        """Draw frames, or all of them, as far as they are not as they should be; return whether any was not."""
+    def redraw(self, frames: Iterable[int] | None = None) -> None:
+        """Draw frames, or all of them, as far as they are not as they should be."""
         stale = self._stale & set(self._stale if frames is None else frames)
         drawn = [self._draw(frame) for frame in sorted(stale)]
-        return any(drawn)
+        if any(drawn):
+            _refresh(self.current)
+
+    def refresh(self) -> None:
+        """Let the viewer show what is in all layers now, whoever has changed it."""
+        for layer in {self.current, self.committed, self.own}:
+            _refresh(layer)
 
     def composed(self, frame: int) -> NDArray[np.unsignedinteger]:
         """Labels of a frame as its masks make them: what the picture shows unless somebody paints."""
@@ -122,7 +134,7 @@ class ResultLayers:
     def set_names(self, names: Mapping[int, str]) -> None:
         """Show names on both layers; not on a committed one of the user's own, whose table is hers."""
         self.set_features(names)
-        if self._has_own_target:
+        if self.committed == self.own:
             table = self.committed.features
             table = table if "index" in table else table.assign(index=[])
             set_features(self.committed, table[table["index"] != 0].drop(columns="name", errors="ignore"), names)
@@ -145,7 +157,6 @@ class ResultLayers:
     def use_target(self, layer: Labels) -> None:
         """Let objects be committed into a layer; what is in it already counts as made by hand."""
         self.committed = layer
-        self._has_own_target = False
         self.log = WorkLog()
         self._committed_frames = {}
         self.touch(range(self.grid.num_frames))
@@ -196,9 +207,10 @@ class ResultLayers:
         return patches
 
     def set_committed_scores(self, scores: Mapping[Target, ObjectScore], names: Mapping[int, str]) -> None:
-        """Let these be the scores of what is committed; they are shown on the layer."""
+        """Let these be the scores of what is committed; they are shown on the layer unless it is the user's own."""
         self.committed_scores = scores
-        set_features(self.committed, feature_table(score_table(scores.values())), names)
+        if self.committed == self.own:
+            set_features(self.committed, feature_table(score_table(scores.values())), names)
 
     def all_scores(self) -> pd.DataFrame:
         """Table of scores of the committed masks and of those that are shown, which count where there are both."""
@@ -244,6 +256,10 @@ class ResultLayers:
                 self._committed_frames.setdefault(object_id, set()).add(frame)
         self._unindexed.clear()
         return self._committed_frames
+
+
+def _refresh(layer: Labels) -> None:
+    layer.refresh(extent=False, thumbnail=False, highlight=False)
 
 
 def _labels_on(plane: NDArray[np.integer]) -> set[int]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+from scipy.ndimage import distance_transform_edt
 
 from napari_sam2.errors import ModelError, OptionError
 from napari_sam2.predictor import Direction, Predictor
@@ -288,9 +289,21 @@ def _frame_prompt(prompts: Iterable[Prompt]) -> FramePrompt:
                 box = np.array((prompt.x_min, prompt.y_min, prompt.x_max, prompt.y_max), np.float32)
             case MaskPrompt():
                 mask = np.array(prompt.mask)
+    if mask is not None and box is None and points and not any(labels):
+        # A mask and what is wrong with it: models were taught corrections after a click on the object.
+        y, x = _innermost(mask)
+        points.insert(0, (x, y))
+        labels.insert(0, 1)
     return FramePrompt(
         points=np.array(points, np.float32).reshape(-1, 2), labels=np.array(labels, np.int64), box=box, mask=mask
     )
+
+
+def _innermost(mask: NDArray[np.bool_]) -> tuple[float, float]:
+    """Row and column of the pixel of a mask that is farthest from its outline."""
+    depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    y, x = np.unravel_index(int(depth.argmax()), mask.shape)
+    return float(y), float(x)
 
 
 def _is_answer(prompts: tuple[Prompt, ...]) -> bool:

@@ -105,16 +105,13 @@ class WorkSnapshot:
 
     def session(self) -> SessionFile:
         """Put it as a session. Takes time in proportion to the masks and to what was painted."""
-        prompts: dict[int, tuple[Prompt, ...]] = {}
-        for prompt in self.prompts.prompts:
-            prompts[prompt.object_id] = (*prompts.get(prompt.object_id, ()), prompt)
         self.log.settle(self.committed.__getitem__)
         choices, notes = self.choices, self.notes
         return SessionFile(
             image=self.image,
             contrast_limits=self.contrast_limits,
             steps=self.log.steps,
-            takes=takes_of(self.masks, prompts),
+            takes=takes_of(self.masks, self.prompts),
             prompts=self.prompts,
             approved=tuple(self.overruled),
             replaced=PromptSet(p for one in self.overruled.values() for p in one.prompts),
@@ -188,7 +185,7 @@ def _image_used(space: Workspace) -> ImageUsed:
         shape=grid.shape,
         dtype=np.dtype(array.dtype).name,
         path=None if path is None else Path(path).absolute(),
-        channels=space.channel_numbers,
+        channels=space.sight.channel_numbers,
         is_rgb=image.rgb,
         order=None if grid.axes == natural else grid.axes,
         level=grid.level,
@@ -229,10 +226,16 @@ def restore(space: Workspace, path: str | os.PathLike[str]) -> Choices:
     space.results.take_over(WorkLog(session.steps))
     space.objects.settle(ObjectNotes(session.names, frozenset(session.hidden), frozenset(session.locked)))
     space.hide_below(session.least_confidence)
-    overruled, drawn = _said(session)
+    held = {frame: _held(frame, masks, sources) for frame, masks in iter_masks(path)}
+    space.sight.recall(session.contrast_limits)
+    space.sources.overruled, drawn = _said(session)
     state = space.prompt_layers.state_of(drawn, space.grid)
-    masks = {frame: _held(frame, masks, sources) for frame, masks in iter_masks(path)}
-    space.resume(session.prompts, overruled, state, masks, session.contrast_limits)
+    space.sources.restore(lambda: space.prompt_layers.restore(state))
+    for frame, masks in held.items():
+        space.results.set_masks(frame, masks)
+    space.results.set_features(space.objects.notes.names)
+    space.results.refresh()
+    space.dialogue.resume(session.prompts)
     return Choices(session.model, session.direction, session.start, session.stop, session.policy, session.threshold)
 
 

@@ -128,8 +128,11 @@ class SessionDesk:
     def open(self, path: Path) -> bool:
         """Go on with a session, in the image it is of, which is opened if need be; return whether that was possible."""
         try:
-            image = self._image_of(read_session(path).image)
+            used = read_session(path).image
+            image = self._image_of(used)
             self.bench.choose(image)
+            if self.bench.workspace is not None and self.bench.workspace.grid.level != used.level:
+                self.bench.use_level(used.level)
             space = self.bench.workspace
             if space is None:
                 raise SessionError(self.bench.message)

@@ -352,6 +352,7 @@ class Workbench:
         self.policy, self.threshold = choices.policy, choices.threshold
         if choices.model != str(self.model):
             self.use_model(choices.model)
+        self._hide_doubtful()
         self.choices_changed.emit()
 
     # What the user does ----------------------------------------------------------------------------------------------
@@ -450,6 +451,11 @@ class Workbench:
     def _hide_doubtful(self) -> None:
         if self.workspace is not None:
             self.workspace.hide_below(self.threshold if self.hides_doubtful else 0.0)
+
+    def mark_absent(self) -> None:
+        """Let the current object not be on this frame."""
+        if self.workspace is not None:
+            self.workspace.mark_absent()
 
     def next_doubtful(self) -> None:
         """Show the next frame on which the confidence in an object is below the threshold."""

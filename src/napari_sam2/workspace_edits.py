@@ -1,12 +1,14 @@
-"""What is done in a workspace, as steps that can be undone: masks answered, masks painted or approved."""
+"""What is done in a workspace, as changes that can be undone: to masks, to what is said, to what is settled."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_sam2.prompt_layers import PromptEdit
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from napari_sam2.held_masks import HeldMask
     from napari_sam2.object_list import ObjectList, ObjectNotes
@@ -147,3 +149,16 @@ class CommittedEdit:
         """Let what comes back count as made by hand: somebody may have painted there in between."""
         self.results.touch(self.frames)
         self.results.committed_scores = self.after
+
+
+def unsaying(sources: PromptSources, is_over: Callable[[int], bool]) -> tuple[SettledEdit, OverrulingEdit, PromptEdit]:
+    """Return the changes that take back all that is said of some objects; to be made by `redo`."""
+    settled = sources.settled.union(prompt for prompt in sources.said_by_others if is_over(prompt.object_id))
+    overruled = {target: one for target, one in sources.overruled.items() if not is_over(target.object_id)}
+    drawn = sources.state()
+    left = sources.own.without(drawn, lambda object_id: not is_over(object_id))
+    return (
+        SettledEdit(sources, sources.settled, settled),
+        OverrulingEdit(sources, sources.overruled, overruled),
+        PromptEdit(sources.own, drawn, left),
+    )

@@ -5,13 +5,14 @@ other without complaint when that is not asked, and then track worse.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from sam2_model.config import CONFIGS, Sam2Config, with_image_size
 from sam2_model.device import choose_device
@@ -209,8 +210,25 @@ def _blueprint(config: Sam2Config, shapes: Shapes) -> Sam2:
             f"Its metadata speaks of {sum(config.trunk.stages)} blocks, but it holds {len(shapes)} tensors. Get it "
             "again from where it came."
         )
-    with torch.device("meta"):
+    with _WithoutValues(), torch.device("meta"):
         return Sam2(config)
+
+
+class _WithoutValues(TorchFunctionMode):
+    """Draws no random numbers for tensors without memory, for which torch would load its compiler: seconds."""
+
+    def __torch_function__(
+        self,
+        function: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
+        kwargs = kwargs or {}
+        if getattr(function, "__module__", "") == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        drawn: Callable[..., object] = torch.empty if function is torch.randn else function
+        return drawn(*args, **kwargs)
 
 
 def _fill(network: Sam2, state: dict[str, Tensor], device: torch.device) -> None:

@@ -34,6 +34,9 @@ from sam2_model.video_state import (
 HOLE_LOGIT = 0.1
 """Mask logit given to filled holes."""
 
+BARELY_PRESENT = 0.01
+"""Lowest object score, as a logit, where the user has shown the object."""
+
 
 class VideoPredictor:
     """Prompt objects on frames and follow them. All it learns goes into the `VideoState` it is given.
@@ -207,6 +210,9 @@ class VideoPredictor:
                 mask_logits = before.mask_logits[None, None].clamp(-PROMPT_LOGIT_LIMIT, PROMPT_LOGIT_LIMIT)
         points, labels = self._as_points(state, prompt)
         output = self.model.decode(embedding, features, points, labels, mask_logits)
+        if not self._keeps_history:
+            # Whoever shows where an object is does not ask whether it is there.
+            output = replace(output, object_score_logit=output.object_score_logit.clamp(min=BARELY_PRESENT))
         return self._judge(output, is_ambiguous=labels.shape[1] <= 1)[0]
 
     def _as_points(self, state: VideoState, prompt: FramePrompt) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from napari_sam2.errors import OptionError
 from napari_sam2.object_list import ObjectList, ObjectNotes
 
 
@@ -47,6 +48,14 @@ def test_what_is_settled_about_an_object_goes_as_a_whole():
     notes = ObjectNotes({1: "a", 2: "b"}, frozenset({1, 2}), frozenset({1}))
     assert notes.without(1) == ObjectNotes({2: "b"}, frozenset({2}))
     assert notes.without(9) == notes
+    assert notes.without(1, 2) == ObjectNotes()
+
+
+def test_locked_objects_are_refused_by_number_and_others_are_not():
+    notes = ObjectNotes(locked=frozenset({12, 3, 5}))
+    notes.refuse_locked([1, 2])
+    with pytest.raises(OptionError, match=r"Object 3, 12 is locked\. Unlock it"):
+        notes.refuse_locked([12, 1, 3])
 
 
 BEFORE = ObjectNotes({1: "a", 2: "b"}, frozenset({1}), frozenset({2}))

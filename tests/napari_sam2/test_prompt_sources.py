@@ -172,3 +172,14 @@ def test_nothing_is_heard_once_closed_and_all_of_it_when_opened_again(room, labe
     assert [len(edit.after.points) - len(edit.before.points) for edit in room.edits] == [1]
     labels.data_setitem((np.array([1]), np.array([1]), np.array([1])), 6)
     assert room.spoken
+
+
+def test_layers_of_the_user_are_found_by_the_objects_they_say_something_of(room, labels):
+    room.sources.own.points.add([(1, 2, 3)])
+    points = Points([(3, 5, 6)], features={"object_id": [7]})
+    room.sources.add(labels)
+    room.sources.add(points)
+    room.sources.read()
+    assert room.sources.others_about([7, 8]) == (points,)
+    assert room.sources.others_about([4, 7]) == (labels, points)
+    assert room.sources.others_about([1]) == ()

@@ -96,6 +96,15 @@ def test_prompts_answered_together_are_answered_as_if_alone(nano, cells):
         assert mask.object_score == pytest.approx(alone.object_score, abs=1e-4)
 
 
+def test_a_negative_click_on_a_given_mask_cuts_away_and_leaves_the_rest(nano, cells):
+    both = disc(cells.shape, HIGH, 13) | disc(cells.shape, (24, 42), 9)  # the disc, and what is none
+    tracker = nano.open(FrameStack(np.stack([cells] * 2)))
+    (answer,) = tracker.prompt(1, {1: (MaskPrompt(1, 1, both), point(1, (24, 40), frame=1, positive=False))})
+    left = on_canvas(answer, cells.shape)
+    assert not left[24, 40]
+    assert left[HIGH]
+
+
 def test_an_image_of_given_masks_alone_is_not_encoded(nano, cells, monkeypatch):
     monkeypatch.setattr(Sam2, "encode_image", lambda *_: pytest.fail("the image was encoded"))
     answers(nano, cells, MaskPrompt(2, 0, disc(cells.shape, HIGH, 6)))

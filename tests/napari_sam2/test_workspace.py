@@ -284,7 +284,7 @@ def test_erasing_all_of_a_mask_is_refused_with_what_to_do_instead(bench):
     before = bench.shown(1, 2).copy()
     paint(bench, 2, before, 0)
     np.testing.assert_array_equal(bench.shown(1, 2), before)
-    assert "negative point" in bench.space.status.message
+    assert "press X" in bench.space.status.message
 
 
 def test_another_model_is_asked_for_every_prompt_and_follows_anew(bench, fake):
@@ -354,3 +354,63 @@ def test_what_was_painted_twice_is_what_was_painted_last(bench):
     (prompt,) = bench.space.prompts[Target(1, 2)]
     assert isinstance(prompt, MaskPrompt)
     np.testing.assert_array_equal(prompt.mask, expected)
+
+
+def test_a_click_on_a_mask_that_was_followed_corrects_it(bench):
+    bench.click(2, 10, 12)
+    bench.space.propagate()
+    bench.settle()
+    bench.space.toggle_polarity()
+    bench.click(4, 10, 15)
+    assert bench.shown(1, 4)[10, 12]
+    assert not bench.shown(1, 4)[10, 14]
+    mask, click = bench.space.prompts[Target(1, 4)]
+    assert isinstance(mask, MaskPrompt)
+    assert not click.positive
+    bench.space.undo()
+    bench.settle()
+    assert Target(1, 4) not in bench.space.prompts
+
+
+def test_a_click_where_nothing_was_followed_says_what_it_always_says(bench):
+    bench.click(2, 10, 12)
+    bench.click(4, 10, 15)
+    (click,) = bench.space.prompts[Target(1, 4)]
+    assert click.x == 15
+
+
+def test_an_object_is_marked_absent_where_it_was_followed(bench):
+    bench.click(2, 10, 12)
+    bench.space.propagate()
+    bench.settle()
+    bench.space.show(4)
+    bench.space.mark_absent()
+    bench.settle()
+    assert not bench.shown(1, 4).any()
+    assert bench.shown(1, 3).any()
+    (absence,) = bench.space.prompts[Target(1, 4)]
+    assert not absence.positive
+    bench.space.undo()
+    bench.settle()
+    assert Target(1, 4) not in bench.space.prompts
+
+
+def test_absence_takes_the_place_of_everything_said_on_its_frame(bench):
+    bench.click(2, 10, 12)
+    bench.click(4, 10, 15)
+    bench.space.prompt_layers.shapes.add([[(4, 4, 5), (4, 4, 12), (4, 9, 12), (4, 9, 5)]], shape_type="rectangle")
+    bench.settle()
+    bench.space.show(4)
+    bench.space.mark_absent()
+    bench.settle()
+    (absence,) = bench.space.prompts[Target(1, 4)]
+    assert not absence.positive
+    assert len(bench.space.prompts[Target(1, 2)]) == 1
+
+
+def test_an_object_that_is_prompted_nowhere_else_cannot_be_absent(bench):
+    bench.click(2, 10, 12)
+    bench.space.show(2)
+    bench.space.mark_absent()
+    assert "no other frame" in bench.space.status.message
+    assert bench.shown(1, 2).any()

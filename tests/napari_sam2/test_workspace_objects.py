@@ -128,6 +128,36 @@ def test_painting_over_a_mask_that_is_too_doubtful_to_be_shown_is_refused(two):
     assert not two.shown(1, 3)[3, 13]
 
 
+# Committing ----------------------------------------------------------------------------------------------------------
+
+
+def test_committing_nothing_is_no_step_and_says_so(bench):
+    commit(bench)
+    assert "There is nothing to commit yet" in bench.space.status.message
+    assert not bench.space.history.can_undo
+    assert steps(bench) == ()
+
+
+@pytest.mark.parametrize("withhold", ["set_hidden", "set_locked"])
+def test_what_may_not_be_committed_stays_and_the_reason_is_said(two, withhold):
+    change = {"set_hidden": {"is_hidden": True}, "set_locked": {"is_locked": True}}[withhold]
+    getattr(two.space.objects, withhold)(1, 2, **change)
+    two.space.choose_object(1)
+    commit(two)
+    assert "There is nothing to commit" in two.space.status.message
+    assert "hidden or locked" in two.space.status.message
+    assert steps(two) == ()
+    assert two.space.object_id == 1
+    assert two.space.prompts.object_ids == (1, 2)
+
+
+def test_masks_too_doubtful_to_be_shown_are_nothing_to_commit(two):
+    two.space.hide_below(1.01)
+    commit(two)
+    assert "There is nothing to commit" in two.space.status.message
+    assert steps(two) == ()
+
+
 # Locking -------------------------------------------------------------------------------------------------------------
 
 
@@ -295,6 +325,32 @@ def test_a_table_of_the_users_own_is_left_alone(bench):
     assert own.features["stage"].tolist() == ["M"]
 
 
+def test_committing_and_deleting_leave_a_table_of_the_users_own_alone(bench):
+    own = Labels(np.zeros((FRAMES, HEIGHT, WIDTH), np.uint16), features={"index": [1], "stage": ["M"]})
+    bench.viewer.add_layer(own)
+    bench.space.use_target(own)
+    give(bench, 1, LEFT)
+    commit(bench)
+    assert own.data.any()
+    assert own.features["stage"].tolist() == ["M"]
+    bench.space.delete_object(1)
+    assert not own.data.any()
+    assert own.features["stage"].tolist() == ["M"]
+
+
+def test_our_table_tells_of_what_is_committed_again_once_our_layer_is_used_again(bench):
+    ours, own = bench.space.committed, Labels(np.zeros((FRAMES, HEIGHT, WIDTH), np.uint16))
+    bench.viewer.add_layer(own)
+    bench.space.use_target(own)
+    bench.space.use_target(ours)
+    give(bench, 1, LEFT)
+    commit(bench)
+    bench.space.rename_object(1, "mother")
+    table = ours.features.set_index("index")
+    assert table["n_frames"][1] == 1
+    assert table["name"][1] == "mother"
+
+
 def test_renaming_to_the_same_name_is_no_step(bench):
     bench.space.rename_object(1, "")
     assert not bench.space.history.can_undo
@@ -399,6 +455,29 @@ def test_answers_on_their_way_to_a_deleted_object_are_dropped(bench):
     bench.settle()
     assert frames_of(bench, 1) == []
     assert bench.space.results.held.object_ids == (2,)
+
+
+def test_prompts_that_a_deleted_object_has_in_a_layer_of_the_users_own_are_told(bench):
+    own = bench.viewer.add_points([(0, *LEFT)], features={"object_id": [3]}, ndim=3, name="mine")
+    bench.space.read_layer(own)
+    bench.settle()
+    bench.space.delete_object(3)
+    bench.settle()
+    assert 3 not in bench.space.prompts.object_ids
+    assert len(own.data) == 1
+    assert "prompts in 'mine'" in bench.space.status.message
+    bench.space.undo()
+    bench.settle()
+    assert bench.shown(3, 0).any()
+
+
+def test_nothing_is_told_of_layers_that_say_nothing_of_a_deleted_object(bench):
+    bench.space.read_layer(bench.viewer.add_points([(0, *LEFT)], features={"object_id": [3]}, ndim=3))
+    bench.settle()
+    give(bench, 4, RIGHT)
+    bench.space.delete_object(4)
+    bench.settle()
+    assert bench.space.status.message == ""
 
 
 # Merging -------------------------------------------------------------------------------------------------------------

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,38 +46,3 @@ def in_a_row(*widgets: QWidget) -> QHBoxLayout:
     for widget in widgets:
         row.addWidget(widget)
     return row
-
-
-def folded(text: str, content: QWidget) -> QWidget:
-    """Put a widget below a heading that opens and closes it; closed at first.
-
-    Parameters
-    ----------
-    text : str
-        The heading.
-    content : QWidget
-        What is below.
-    """
-    fold, head = QWidget(), QToolButton()
-    head.setText(text)
-    head.setCheckable(True)
-    head.setAutoRaise(True)
-    head.setArrowType(Qt.ArrowType.RightArrow)
-    head.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-    head.setToolTip(f"Show or hide: {text.lower()}.")
-    font = head.font()
-    font.setBold(True)
-    head.setFont(font)
-    layout = QVBoxLayout(fold)
-    layout.setContentsMargins(0, 4, 0, 0)
-    layout.setSpacing(4)
-    layout.addWidget(head)
-    layout.addWidget(content)
-    content.hide()
-
-    def show(is_open: bool) -> None:  # noqa: FBT001  Qt's signal
-        head.setArrowType(Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow)
-        content.setVisible(is_open)
-
-    head.toggled.connect(show)
-    return fold

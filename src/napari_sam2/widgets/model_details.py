@@ -82,8 +82,9 @@ class ModelDetails(QFrame):
     def show_model(self, info: ModelInfo, speed: str) -> None:
         """Show a model and a sentence on its speed."""
         self.weights.setText(_weights_sentence(info))
-        self.path.setText("not on this machine" if info.path is None else str(info.path))
-        self.path.setToolTip(self.path.text())
+        where = "not on this machine" if info.path is None else str(info.path)
+        self.path.setText("part of the package" if info.is_embedded else where)
+        self.path.setToolTip(where)
         self.path.setCursorPosition(0)
         self.sight.setText(_sight_sentence(info.working_sizes))
         self.speed.setText(speed)

@@ -12,11 +12,9 @@ from qtpy.QtWidgets import (
     QButtonGroup,
     QComboBox,
     QFormLayout,
-    QFrame,
     QLabel,
     QMessageBox,
     QPushButton,
-    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -25,7 +23,8 @@ from qtpy.QtWidgets import (
 from napari_sam2.merging import CommitPolicy
 from napari_sam2.preferences import read_preferences
 from napari_sam2.session_desk import SessionDesk
-from napari_sam2.widgets.buttons import button, folded, heading, in_a_row
+from napari_sam2.widgets.buttons import button, heading, in_a_row
+from napari_sam2.widgets.folding import TallArea, folded
 from napari_sam2.widgets.gui_thread import GuiThread
 from napari_sam2.widgets.layers_panel import LayersPanel
 from napari_sam2.widgets.model_panel import ModelPanel, load_model
@@ -54,10 +53,7 @@ POLICIES = {
 
 TOOLS = {
     Tool.POINT_ON: ("Include", "Click on the object. T changes to Exclude and back."),
-    Tool.POINT_OFF: (
-        "Exclude",
-        "Click on what is not the object (T). Alone on a frame it says that the object is not there.",
-    ),
+    Tool.POINT_OFF: ("Exclude", "Click on what is not the object (T)."),
     Tool.BOX: ("Box", "Drag a box round the object."),
     Tool.BRUSH: ("Brush", "Paint the mask of the object, or erase: what you paint stays as it is."),
 }
@@ -117,6 +113,7 @@ class SegmentWidget(QWidget):
             "The masks of this frame are right: never computed again, and remembered (Y).",
             bench.approve,
         )
+        self.absent = button("Not here", "The object is not on this frame (X).", bench.mark_absent)
         self.propagation = PropagationPanel(bench)
         self.policy = QComboBox()
         for policy, text in POLICIES.items():
@@ -154,7 +151,7 @@ class SegmentWidget(QWidget):
         work.setSpacing(4)
         work.addLayout(in_a_row(*self.tool_buttons.values()))
         work.addWidget(self.objects, 1)
-        work.addLayout(in_a_row(self.clear, self.approve))
+        work.addLayout(in_a_row(self.clear, self.absent, self.approve))
         work.addWidget(self.propagation)
         work.addWidget(heading("Result"))
         work.addLayout(in_a_row(self.commit, self.policy))
@@ -162,12 +159,7 @@ class SegmentWidget(QWidget):
         work.addWidget(folded("What the model sees", self.sight))
         work.addWidget(folded("Layers", self.layers))
         work.addWidget(folded("Session and export", self.session))
-        # A dock on a small screen is lower than all of this.
-        self.scroll_area = QScrollArea()
-        self.scroll_area.setWidget(self.work)
-        self.scroll_area.setWidgetResizable(True)
-        self.scroll_area.setFrameShape(QFrame.Shape.NoFrame)
-        self.scroll_area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.scroll_area = TallArea(self.work)
         layout.addWidget(self.scroll_area, 1)
         layout.addWidget(self.begin)
         layout.addWidget(self.status)
@@ -204,6 +196,7 @@ class SegmentWidget(QWidget):
         space = self.bench.workspace
         if space is not None:
             self.propagation.show_workspace(space)
+            space.warm_up()
         self._refresh()
 
     def _on_choices(self) -> None:
@@ -218,7 +211,9 @@ class SegmentWidget(QWidget):
         self._refresh_soon()
 
     def _refresh_soon(self) -> None:
-        self._timer.start()
+        # Not restarted: a frame every few milliseconds would put it off for ever.
+        if not self._timer.isActive():
+            self._timer.start()
 
     def _refresh(self) -> None:
         """Show how things stand."""

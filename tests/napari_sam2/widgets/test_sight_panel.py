@@ -217,7 +217,7 @@ class SlowStack:
 def slow(sight):
     """A stack that takes its time, in the place of what the model sees."""
     stack = SlowStack()
-    sight.space.frames = FrameStack(stack, contrast_limits=(0, 255))
+    sight.space.sight.frames = FrameStack(stack, contrast_limits=(0, 255))
     yield stack
     stack.may_read.set()
 

@@ -1,0 +1,77 @@
+"""The buttons for sessions and exports, and the offer of left-over work."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from qtpy.QtWidgets import QFileDialog
+
+from tests.napari_sam2.widgets.conftest import Dock
+
+
+@pytest.fixture
+def chosen(monkeypatch, tmp_path):
+    """What file dialogs answer: a session, and a folder."""
+    session = tmp_path / "work"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *args: (str(session), ""))
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *args: (f"{session}.sam2session", ""))
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *args: str(tmp_path / "out"))
+    return tmp_path
+
+
+def written(dock):
+    dock.qtbot.waitUntil(lambda: dock.widget.desk.progress is None)
+
+
+def test_work_is_saved_and_opened_by_its_buttons(dock, chosen, make_napari_viewer, fake, qtbot):
+    dock.click(2, 20, 30)
+    dock.propagate()
+    dock.widget.session.save.click()
+    written(dock)
+    assert "Saved" in dock.widget.session.message.text()
+    viewer = make_napari_viewer()
+    viewer.add_image(np.zeros(dock.labels().shape, np.uint8), contrast_limits=(0, 255), name="stack")
+    again = Dock(qtbot, viewer, fake)
+    again.widget.session.open.click()
+    np.testing.assert_array_equal(again.labels(), dock.labels())
+
+
+def test_work_is_exported_from_the_menu(dock, chosen):
+    dock.click(2, 20, 30)
+    dock.widget.session.export.menu().actions()[0].trigger()
+    written(dock)
+    assert {path.name for path in Path(chosen / "out").iterdir()} >= {"labels.tif", "scores.csv", "prompts.json"}
+
+
+def test_tracks_are_added_from_the_menu(dock, viewer):
+    dock.click(2, 20, 30)
+    dock.propagate()
+    dock.widget.session.export.menu().actions()[2].trigger()
+    dock.qtbot.waitUntil(lambda: "tracks" in viewer.layers)
+
+
+def test_nothing_is_offered_where_nothing_was_left_over(dock):
+    assert dock.widget.left_over.isHidden()
+
+
+def test_left_over_work_is_offered_and_brought_back(dock, viewer, make_napari_viewer, fake, qtbot):
+    dock.click(2, 20, 30)
+    dock.propagate()
+    before = dock.labels().copy()
+    viewer.window.remove_dock_widget(dock.dock)  # which writes down what there is
+    other = make_napari_viewer()
+    other.add_image(np.zeros(before.shape, np.uint8), contrast_limits=(0, 255), name="stack")
+    again = Dock(qtbot, other, fake)
+    assert not again.widget.left_over.isHidden()
+    assert "'stack'" in again.widget.left_over.text.text()
+    again.widget.left_over.restore.click()
+    np.testing.assert_array_equal(again.labels(), before)
+    assert again.widget.left_over.isHidden()
+
+
+def test_left_over_work_is_discarded_for_good(dock, viewer, make_napari_viewer, fake, qtbot):
+    dock.click(2, 20, 30)
+    viewer.window.remove_dock_widget(dock.dock)
+    other = make_napari_viewer()
+    Dock(qtbot, other, fake).widget.left_over.discard.click()
+    assert Dock(qtbot, make_napari_viewer(), fake).widget.left_over.isHidden()
