@@ -102,9 +102,10 @@ class Autosaver:
     ) -> None:
         self.folder = root / f"{datetime.now(tz=UTC):%Y%m%d-%H%M%S}-{uuid4().hex[:8]}"
         self._space, self._take, self._post, self._interval_s = space, take, post, interval_s
-        self._masks: set[int] = set()
-        self._committed: set[int] = set()
-        self._has_news = False
+        # Work that goes on after its panel was closed is written from the beginning.
+        self._masks = set(space.results.held.frames)
+        self._committed = set(range(space.grid.num_frames)) if space.results.committed_ids else set()
+        self._has_news = bool(self._masks or self._committed)
         self._is_changed, self._is_over = threading.Event(), threading.Event()
         self._drafts: queue.Queue[_Draft | None] = queue.Queue()
         space.masks_changed.connect(self._on_masks)
@@ -112,6 +113,8 @@ class Autosaver:
         space.changed.connect(self._on_change)
         self._thread = threading.Thread(target=self._run, name="napari-sam2 autosave", daemon=True)
         self._thread.start()
+        if self._has_news:
+            self._is_changed.set()
 
     # On the viewer's thread ------------------------------------------------------------------------------------------
 
@@ -128,8 +131,8 @@ class Autosaver:
         self._is_changed.set()
 
     def _draft(self) -> None:
-        """Hand over what is to be written."""
-        if not self._is_over.is_set():
+        """Hand over what is to be written, unless that was done already."""
+        if self._has_news and not self._is_over.is_set():
             self._drafts.put(_Draft(self._take(), frozenset(self._masks), frozenset(self._committed)))
             self._masks, self._committed = set(), set()
             self._has_news = False
@@ -161,6 +164,8 @@ class Autosaver:
     # On a thread of its own ------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        masks: frozenset[int] = frozenset()
+        committed: frozenset[int] = frozenset()
         while True:
             self._is_changed.wait()
             self._is_over.wait(self._interval_s)
@@ -171,9 +176,12 @@ class Autosaver:
             draft = self._drafts.get()
             if draft is None:
                 return
+            # What could not be written is tried again with what comes next.
+            masks, committed = masks | draft.masks, committed | draft.committed
             try:
-                self._write(draft)
-            except (NapariSam2Error, OSError) as error:
+                self._write(_Draft(draft.work, masks, committed))
+                masks = committed = frozenset()
+            except Exception as error:  # noqa: BLE001  the boundary of the thread
                 # Work goes on without it: a full disk must not stop anybody.
                 logger.warning("The work could not be written to %s (%s).", self.folder, error)
             finally:

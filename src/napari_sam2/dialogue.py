@@ -6,6 +6,7 @@ Everything here runs on the viewer's thread; `inference` has the model on a thre
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
@@ -19,9 +20,9 @@ from napari_sam2.propagation import plan_propagation
 from napari_sam2.workspace_edits import MaskEdit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
-    from napari_sam2.history import History
+    from napari_sam2.history import Change, History
     from napari_sam2.inference import Request
     from napari_sam2.object_list import ObjectList
     from napari_sam2.predictor import Predictor
@@ -104,6 +105,8 @@ class Dialogue:
         self.status = Status()
         self._asks_soon = False
         self._next: Callable[[], None] | None = None
+        self._follow_on: Callable[[], None] = self.cancel
+        self._interrupted: list[Change] = []
         self.open(load=load, post=post)
 
     def open(self, *, load: Callable[[], Predictor], post: Callable[[Callable[[], None]], None]) -> None:
@@ -166,8 +169,7 @@ class Dialogue:
         self._tell(self.status)
 
     def _ask_anew(self, dropped: Iterable[Request]) -> None:
-        for request in dropped:
-            self._history.record("propagation", request.edits)
+        self._record(dropped)
         self._tell(Status())
         if self.prompts:
             self.ask()
@@ -178,19 +180,30 @@ class Dialogue:
         """Load the model before it is needed: the first click then neither waits nor stalls the viewer."""
         self._inference.warm_up()
 
-    def ask(self) -> None:
-        """Read all prompts and let the model answer those that are new or changed."""
+    def ask(self) -> tuple[MaskEdit, ...]:
+        """Read all prompts and let the model answer those that are new or changed.
+
+        Returns
+        -------
+        tuple of MaskEdit
+            Followed masks that are lost by it: where a prompt is gone, or has come.
+        """
         frames = self._sight.frames
         try:
             said = self._sources.read()
             prompts = self._but_for_locked(said)
             if prompts:
                 prompts.check(len(frames), frames.height, frames.width)
+                self._results.check_ids(prompts.object_ids)
         except NapariSam2Error as error:
             self.complain(str(error))
-            return
-        self._forget_removed(prompts)
+            return ()
+        lost = (*self._replaced(prompts), *self._forget_removed(prompts))
         self.prompts = prompts
+        if self._is_following() and self._next is None:
+            # Whoever clicks wants to see the answer, not the rest of the stack first. It goes on after that.
+            self._inference.cancel()
+            self._next = self._follow_on if prompts else None
         self._inference.answer(prompts)
         self._tell(Status(Activity.ANSWERING))
         self.waiting = frozenset(target.object_id for target in said.changed_since(prompts))
@@ -198,6 +211,11 @@ class Dialogue:
             self.complain(
                 f"Object {listed(self.waiting)} is locked. What is said of it now is answered when it is unlocked."
             )
+        return lost
+
+    def _is_following(self) -> bool:
+        requests = self._inference.requests
+        return any(one.activity is Activity.FOLLOWING and not one.is_broken_off for one in requests)
 
     def ask_soon(self) -> None:
         """Ask when napari is done: it tells of a fill before it is in the data, and of one edit several times."""
@@ -218,7 +236,14 @@ class Dialogue:
         given = [prompt for prompt in said.prompts if prompt.object_id not in locked]
         return PromptSet([*given, *(prompt for prompt in self.prompts.prompts if prompt.object_id in locked)])
 
-    def _forget_removed(self, prompts: PromptSet) -> None:
+    def _replaced(self, prompts: PromptSet) -> Iterator[MaskEdit]:
+        """Tell masks that were followed to frames on which there are prompts only now."""
+        for target in prompts.keys() - self.prompts.keys():
+            held = self._results.held.on(target.frame).get(target.object_id)
+            if held is not None:
+                yield MaskEdit(self._results, target.frame, {target.object_id: held}, {})
+
+    def _forget_removed(self, prompts: PromptSet) -> Iterator[MaskEdit]:
         """Take away masks whose prompt is gone, on the frame of the prompt, or everywhere if it was the last."""
         gone = {target for target in prompts.changed_since(self.prompts) if target not in prompts}
         if not gone:
@@ -226,15 +251,23 @@ class Dialogue:
         lost = {target.object_id for target in gone} - set(prompts.object_ids)
         for frame in self._results.held.frames:
             masks = self._results.held.on(frame)
-            left = {i: held for i, held in masks.items() if i not in lost and Target(i, frame) not in gone}
+            left = {
+                i: held
+                for i, held in masks.items()
+                if i not in lost and not (Target(i, frame) in gone and held.is_prompted)
+            }
             if left.keys() != masks.keys():
                 self._results.set_masks(frame, left)
+                yield MaskEdit(self._results, frame, masks, left)
 
     def propagate(self, direction: DirectionName, *, start: int | None, stop: int | None) -> None:
         """Follow the prompted objects that are not locked, as far as that is not done already."""
+        self._follow_on = partial(self.propagate, direction, start=start, stop=stop)
         locked = self._objects.notes.locked
         followed = PromptSet(prompt for prompt in self.prompts.prompts if prompt.object_id not in locked)
         try:
+            if not followed and self.prompts:
+                raise PromptError("All objects are locked. Unlock those that are to be followed.")
             if not followed:
                 raise PromptError("There is nothing to follow yet. Click an object, drag a box or paint a mask first.")
             plan = plan_propagation(followed, len(self._sight.frames), direction=direction, start=start, stop=stop)
@@ -244,11 +277,26 @@ class Dialogue:
         held = self._results.held
         at_hand = {(object_id, frame) for frame in held.frames for object_id in held.on(frame)}
         self._inference.follow(self.prompts, plan, at_hand)
+        self._inference.requests[-1].edits.extend(self._interrupted)
+        self._interrupted = []
         self._tell(Status(Activity.FOLLOWING))
 
     def cancel(self) -> None:
         """Stop before the next frame. What is finished stays; `propagate` goes on from there."""
+        if self._next is self._follow_on:
+            self._next = None
+            self._history.record("propagation", self._interrupted)
+            self._interrupted = []
         self._inference.cancel()
+
+    def break_off(self) -> bool:
+        """Stop a propagation and record what it has done until now, if anything; the frame in hand is not wanted."""
+        self._inference.cancel()
+        has_news = any(request.edits for request in self._inference.requests)
+        for request in self._inference.requests:
+            request.is_broken_off = True
+        self.settle_history()
+        return has_news
 
     def when_answered(self, step: Callable[[], None]) -> None:
         """Do something once what was asked is answered, which may be now. Only the newest such thing is done."""
@@ -265,6 +313,8 @@ class Dialogue:
 
     def take(self, request: Request, result: FrameResult, model: ModelUsed) -> None:
         """Take an answer, but for objects that are locked or whose prompts have changed since it was asked for."""
+        if request.is_planned and request.is_broken_off:
+            return
         before = self._results.held.on(result.frame)
         changed = self.prompts.changed_since(request.prompts)
         outdated = {target.object_id for target in changed}
@@ -276,9 +326,15 @@ class Dialogue:
                 said = request.prompts_of(mask.object_id)
                 fresh[mask.object_id] = HeldMask(mask, mask.score(result.frame), said, model)
         if fresh:
-            self._results.set_masks(result.frame, {**before, **fresh})
-        if request.activity is Activity.FOLLOWING and self.status.total:
-            request.edits.append(MaskEdit(self._results, result.frame, before, self._results.held.on(result.frame)))
+            try:
+                self._results.set_masks(result.frame, {**before, **fresh})
+            except NapariSam2Error as error:  # somebody has given the picture other data
+                self._inference.cancel()
+                self.complain(str(error))
+                return
+        if request.is_planned:
+            if fresh:
+                request.edits.append(MaskEdit(self._results, result.frame, before, {**before, **fresh}))
             self._tell(replace(self.status, done=self.status.done + 1))
 
     def _is_locked_out(self, request: Request, target: Target) -> bool:
@@ -291,13 +347,25 @@ class Dialogue:
 
     def end(self, request: Request, message: str) -> None:
         """Take note that a request has ended; the message is empty, or says what went wrong."""
-        self._history.record("propagation", request.edits)
+        if self._next is self._follow_on and request.activity is Activity.FOLLOWING:
+            self._interrupted = request.edits  # one step together with what comes when it goes on
+        else:
+            self._record([request])
         self._tell(Status(self.activity, message=message or self.status.message))
         if self.activity is Activity.READY:
             self._results.set_features(self._objects.notes.names)
         if self._next is not None and self.activity is not Activity.ANSWERING:
             step, self._next = self._next, None
             step()
+
+    def settle_history(self) -> None:
+        """Record what a running propagation has done so far, before another step comes after it."""
+        self._record(self._inference.requests)
+
+    def _record(self, requests: Iterable[Request]) -> None:
+        for request in requests:
+            self._history.record("propagation", request.edits)
+            request.edits.clear()
 
     # What there is to show -------------------------------------------------------------------------------------------
 

@@ -40,6 +40,11 @@ class HeldMask:
     prompts: tuple[Prompt, ...]
     model: ModelUsed
 
+    @property
+    def is_prompted(self) -> bool:
+        """Whether there were prompts of the object on this frame; else it was followed there."""
+        return any(prompt.frame == self.score.frame for prompt in self.prompts)
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:

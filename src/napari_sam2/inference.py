@@ -46,11 +46,17 @@ class Request:
         What kind of question it is.
     edits : list of Change
         What its answers have changed so far; kept by whoever takes them.
+    is_planned : bool
+        Whether the answers that come now are those of frames that are followed to.
+    is_broken_off : bool
+        Whether frames that are followed to are not wanted any more.
     """
 
     prompts: PromptSet
     activity: Activity
     edits: list[Change] = field(default_factory=list)
+    is_planned: bool = False
+    is_broken_off: bool = False
     _by_object: dict[int, tuple[Prompt, ...]] = field(default_factory=dict)
 
     def prompts_of(self, object_id: int) -> tuple[Prompt, ...]:
@@ -150,6 +156,11 @@ class Inference:
         return Activity.READY if newest is None else newest.activity
 
     @property
+    def requests(self) -> tuple[Request, ...]:
+        """Questions on their way, the oldest first."""
+        return tuple(self._requests.values())
+
+    @property
     def working_size(self) -> int | None:
         """Side in pixels of the image that the model sees; None as long as no model is loaded."""
         return None if self._model.used is None else self._model.used.image_size
@@ -197,7 +208,7 @@ class Inference:
     def use_model(self, load: Callable[[], Predictor]) -> tuple[Request, ...]:
         """Let another model answer from now on, and return the requests that will not be answered any more."""
         self._worker.cancel()
-        dropped = tuple(self._requests.values())
+        dropped = self.requests
         self._requests.clear()
         self._model = _Model(load, self._frames, self._channels)
         return dropped
@@ -223,6 +234,7 @@ class Inference:
             return
         match event:
             case Answer(item=_Planned(num_frames)):
+                request.is_planned = True
                 self._asker.begin_following(num_frames)
             case Answer(item=FrameResult() as result):
                 assert self._model.used is not None
@@ -239,6 +251,8 @@ def _closed() -> Predictor:
 def _sentence(error: Exception) -> str:
     if isinstance(error, NapariSam2Error):
         return str(error)
+    if isinstance(error, MemoryError):
+        return "The memory is full. Use a smaller model, or follow fewer objects at a time. Your work is kept."
     return (
         f"The model stopped with an unexpected error ({type(error).__name__}: {error}). Your work is kept; try again."
     )

@@ -219,6 +219,17 @@ def frame_at(image: Image, grid: LayerGrid, point: Sequence[float], units: Seque
     return int(np.clip(np.floor(frame + 0.5), 0, grid.num_frames - 1))
 
 
+def point_of(
+    image: Image, grid: LayerGrid, frame: int, units: Sequence[pint.Unit] | None = None
+) -> NDArray[np.float64]:
+    """World coordinates of the first pixel of a frame, for each axis of the image; parameters as of `frame_at`."""
+    world = np.array(image.data_to_world(grid.to_data([(frame, 0, 0)])[0]), np.float64)
+    if units is not None:
+        common = min(len(units), image.ndim)
+        world[-common:] /= _unit_factors(units[-common:], image.units[-common:])
+    return world
+
+
 def in_frames(
     coordinates: npt.ArrayLike, layer: Layer, image: Image, grid: LayerGrid, *, current_frame: int = 0
 ) -> NDArray[np.float64]:

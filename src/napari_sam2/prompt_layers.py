@@ -184,7 +184,7 @@ class PromptLayers:
         self.shapes.data = []
         if state.shapes:
             self.shapes.add(list(state.shapes), shape_type=list(state.shape_types))
-            self.shapes.features = state.shape_features
+        self.shapes.features = state.shape_features  # of no shapes, too: napari would keep those that were there
         self._set_defaults()
         self.colour()
 

@@ -183,7 +183,7 @@ class PromptSources:
     def _on_paint(self, event: object) -> None:
         for other in self._others:
             if other.reader is not None and other.layer == getattr(event, "source", None):
-                other.reader.touch(_painted_frames(getattr(event, "value", ()), self._grid))
+                other.reader.touch(painted_frames(getattr(event, "value", ()), self._grid))
         self.spoken.emit()
 
     def _on_redrawn(self, event: object) -> None:
@@ -274,7 +274,7 @@ class _Other:
             return False
 
 
-def _painted_frames(strokes: Iterable[object], grid: LayerGrid) -> set[int] | None:
+def painted_frames(strokes: Iterable[object], grid: LayerGrid) -> set[int] | None:
     """Frames that strokes touch; None if that cannot be told. napari gives tuples that begin with indices."""
     if grid.frame_axis is None:
         return None

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from psygnal import Signal
 
+from napari_sam2.errors import PromptError
 from napari_sam2.held_masks import HeldMasks, Shown
-from napari_sam2.label_edits import commit, delete_object, merge_objects, read_frame, write_frame
+from napari_sam2.label_edits import check_writable, commit, delete_object, merge_objects, read_frame, write_frame
 from napari_sam2.layer_results import new_labels_layer, object_colour, set_features
 from napari_sam2.merged_labels import MergedLabels
 from napari_sam2.prompts import Target
@@ -78,6 +79,7 @@ class ResultLayers:
         self.log = WorkLog()
         self._shown = Shown()
         self._stale: set[int] = set()
+        self._read: dict[int, NDArray[np.integer]] = {}
         self._committed_frames: dict[int, set[int]] = {}
         self._unindexed: set[int] = set()
         self.committed_scores: Mapping[Target, ObjectScore] = {}
@@ -86,11 +88,29 @@ class ResultLayers:
 
     def set_masks(self, frame: int, masks: Mapping[int, HeldMask]) -> None:
         """Let these be the masks of a frame."""
+        strokes = self._strokes(frame) if frame == self._current_frame() else None
         self.held.set(frame, masks)
-        is_changed = self._draw(frame)
+        is_changed = self._draw(frame, strokes)
         self.masks_changed.emit(frame)
         if is_changed and frame == self._current_frame():
             _refresh(self.current)
+
+    def check_ids(self, object_ids: Iterable[int]) -> None:
+        """Refuse objects whose numbers do not fit the picture.
+
+        Raises
+        ------
+        PromptError
+            If there is one.
+        """
+        dtype = self.current.data.dtype
+        highest = max(object_ids, default=0)
+        if highest > np.iinfo(dtype).max:
+            raise PromptError(
+                f"Object {highest} does not fit Labels layer {self.current.name!r} of dtype {dtype}, which holds "
+                f"numbers up to {np.iinfo(dtype).max}. Renumber the object, or convert the layer: right-click > "
+                "Convert data type."
+            )
 
     @property
     def shown(self) -> Shown:
@@ -143,9 +163,27 @@ class ResultLayers:
         """Colour of an object: red, green, blue and alpha in [0, 1]."""
         return object_colour(self.current, object_id)
 
-    def _draw(self, frame: int) -> bool:
+    def accept_strokes(self, frame: int) -> None:
+        """Take note that what is painted on a frame by now was read: it need not stay in the picture."""
+        self._read[frame] = read_frame(self.current, self.grid, frame).copy()
+
+    def _strokes(self, frame: int) -> tuple[NDArray[np.bool_], NDArray[np.integer]] | None:
+        """Where somebody has painted on a frame and nobody has read it, and what: the brush may still be down."""
+        check_writable(self.current, self.grid.shape)
+        if frame in self._stale:
+            return None
+        found, known = read_frame(self.current, self.grid, frame), self._read.get(frame)
+        is_painted = found != (self.composed(frame) if known is None else known)
+        return (is_painted, found[is_painted]) if is_painted.any() else None
+
+    def _draw(self, frame: int, strokes: tuple[NDArray[np.bool_], NDArray[np.integer]] | None = None) -> bool:
         self._stale.discard(frame)
-        return write_frame(self.current, self.grid, frame, self.composed(frame)) is not None
+        self._read.pop(frame, None)
+        plane: NDArray[np.integer] = self.composed(frame)
+        if strokes is not None:
+            is_painted, values = strokes
+            plane[is_painted] = values
+        return write_frame(self.current, self.grid, frame, plane) is not None
 
     # What is settled -------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from platformdirs import user_data_path
@@ -57,6 +58,8 @@ class SessionDesk:
         Work of earlier viewers that ended without saving it, the newest first.
     message : str
         What was done last, or why it could not be done, in a sentence.
+    is_problem : bool
+        Whether it could not be done.
     progress : (int, int) or None
         Frames that are done, and all frames, while something is being exported.
     """
@@ -69,11 +72,13 @@ class SessionDesk:
     ) -> None:
         self.bench = bench
         self.message = ""
+        self.is_problem = False
         self.progress: tuple[int, int] | None = None
         self._post = post
         self._root = root or autosave_root()
         self._savers: dict[int, Autosaver] = {}
         self._errand: Errand[Any] | None = None
+        self._replaced: dict[int, Path] = {}
         prune(self._root)
         self.left_over = left_over(self._root)
         bench.begun.connect(self._on_begun)
@@ -88,9 +93,17 @@ class SessionDesk:
         self._savers[id(space)] = Autosaver(
             space, self._root, take=lambda: snapshot(space, self.bench.choices), post=self._post
         )
+        if space.written is not None:
+            # It goes on after its panel was closed, and is written down once more: nobody is asked about it.
+            self._replaced[id(space)] = space.written
+            self.left_over = tuple(work for work in self.left_over if work.folder != space.written)
 
     def _on_ended(self, space: Workspace) -> None:
-        self._savers.pop(id(space)).close()
+        saver = self._savers.pop(id(space))
+        saver.close()
+        space.written = saver.folder
+        if id(space) in self._replaced:
+            rmtree(self._replaced.pop(id(space)), ignore_errors=True)
 
     def _on_closed(self) -> None:
         if self._errand is not None:
@@ -120,7 +133,7 @@ class SessionDesk:
         """Save the work as a session; a file that is there is replaced."""
         space = self.bench.workspace
         if space is None:
-            self._say("There is no work to save. Open an image first.")
+            self._complain("There is no work to save. Open an image first.")
             return
         work = snapshot(space, self.bench.choices)
         self._run(lambda report: work.write(path, overwrite=True), f"Saved as {path}.")
@@ -143,15 +156,16 @@ class SessionDesk:
                 )
             self.bench.choose_again(restore(space, path))
         except NapariSam2Error as error:
-            self._say(str(error))
+            self._complain(str(error))
             return False
-        self._say(f"Opened {path.name}.")
+        self._say(f"Went on with the work on {image.name!r}.")
         return True
 
     def _image_of(self, used: ImageUsed) -> Image:
         """Find the image of a session among those that are open, or open it."""
         for image in reversed(self.bench.images()):
-            is_same_file = used.path is not None and image.source.path and Path(image.source.path) == used.path
+            path = image.source.path
+            is_same_file = used.path is not None and path is not None and Path(path).resolve() == used.path.resolve()
             if is_same_file or (used.path is None and image.name == used.name):
                 return image
         if used.path is None or not used.path.exists():
@@ -170,7 +184,7 @@ class SessionDesk:
         """Write all objects, committed and shown, their scores and the prompts to a folder."""
         space = self.bench.workspace
         if space is None:
-            self._say("There is nothing to export. Open an image first.")
+            self._complain("There is nothing to export. Open an image first.")
             return
         model = space.model_used
         labels = replace(labels_to_export(space.committed), array=self._merged(space))
@@ -191,7 +205,7 @@ class SessionDesk:
                 label_format=label_format,
             )
         except NapariSam2Error as error:
-            self._say(str(error))
+            self._complain(str(error))
             return
 
         def write(report: Callable[[int, int], None]) -> None:
@@ -215,7 +229,9 @@ class SessionDesk:
             return track_table(positions, scores)
 
         def add(table: pd.DataFrame) -> None:
+            active = space.viewer.layers.selection.active
             space.viewer.add_layer(new_tracks_layer(space.image, grid, table))
+            space.viewer.layers.selection.active = active  # the keys are those of our layers
 
         self._run(measure, "Added the tracks of all objects.", add)
 
@@ -240,7 +256,7 @@ class SessionDesk:
     ) -> None:
         """Do something that takes its time on a thread of its own."""
         if self._errand is not None:
-            self._say("Something is being written already. Wait for it, or cancel it.")
+            self._complain("Something is being written already. Wait for it, or cancel it.")
             return
 
         self.progress = (0, 0)
@@ -254,15 +270,25 @@ class SessionDesk:
             return
         self._errand = None
         self.progress = None
+        if isinstance(news, Broken):
+            self._complain(_sentence(news.error))
+            return
         try:
-            if isinstance(news, Broken):
-                raise news.error
             receive(news.result)
         except NapariSam2Error as error:
-            self._say(str(error))
+            self._complain(str(error))
         else:
             self._say(done)
 
-    def _say(self, message: str) -> None:
-        self.message = message
+    def _complain(self, message: str) -> None:
+        self._say(message, is_problem=True)
+
+    def _say(self, message: str, *, is_problem: bool = False) -> None:
+        self.message, self.is_problem = message, is_problem
         self.changed.emit()
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, NapariSam2Error):
+        return str(error)
+    return f"That went wrong unexpectedly ({type(error).__name__}: {error}). Your work is kept; try again."

@@ -133,7 +133,8 @@ def load_model_used(model: ModelUsed, session_path: Path, *, device: str = "auto
 def _found(used: ImageUsed, session_path: Path) -> Path:
     if used.path is None:
         raise SessionError(
-            f"The session does not know the file of its image {used.name!r}. Save the image, and say where it is."
+            f"The session does not know the file of its image {used.name!r}. Save the image, and say where "
+            "it is: --image PATH."
         )
     for path in (used.path, _beside(str(used.path), session_path)):
         if path.exists():

@@ -108,7 +108,9 @@ class Settling:
         results.settle_log()
         step = Commit(takes_of(masks, said, shown), policy, tuple(sorted(locked)))
         patches = results.commit(policy, locked)
-        taken_back = unsaying(self._sources, lambda object_id: object_id not in kept)
+        # What has no mask was not answered yet, or could not be: what is said of it stays.
+        gone = set(results.held.object_ids) - kept
+        taken_back = unsaying(self._sources, gone.__contains__)
         return Settlement("commit", (*patches, self._recorded(step, patches, scores)), (*edits, *taken_back))
 
     def check_target(self, layer: Labels, said: PromptSet) -> None:

@@ -459,8 +459,8 @@ class Workbench:
 
     def next_doubtful(self) -> None:
         """Show the next frame on which the confidence in an object is below the threshold."""
-        if self.workspace is not None:
-            self.workspace.next_doubtful(self.threshold)
+        if self.workspace is not None and self.workspace.next_doubtful(self.threshold) is None:
+            self.workspace.complain(f"No object is less certain than {self.threshold:.2f} on any frame.")
 
     def new_object(self) -> None:
         """Let the next prompt be of a new object, and on it."""

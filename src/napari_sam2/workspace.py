@@ -20,13 +20,14 @@ from psygnal import Signal
 from napari_sam2.dialogue import Dialogue, Status
 from napari_sam2.errors import NapariSam2Error, OptionError
 from napari_sam2.history import History
+from napari_sam2.inference import Activity
 from napari_sam2.layer_choices import default_grid
-from napari_sam2.layer_frames import frame_at, grid_of
+from napari_sam2.layer_frames import frame_at, grid_of, point_of
 from napari_sam2.merging import CommitPolicy
 from napari_sam2.object_list import ObjectList
 from napari_sam2.painting import followed_masks, overruling, read_painting, seen_masks
 from napari_sam2.prompt_layers import PromptEdit
-from napari_sam2.prompt_sources import PromptSources
+from napari_sam2.prompt_sources import PromptSources, painted_frames
 from napari_sam2.prompts import Target
 from napari_sam2.result_layers import ResultLayers
 from napari_sam2.settling import Settling
@@ -34,7 +35,8 @@ from napari_sam2.sight import Sight
 from napari_sam2.workspace_edits import OverrulingEdit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     import numpy as np
     import pandas as pd
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
 
     from napari_sam2.frames import FrameStack
     from napari_sam2.held_masks import Shown
-    from napari_sam2.inference import Activity
+    from napari_sam2.history import Change
     from napari_sam2.object_list import ObjectNotes
     from napari_sam2.predictor import Predictor
     from napari_sam2.prompt_layers import PromptLayers
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from napari_sam2.results import ObjectScore
     from napari_sam2.settling import Settlement
     from napari_sam2.work_log import ModelUsed
+    from napari_sam2.workspace_edits import MaskEdit
 
 HISTORY_BYTES = 2**28
 """Memory that may be spent on undoing."""
@@ -90,6 +93,8 @@ class Workspace:
         What can be undone.
     dialogue : Dialogue
         What the model was asked, and what it is doing.
+    written : Path or None
+        Where the work was written down until its panel was closed; None as long as it was not.
     made : tuple of napari.layers.Layer
         The layers that were made for the work, which begin with the one to commit into.
 
@@ -124,6 +129,7 @@ class Workspace:
         self.made: tuple[Labels, Labels, Shapes, Points] = (self.committed, self.current, own.shapes, own.points)
         self.objects = ObjectList()
         self.history = History(HISTORY_BYTES)
+        self.written: Path | None = None
         self.dialogue = Dialogue(
             self.sight, self.sources, self.results, self.objects, self.history, load=load, post=post
         )
@@ -187,9 +193,9 @@ class Workspace:
     def show(self, frame: int) -> None:
         """Bring a frame onto the canvas."""
         if self.grid.frame_axis is not None:
-            world = self.image.data_to_world(self.grid.to_data([(frame, 0, 0)])[0])
+            point = point_of(self.image, self.grid, frame, self.viewer.layers.units)
             axis = self.viewer.dims.ndim - self.image.ndim + self.grid.frame_axis
-            self.viewer.dims.set_point(axis, world[self.grid.frame_axis])
+            self.viewer.dims.set_point(axis, point[self.grid.frame_axis])
 
     def _on_view(self) -> None:
         self.results.redraw(None if self.viewer.dims.ndisplay == 3 else [self.frame])
@@ -270,8 +276,10 @@ class Workspace:
 
     def _on_prompts(self, edit: PromptEdit) -> None:
         if not edit.before.is_same(edit.after):
-            self.history.record("edit of prompts", [edit, *self._keep_followed()])
-        self.ask()
+            changes: list[Change] = [edit, *self._keep_followed()]
+            self._record("edit of prompts", changes, self.dialogue.ask())
+        else:
+            self.ask()
 
     def _keep_followed(self) -> Iterator[OverrulingEdit]:
         """Let clicks on masks that were followed correct them."""
@@ -296,9 +304,8 @@ class Workspace:
         after = self.prompt_layers.state_with_absence(before, target, self.image, self.grid)
         unsaid = OverrulingEdit(self.sources, self.sources.overruled, left)
         said = PromptEdit(self.prompt_layers, before, after)
-        self.history.record("absence", [unsaid, said])
         unsaid.redo()
-        self._restore(said.redo)
+        self._record("absence", [unsaid, said], self._restore(said.redo))
 
     def read_layer(self, layer: Layer) -> None:
         """Read a Points, Shapes or Labels layer of the user's own for prompts, too.
@@ -339,32 +346,43 @@ class Workspace:
 
     def approve(self) -> None:
         """Let the masks on this frame be what the user says: certain, remembered, never computed again."""
-        self._overrule("approval", self.frame, seen_masks(self.results, self.frame))
+        self._overrule("approval", {self.frame: seen_masks(self.results, self.frame)})
 
     def is_approved(self, object_id: int, frame: int) -> bool:
         """Whether the mask of an object on a frame is what the user said it is."""
         return Target(object_id, frame) in self.sources.overruled
 
-    def _on_paint(self) -> None:
+    def _on_paint(self, event: object) -> None:
         # napari announces a fill before it is in the data, so it is read when napari is done.
-        frame = self.frame
-        self._post(lambda: self._take_painting(frame))
+        frames = self._painted_frames(event)
+        self._post(lambda: self._take_paintings(frames))
 
-    def _take_painting(self, frame: int) -> None:
+    def _painted_frames(self, event: object) -> list[int]:
+        """Frames that a stroke goes through: the one that is shown, unless the brush has three dimensions."""
+        frames = painted_frames(getattr(event, "value", ()), self.grid)
+        return [self.frame] if frames is None else sorted(frames)
+
+    def _take_paintings(self, frames: Iterable[int]) -> None:
         if self.dialogue.is_closed:
             return
-        painting = read_painting(self.results, self.objects.notes, frame)
-        self._overrule("painting", frame, painting.masks)
-        if not painting.is_whole:
-            self.results.set_masks(frame, self.results.held.on(frame))  # drawn again without the rest
-            self.complain(painting.remark)
+        paintings = {frame: read_painting(self.results, self.objects.notes, frame) for frame in frames}
+        for frame in paintings:
+            self.results.accept_strokes(frame)
+        self._overrule("painting", {frame: painting.masks for frame, painting in paintings.items()})
+        for frame, painting in paintings.items():
+            if not painting.is_whole:
+                self.results.set_masks(frame, self.results.held.on(frame))  # drawn again without the rest
+                self.complain(painting.remark)
 
-    def _overrule(self, name: str, frame: int, masks: Mapping[int, NDArray[np.bool_]]) -> None:
-        if masks:
-            edit = overruling(self.sources, self.prompts, frame, masks)
-            self.history.record(name, [edit])
-            edit.redo()
-            self.ask()
+    def _overrule(self, name: str, masks: Mapping[int, Mapping[int, NDArray[np.bool_]]]) -> None:
+        """Let masks, by frame and object, be what is said. One step to undo."""
+        edits = []
+        for frame, of_frame in masks.items():
+            if of_frame:
+                edits.append(overruling(self.sources, self.prompts, frame, of_frame))
+                edits[-1].redo()
+        if edits:
+            self._record(name, edits, self.dialogue.ask())
 
     # The model -------------------------------------------------------------------------------------------------------
 
@@ -475,9 +493,9 @@ class Workspace:
             self.new_object()
         self._announce()
 
-    def _on_committed_paint(self) -> None:
-        frame = self.frame
-        self._post(lambda: self.results.touch([frame]))
+    def _on_committed_paint(self, event: object) -> None:
+        frames = self._painted_frames(event)
+        self._post(lambda: self.results.touch(frames))
 
     def commit(self, policy: CommitPolicy = CommitPolicy.KEEP) -> None:
         """Move all masks that are shown and not locked to the committed objects, and prompts of which nothing is left.
@@ -519,9 +537,8 @@ class Workspace:
             return False
         if settlement is None:
             return False
-        self.history.record(settlement.name, [*settlement.made, *settlement.left])
-        if settlement.left:
-            self._restore(settlement.finish)
+        lost = self._restore(settlement.finish) if settlement.left else ()
+        self._record(settlement.name, [*settlement.made, *settlement.left], lost)
         if settlement.remark:
             self.complain(settlement.remark)
         self._announce()
@@ -529,19 +546,29 @@ class Workspace:
 
     # Undo ------------------------------------------------------------------------------------------------------------
 
+    def _record(self, name: str, changes: Sequence[Change], lost: Sequence[MaskEdit] = ()) -> None:
+        """Remember a step, after what a propagation has done until then.
+
+        Masks that were lost by it come back with it, unless they are so many that nothing else could be undone.
+        """
+        self.dialogue.settle_history()
+        is_bearable = sum(edit.num_bytes for edit in lost) <= HISTORY_BYTES // 2
+        self.history.record(name, [*changes, *lost] if is_bearable else changes)
+
     def undo(self) -> None:
-        """Take back the newest step: a prompt, a propagation, a commit."""
-        self._restore(self.history.undo)
+        """Take back the newest step: a prompt, a propagation, a commit. A propagation that runs is stopped."""
+        if self.activity is not Activity.FOLLOWING or self.dialogue.break_off():
+            self._restore(self.history.undo)
 
     def redo(self) -> None:
         """Make the step again that was taken back last."""
         self._restore(self.history.redo)
 
-    def _restore(self, step: Callable[[], object]) -> None:
-        """Let layers be changed by us, not by the user, and ask once at the end."""
+    def _restore(self, step: Callable[[], object]) -> tuple[MaskEdit, ...]:
+        """Let layers be changed by us, not by the user, and ask once at the end; returns what `Dialogue.ask` does."""
         self.sources.restore(step)
         self.results.refresh()
-        self.ask()
+        return self.dialogue.ask()
 
     # The end ---------------------------------------------------------------------------------------------------------
 

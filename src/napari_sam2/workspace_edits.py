@@ -39,12 +39,17 @@ class MaskEdit:
         )
 
     def undo(self) -> None:
-        """Put the masks back that the edit replaced."""
-        self.results.set_masks(self.frame, self.before)
+        """Put the masks back that the edit replaced; those of other objects stay as they are."""
+        self._replace(self.after, self.before)
 
     def redo(self) -> None:
-        """Put the masks of the edit back."""
-        self.results.set_masks(self.frame, self.after)
+        """Put the masks of the edit back; those of other objects stay as they are."""
+        self._replace(self.before, self.after)
+
+    def _replace(self, old: Mapping[int, HeldMask], new: Mapping[int, HeldMask]) -> None:
+        differ = {i for i in old.keys() | new.keys() if old.get(i) is not new.get(i)}
+        others = {i: one for i, one in self.results.held.on(self.frame).items() if i not in differ}
+        self.results.set_masks(self.frame, {**others, **{i: new[i] for i in differ if i in new}})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -90,6 +90,25 @@ def test_work_that_is_taken_back_is_not_found(tmp_path):
     assert all(not work.session.prompts and not work.session.takes for work in left_over(tmp_path))
 
 
+def test_what_could_not_be_written_is_written_with_what_comes_next(tmp_path, monkeypatch):
+    bench = Kept(tmp_path)
+
+    def fail(*given):
+        raise ValueError("no codec")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("napari_sam2.autosave.write_masks", fail)
+        bench.click(2, 10, 8)
+        bench.hand_over()
+        bench.saver.wait_until_written()
+    bench.click(4, 10, 20)
+    bench.close()
+    (work,) = left_over(tmp_path)
+    other = taken_up(work)
+    assert other.space.results.held.frames == (2, 4)
+    other.space.close()
+
+
 def test_work_that_is_not_to_be_kept_leaves_nothing(tmp_path):
     bench = Kept(tmp_path)
     bench.click(2, 10, 8)

@@ -414,3 +414,31 @@ def test_an_object_that_is_prompted_nowhere_else_cannot_be_absent(bench):
     bench.space.mark_absent()
     assert "no other frame" in bench.space.status.message
     assert bench.shown(1, 2).any()
+
+
+def add_box(bench, frame=1):
+    bench.space.prompt_layers.shapes.add(
+        [[(frame, 4, 5), (frame, 4, 12), (frame, 9, 12), (frame, 9, 5)]], shape_type="rectangle"
+    )
+    bench.settle()
+
+
+def test_after_a_box_was_committed_the_next_commit_works(bench):
+    add_box(bench)
+    bench.space.commit()
+    bench.settle()
+    bench.click(2, 16, 20)
+    bench.space.commit()
+    bench.settle()
+    assert bench.space.committed.data[2, 16, 20] == 2
+    assert len(bench.space.prompt_layers.shapes.features) == 0
+
+
+def test_after_a_box_was_undone_prompts_are_cleared_and_committed_as_ever(bench):
+    add_box(bench)
+    bench.space.undo()
+    bench.settle()
+    bench.click(2, 10, 12)
+    bench.space.commit()
+    bench.settle()
+    assert bench.space.committed.data[2, 10, 12] == 1

@@ -80,7 +80,7 @@ class SegmentWidget(QWidget):
         # its parent. Somebody drops it: Python collects it.
         self._detach = weakref.finalize(self, self.bench.detach)
         self.destroyed.connect(self._detach)
-        self._shown_message = ""
+        self._shown_message = self._shown_problem = ""
         self._make_parts()
         self._lay_out()
         self._connect()
@@ -158,9 +158,9 @@ class SegmentWidget(QWidget):
         work.addLayout(in_a_row(self.undo, self.redo, self.help))
         work.addWidget(folded("What the model sees", self.sight))
         work.addWidget(folded("Layers", self.layers))
-        work.addWidget(folded("Session and export", self.session))
         self.scroll_area = TallArea(self.work)
         layout.addWidget(self.scroll_area, 1)
+        layout.addWidget(folded("Session and export", self.session))
         layout.addWidget(self.begin)
         layout.addWidget(self.status)
 
@@ -206,6 +206,9 @@ class SegmentWidget(QWidget):
     def _on_desk(self) -> None:
         self.left_over.show_offer()
         self.session.show_state()
+        if self.desk.is_problem and self.desk.message != self._shown_problem:
+            show_warning(self.desk.message)
+        self._shown_problem = self.desk.message
 
     def _on_masks(self, frame: int) -> None:
         self._refresh_soon()

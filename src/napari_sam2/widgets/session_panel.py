@@ -5,11 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QFileDialog, QFrame, QLabel, QMenu, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QFrame,
+    QLabel,
+    QMenu,
+    QMessageBox,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_sam2.exports import LabelFormat
 from napari_sam2.session_files import SUFFIX
 from napari_sam2.widgets.buttons import button, in_a_row
+from napari_sam2.work_log import Commit, HandEdit
 
 if TYPE_CHECKING:
     from napari_sam2.autosave import LeftOver
@@ -51,7 +62,9 @@ class LeftOverBanner(QFrame):
         self._desk.take_up(self._desk.left_over[0])
 
     def _on_discard(self) -> None:
-        self._desk.discard(self._desk.left_over[0])
+        question = "Delete this work for good? It cannot be brought back."
+        if QMessageBox.question(self, "Discard work", question) == QMessageBox.StandardButton.Yes:
+            self._desk.discard(self._desk.left_over[0])
 
 
 class SessionPanel(QWidget):
@@ -138,10 +151,19 @@ def offer_sentence(work: LeftOver, count: int) -> str:
     """Say what work was left over."""
     session = work.session
     when = work.written.astimezone().strftime("%d %B, %H:%M")
-    objects = {*session.prompts.object_ids, *session.names}
-    held = len({frame for take in session.takes for frame in take.frames})
-    more = f" There are {count - 1} older ones." if count > 1 else ""
-    return (
-        f"Work on {session.image.name!r} of {when} was not saved: {len(objects)} objects in work, masks on {held} "
-        f"frames.{more}"
-    )
+    frames = {frame for take in session.takes for frame in take.frames}
+    committed = {take.object_id for step in session.steps if isinstance(step, Commit) for take in step.takes}
+    parts = [
+        _counted(len(session.prompts.object_ids), "object in work", "objects in work"),
+        _counted(len(frames), "frame with masks", "frames with masks"),
+        _counted(len(committed), "object committed", "objects committed"),
+    ]
+    if any(isinstance(step, HandEdit) for step in session.steps):
+        parts.append("labels edited by hand")
+    older = _counted(count - 1, "older piece of work waits", "older pieces of work wait")
+    said = ", ".join(part for part in parts if part) or "only prompts"
+    return f"Work on {session.image.name!r} of {when} was not saved: {said}." + (f" {older}." if older else "")
+
+
+def _counted(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}" if number else ""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from tests.napari_sam2.widgets.conftest import Dock
 
@@ -69,9 +69,43 @@ def test_left_over_work_is_offered_and_brought_back(dock, viewer, make_napari_vi
     assert again.widget.left_over.isHidden()
 
 
-def test_left_over_work_is_discarded_for_good(dock, viewer, make_napari_viewer, fake, qtbot):
+def test_left_over_work_is_discarded_for_good_after_a_question(
+    dock, viewer, make_napari_viewer, fake, qtbot, monkeypatch
+):
     dock.click(2, 20, 30)
     viewer.window.remove_dock_widget(dock.dock)
-    other = make_napari_viewer()
-    Dock(qtbot, other, fake).widget.left_over.discard.click()
+    panel = Dock(qtbot, make_napari_viewer(), fake).widget.left_over
+    monkeypatch.setattr(QMessageBox, "question", lambda *args: QMessageBox.StandardButton.No)
+    panel.discard.click()
+    assert not panel.isHidden()
+    monkeypatch.setattr(QMessageBox, "question", lambda *args: QMessageBox.StandardButton.Yes)
+    panel.discard.click()
     assert Dock(qtbot, make_napari_viewer(), fake).widget.left_over.isHidden()
+
+
+def test_work_that_goes_on_in_another_panel_is_not_offered(dock, viewer, fake, qtbot):
+    dock.click(2, 20, 30)
+    viewer.window.remove_dock_widget(dock.dock)
+    again = Dock(qtbot, viewer, fake)
+    assert again.widget.left_over.isHidden()
+    assert again.labels()[2, 20, 30] == 1
+
+
+def test_committed_objects_are_counted_in_the_offer(dock, viewer, make_napari_viewer, fake, qtbot):
+    dock.click(2, 20, 30)
+    dock.widget.commit.click()
+    dock.settle()
+    viewer.window.remove_dock_widget(dock.dock)
+    panel = Dock(qtbot, make_napari_viewer(), fake).widget.left_over
+    assert "1 object committed" in panel.text.text()
+
+
+def test_what_cannot_be_opened_is_said_where_nobody_overlooks_it(
+    dock, viewer, make_napari_viewer, fake, qtbot, monkeypatch
+):
+    dock.click(2, 20, 30)
+    viewer.window.remove_dock_widget(dock.dock)
+    said = []
+    monkeypatch.setattr("napari_sam2.widgets.segment_widget.show_warning", said.append)
+    Dock(qtbot, make_napari_viewer(), fake).widget.left_over.restore.click()
+    assert "open that image" in said[-1]
