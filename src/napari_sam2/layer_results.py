@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from skimage.color import hsv2rgb
 
 from napari_sam2.errors import OptionError
 from napari_sam2.layer_frames import grid_of
@@ -20,10 +21,16 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
     from napari.layers import Image, Labels
+    from napari.utils.colormaps import CyclicLabelColormap
     from numpy.typing import NDArray
 
     from napari_sam2.frames import ArrayLike
     from napari_sam2.layer_frames import LayerGrid
+
+NUM_COLOURS = 24
+"""Objects after which colours come again."""
+
+_FIRST_HUE, _GOLDEN_ANGLE = 0.53, 0.381966
 
 MAX_BYTES_IN_MEMORY = 2**30
 """Size of a label array beyond which it is kept on disk."""
@@ -77,6 +84,7 @@ def new_labels_layer(
     return Labels(
         _empty(grid, np.dtype(dtype), max_bytes, folder),
         name=name,
+        colormap=_bright_colours(),
         scale=np.multiply(image.scale, grid.downsampling),
         translate=image.translate + np.linalg.solve(image.affine.linear_matrix, world_shift),
         rotate=image.rotate,
@@ -116,6 +124,17 @@ def object_colour(layer: Labels, object_id: int) -> tuple[float, float, float, f
         colormap = colormap.model_copy(update={"use_selection": False})
     red, green, blue, alpha = colormap.map(np.array([object_id], layer.data.dtype))[0].tolist()
     return red, green, blue, alpha
+
+
+def _bright_colours() -> CyclicLabelColormap:
+    """Colours that are seen on a dark image, neighbours far apart: hues by the golden angle, full and pale in turn."""
+    from napari.utils.colormaps import CyclicLabelColormap
+
+    hues = (_FIRST_HUE + _GOLDEN_ANGLE * np.arange(NUM_COLOURS)) % 1
+    saturations = np.where(np.arange(NUM_COLOURS) % 2, 0.5, 0.8)
+    colours = hsv2rgb(np.stack([hues, saturations, np.ones(NUM_COLOURS)], -1))
+    background = np.zeros((1, 4))
+    return CyclicLabelColormap(colors=np.vstack((background, np.column_stack((colours, np.ones(NUM_COLOURS))))))
 
 
 def _empty(grid: LayerGrid, dtype: np.dtype[np.generic], max_bytes: int, folder: Path | None) -> ArrayLike:

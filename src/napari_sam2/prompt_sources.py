@@ -199,6 +199,8 @@ class PromptSources:
     def _on_edit(self, event: object) -> None:
         if _is_coming(event) or self._is_restoring:
             return
+        if str(getattr(event, "action", "")) == "added":
+            self.own.points.selected_data = set()  # whose ring hides whether it is on the object or off it
         self.own.colour()
         before, self._last_state = self._last_state, self.own.state()
         self.edited.emit(PromptEdit(self.own, before, self._last_state))

@@ -186,3 +186,12 @@ def test_colours_chosen_by_the_user_count(dtype):
     labels.colormap = DirectLabelColormap(color_dict={None: "blue", 0: "transparent", 3: "red"})
     assert object_colour(labels, 3) == (1, 0, 0, 1)
     assert object_colour(labels, 4) == (0, 0, 1, 1)
+
+
+def test_the_first_colours_are_bright_and_different():
+    labels = new_labels_layer(Image(np.zeros((4, 5), np.uint8)), name="labels")
+    colours = np.array([object_colour(labels, object_id)[:3] for object_id in range(1, 25)])
+    assert (colours.max(1) > 0.99).all()
+    apart = np.linalg.norm(colours[:, None] - colours[None], axis=-1) + 9 * np.eye(24)
+    assert apart.min() > 0.05
+    assert np.linalg.norm(np.diff(colours, axis=0), axis=1).min() > 0.4
