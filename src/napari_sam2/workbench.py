@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -146,6 +147,8 @@ class Workbench:
         self._load_model = load_model
         self._post = post
         self._devices: dict[tuple[str | Path, str], str] = {}
+        self._loading = Lock()
+        self._loaded: tuple[tuple[str | Path, str], TimedPredictor] | None = None
         self._kept: dict[object, Workspace] = {}
         self._levels: dict[object, int] = {}
         self._is_closed = False
@@ -377,11 +380,15 @@ class Workbench:
         return partial(self._load, self.model, self.device)
 
     def _load(self, source: str | Path, device: str) -> Predictor:
-        """Load a model, on a worker's thread."""
+        """Give the model, on a worker's thread: the images of a viewer share the one that is loaded."""
         chosen = {} if device == "auto" else {"device": device}
-        predictor = TimedPredictor(self._load_model(source, **chosen), source, self.speeds)
-        self._devices[source, device] = predictor.device
-        return predictor
+        with self._loading:
+            if self._loaded is None or self._loaded[0] != (source, device):
+                self._loaded = None  # before there are two in memory
+                predictor = TimedPredictor(self._load_model(source, **chosen), source, self.speeds)
+                self._devices[source, device] = predictor.device
+                self._loaded = (source, device), predictor
+            return self._loaded[1]
 
     def use_channels(self, channels: Sequence[Image] = ()) -> None:
         """Let the model see one, two or three images as they are shown now, the chosen one when omitted."""

@@ -235,3 +235,16 @@ def test_an_idle_workbench_does_nothing():
     assert bench.tool is None
     bench.close()
     bench.close()
+
+
+def test_the_images_of_a_viewer_share_a_model():
+    room, loads = Room("one", "two"), []
+    room.bench._load_model = lambda source: loads.append(source) or FakePredictor()
+    room.click(1, 10, 12)
+    room.bench.choose(room.viewer.layers["one"])
+    room.click(1, 10, 12)
+    assert loads == ["nano"]
+    room.bench.use_model("tiny")
+    room.settle()
+    assert loads[-1] == "tiny"
+    room.bench.close()
