@@ -89,6 +89,8 @@ class Autosaver:
     ----------
     folder : Path
         Where the work is written. It is made when there is something to write.
+    num_changes : int
+        How often something may have changed.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class Autosaver:
     ) -> None:
         self.folder = root / f"{datetime.now(tz=UTC):%Y%m%d-%H%M%S}-{uuid4().hex[:8]}"
         self._space, self._take, self._post, self._interval_s = space, take, post, interval_s
+        self.num_changes = 0
         # Work that goes on after its panel was closed is written from the beginning.
         self._masks = set(space.results.held.frames)
         self._committed = set(range(space.grid.num_frames)) if space.results.committed_ids else set()
@@ -128,6 +131,7 @@ class Autosaver:
 
     def _on_change(self, status: object = None) -> None:
         self._has_news = True
+        self.num_changes += 1
         self._is_changed.set()
 
     def _draft(self) -> None:

@@ -79,6 +79,7 @@ class SessionDesk:
         self._savers: dict[int, Autosaver] = {}
         self._errand: Errand[Any] | None = None
         self._replaced: dict[int, Path] = {}
+        self._saved: dict[Autosaver, int] = {}
         prune(self._root)
         self.left_over = left_over(self._root)
         bench.begun.connect(self._on_begun)
@@ -100,8 +101,9 @@ class SessionDesk:
 
     def _on_ended(self, space: Workspace) -> None:
         saver = self._savers.pop(id(space))
-        saver.close()
-        space.written = saver.folder
+        is_saved = self._saved.pop(saver, -1) == saver.num_changes
+        saver.close(is_kept=not is_saved)
+        space.written = None if is_saved else saver.folder
         if id(space) in self._replaced:
             rmtree(self._replaced.pop(id(space)), ignore_errors=True)
 
@@ -136,7 +138,13 @@ class SessionDesk:
             self._complain("There is no work to save. Open an image first.")
             return
         work = snapshot(space, self.bench.choices)
-        self._run(lambda report: work.write(path, overwrite=True), f"Saved as {path}.")
+        saver = self._savers[id(space)]
+        saved_at = saver.num_changes
+
+        def remember(_: None) -> None:
+            self._saved[saver] = saved_at
+
+        self._run(lambda report: work.write(path, overwrite=True), f"Saved as {path}.", remember)
 
     def open(self, path: Path) -> bool:
         """Go on with a session, in the image it is of, which is opened if need be; return whether that was possible."""

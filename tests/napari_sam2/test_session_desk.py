@@ -171,3 +171,19 @@ def test_work_that_is_discarded_is_gone_for_good(desk, tmp_path):
     later = Desk(tmp_path / "autosave")
     later.desk.discard(later.desk.left_over[0])
     assert Desk(tmp_path / "autosave").desk.left_over == ()
+
+
+def test_work_that_was_saved_and_closed_is_not_offered(desk, tmp_path):
+    desk.worked().desk.save(tmp_path / "work.sam2session")
+    desk.settle()
+    desk.close()
+    assert Desk(tmp_path / "autosave").desk.left_over == ()
+
+
+def test_work_that_went_on_after_it_was_saved_is_offered(desk, tmp_path):
+    desk.worked().desk.save(tmp_path / "work.sam2session")
+    desk.settle()
+    desk.space.prompt_layers.points.add([(3, 5, 5)])
+    desk.settle()
+    desk.close()
+    assert len(Desk(tmp_path / "autosave").desk.left_over) == 1
