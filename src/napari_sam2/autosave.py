@@ -89,6 +89,8 @@ class Autosaver:
     ----------
     folder : Path
         Where the work is written. It is made when there is something to write.
+    replaces : Path or None
+        Folder of the work that this goes on from. It is deleted once this is written, not before.
     num_changes : int
         How often something may have changed.
     """
@@ -104,6 +106,7 @@ class Autosaver:
     ) -> None:
         self.folder = root / f"{datetime.now(tz=UTC):%Y%m%d-%H%M%S}-{uuid4().hex[:8]}"
         self._space, self._take, self._post, self._interval_s = space, take, post, interval_s
+        self.replaces: Path | None = None
         self.num_changes = 0
         # Work that goes on after its panel was closed is written from the beginning.
         self._masks = set(space.results.held.frames)
@@ -164,6 +167,7 @@ class Autosaver:
             (self.folder / _OWNER).unlink(missing_ok=True)
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
+            self._drop_replaced()
 
     # On a thread of its own ------------------------------------------------------------------------------------------
 
@@ -201,6 +205,12 @@ class Autosaver:
             for frame in sorted(draft.committed):
                 write_committed(self.folder, frame, draft.work.committed[frame])
             write_document(self.folder, draft.work.session())
+            self._drop_replaced()
+
+    def _drop_replaced(self) -> None:
+        if self.replaces is not None:
+            shutil.rmtree(self.replaces, ignore_errors=True)
+            self.replaces = None
 
 
 # What is left over ---------------------------------------------------------------------------------------------------

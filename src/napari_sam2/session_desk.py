@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from shutil import rmtree
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from platformdirs import user_data_path
@@ -78,7 +77,6 @@ class SessionDesk:
         self._root = root or autosave_root()
         self._savers: dict[int, Autosaver] = {}
         self._errand: Errand[Any] | None = None
-        self._replaced: dict[int, Path] = {}
         self._saved: dict[Autosaver, int] = {}
         prune(self._root)
         self.left_over = left_over(self._root)
@@ -96,7 +94,7 @@ class SessionDesk:
         )
         if space.written is not None:
             # It goes on after its panel was closed, and is written down once more: nobody is asked about it.
-            self._replaced[id(space)] = space.written
+            self._savers[id(space)].replaces = space.written
             self.left_over = tuple(work for work in self.left_over if work.folder != space.written)
 
     def _on_ended(self, space: Workspace) -> None:
@@ -104,8 +102,6 @@ class SessionDesk:
         is_saved = self._saved.pop(saver, -1) == saver.num_changes
         saver.close(is_kept=not is_saved)
         space.written = None if is_saved else saver.folder
-        if id(space) in self._replaced:
-            rmtree(self._replaced.pop(id(space)), ignore_errors=True)
 
     def _on_closed(self) -> None:
         if self._errand is not None:
@@ -115,9 +111,9 @@ class SessionDesk:
     # Left-over work --------------------------------------------------------------------------------------------------
 
     def take_up(self, work: LeftOver) -> None:
-        """Go on with left-over work; it is dropped once it is being written down anew."""
-        if self.open(work.folder):
-            discard(work)
+        """Go on with left-over work; it is dropped once it is written down anew."""
+        if self.open(work.folder) and self.bench.workspace is not None:
+            self._savers[id(self.bench.workspace)].replaces = work.folder
             self._forget(work)
 
     def discard(self, work: LeftOver) -> None:

@@ -160,8 +160,9 @@ def test_work_of_a_closed_viewer_is_offered_taken_up_and_then_gone(desk, tmp_pat
     np.testing.assert_array_equal(later.space.committed.data, committed)
     np.testing.assert_array_equal(later.space.current.data, current)
     assert later.desk.left_over == ()
-    assert not work.folder.exists()
+    assert work.folder.exists()  # until what goes on from it is written
     later.close()
+    assert not work.folder.exists()
     assert len(Desk(tmp_path / "autosave").desk.left_over) == 1  # written down anew
 
 
