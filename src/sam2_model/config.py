@@ -1,8 +1,8 @@
 """The whole configuration space of SAM 2: a trunk, a release and a few widths.
 
 The eight published models differ in six numbers of the trunk and in the release (Ravi et al. 2024, appendix C, and
-the files that accompany the checkpoints). The widths below are constants of all of them; `NANO` is the one
-model here that changes them.
+the files that accompany the checkpoints). What else is below is the same for all of them; `NANO` is the one
+model here that changes it.
 """
 
 from dataclasses import dataclass, replace
@@ -75,10 +75,13 @@ class Sam2Config:
         Temporal slots of the memory bank: one for prompted frames, the others for the most recent frames.
     image_size : int
         Side of the square working image the weights were trained for, in pixels.
-    position_span : int or None
-        Pixels in which the positions of prompts run from one end of their range to the other. None takes the side of
-        the working image, as the published models do, which all work at one size. A fixed span makes an object look
-        the same to the decoder in a small image and in a large one.
+    view_px : int or None
+        Side of the field in which the decoder is at home, in pixels of the working image. Positions of prompts run
+        over it, and in a wider image every object is decoded in a view of its own (`sam2_model.views`). None is the
+        whole working image, as in the published models, which all work at one size.
+    neighbour_blocks : int
+        Convolutional blocks in the mask decoder, at a stride of 8 pixels, that the published models do not have.
+        Where objects are hardly larger than a token, masks are blocky without them.
     """
 
     trunk: HieraConfig
@@ -89,7 +92,8 @@ class Sam2Config:
     memory_feedforward: int = 2048
     num_memories: int = 7
     image_size: int = 1024
-    position_span: int | None = None
+    view_px: int | None = None
+    neighbour_blocks: int = 0
 
 
 TINY = HieraConfig(96, 1, (1, 2, 7, 2), (5, 7, 9))
@@ -105,7 +109,8 @@ NANO = Sam2Config(
     memory_feedforward=512,
     num_memories=4,
     image_size=256,
-    position_span=256,
+    view_px=256,
+    neighbour_blocks=2,
 )
 
 _PUBLISHED = {"tiny": TINY, "small": SMALL, "base-plus": BASE_PLUS, "large": LARGE}

@@ -1,8 +1,9 @@
 """The mask decoder: a two-way transformer and the heads that read it (Ravi et al. 2024, figure 9)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sam2_model.attention import Attention
@@ -38,6 +39,16 @@ class MaskDecoderOutput:
     predicted_iou: Tensor
     mask_tokens: Tensor
     object_score_logit: Tensor
+
+    def rows(self, index: Tensor) -> "MaskDecoderOutput":
+        """Choose some of the prompts, by number or by a boolean mask."""
+        return MaskDecoderOutput(*(getattr(self, field.name)[index] for field in fields(self)))
+
+    @staticmethod
+    def join(outputs: "list[MaskDecoderOutput]") -> "MaskDecoderOutput":
+        """Put answers to several groups of prompts together."""
+        names = [field.name for field in fields(MaskDecoderOutput)]
+        return MaskDecoderOutput(*(torch.cat([getattr(output, name) for output in outputs]) for name in names))
 
 
 class TwoWayBlock(nn.Module):
@@ -102,10 +113,38 @@ class TwoWayTransformer(nn.Module):
         return tokens, image
 
 
-class MaskDecoder(nn.Module):
-    """Four masks, their predicted IoU and one object score for each prompt."""
+class NeighbourBlock(nn.Module):
+    """Cells see their neighbours, beside a shortcut; adds nothing until it is trained.
 
-    def __init__(self, width: int) -> None:
+    Between the transformer and the masks every token is raised by itself, so that two objects within one token of 16
+    pixels are told apart by it alone. A few blocks let the cells of a body agree with each other across tokens.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Update a map (B, C, H, W), shape unchanged."""
+        result: Tensor = x + self.conv2(F.gelu(self.conv1(x)))
+        return result
+
+
+class MaskDecoder(nn.Module):
+    """Four masks, their predicted IoU and one object score for each prompt.
+
+    Parameters
+    ----------
+    width : int
+        Channels of the embedding.
+    neighbour_blocks : int
+        Blocks that the published models do not have; see `Sam2Config.neighbour_blocks`.
+    """
+
+    def __init__(self, width: int, neighbour_blocks: int = 0) -> None:
         super().__init__()
         self.transformer = TwoWayTransformer(width)
         self.obj_score_token = nn.Embedding(1, width)
@@ -118,6 +157,7 @@ class MaskDecoder(nn.Module):
             nn.ConvTranspose2d(width // 4, width // 8, kernel_size=2, stride=2),
             nn.GELU(),
         )
+        self.neighbour_blocks = nn.ModuleList(NeighbourBlock(width // 4) for _ in range(neighbour_blocks))
         self.conv_s0 = nn.Conv2d(width, width // 8, kernel_size=1)
         self.conv_s1 = nn.Conv2d(width, width // 4, kernel_size=1)
         self.output_hypernetworks_mlps = nn.ModuleList(MLP((width, width, width, width // 8)) for _ in range(NUM_MASKS))
@@ -128,6 +168,8 @@ class MaskDecoder(nn.Module):
         """Raise the image (B, C, h, w) to (B, C / 8, 4 h, 4 w) with the pyramid's finer levels."""
         up1, norm, act, up2, act2 = self.output_upscaling
         raised: Tensor = act(norm(up1(image) + middle))  # (B, C / 4, 2 h, 2 w)
+        for block in self.neighbour_blocks:
+            raised = block(raised)
         raised = act2(up2(raised) + fine)  # (B, C / 8, 4 h, 4 w)
         return raised
 

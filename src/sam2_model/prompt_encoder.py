@@ -24,6 +24,14 @@ class PointLabel(IntEnum):
     BOX_BOTTOM_RIGHT = 3
 
 
+def fit_mask(mask_logits: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Resize mask logits (B, 1, H, W) to the cells of a grid of tokens, unless they have that size."""
+    size = (grid[0] * STRIDE // MASK_STRIDE, grid[1] * STRIDE // MASK_STRIDE)
+    if mask_logits.shape[-2:] == size:
+        return mask_logits
+    return F.interpolate(mask_logits.float(), size=size, mode="bilinear", antialias=True)
+
+
 class PromptEncoder(nn.Module):
     """Sparse embeddings of points and boxes, a dense embedding of a mask.
 
@@ -31,13 +39,13 @@ class PromptEncoder(nn.Module):
     ----------
     width : int
         Channels of the embeddings.
-    position_span : int, optional
-        Pixels that positions are relative to; default: the side of the working image. See `Sam2Config`.
+    view_px : int, optional
+        Pixels over which positions run; the side of the image when omitted. See `Sam2Config`.
     """
 
-    def __init__(self, width: int, position_span: int | None = None) -> None:
+    def __init__(self, width: int, view_px: int | None = None) -> None:
         super().__init__()
-        self.position_span = position_span
+        self.view_px = view_px
         self.pe_layer = RandomFourier(width)
         self.point_embeddings = nn.ModuleList(nn.Embedding(1, width) for _ in range(4))
         self.not_a_point_embed = nn.Embedding(1, width)
@@ -78,8 +86,8 @@ class PromptEncoder(nn.Module):
         """Embed positions (..., 2), (x, y) in pixels from the upper left corner, as (..., width)."""
         size = xy.new_tensor((grid[1] * STRIDE, grid[0] * STRIDE))
         relative = xy / size
-        if self.position_span is not None:
-            relative = (relative - 0.5) * (size / self.position_span) + 0.5
+        if self.view_px is not None:
+            relative = (relative - 0.5) * (size / self.view_px) + 0.5
         position: Tensor = self.pe_layer(relative)
         return position
 
@@ -89,10 +97,7 @@ class PromptEncoder(nn.Module):
         grid: tuple[int, int],
     ) -> Tensor:
         """Embed mask logits as a map of the embedding's grid, (B, width, h, w)."""
-        size = (grid[0] * STRIDE // MASK_STRIDE, grid[1] * STRIDE // MASK_STRIDE)
-        if mask_logits.shape[-2:] != size:
-            mask_logits = F.interpolate(mask_logits.float(), size=size, mode="bilinear", antialias=True)
-        dense: Tensor = self.mask_downscaling(mask_logits)
+        dense: Tensor = self.mask_downscaling(fit_mask(mask_logits, grid))
         return dense
 
     def forward(

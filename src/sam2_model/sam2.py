@@ -5,8 +5,10 @@ are the file format that every published checkpoint and every fine-tune uses. Ev
 Gradients flow; who only predicts enters `torch.inference_mode` outside.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import NamedTuple
 
 import torch
@@ -20,7 +22,8 @@ from sam2_model.mask_ops import as_logits
 from sam2_model.memory_attention import MemoryAttention
 from sam2_model.memory_encoder import MemoryEncoder
 from sam2_model.position_encoding import sine_map, sine_time
-from sam2_model.prompt_encoder import MASK_STRIDE, PointLabel, PromptEncoder
+from sam2_model.prompt_encoder import MASK_STRIDE, PointLabel, PromptEncoder, fit_mask
+from sam2_model.views import Extent, View, extent_of_answers, extent_of_masks, extent_of_points, look
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +49,10 @@ class ImageFeatures:
         """Rows and columns of the embedding."""
         return self.embedding.shape[2], self.embedding.shape[3]
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> "ImageFeatures":
+        """Do the same to all levels."""
+        return ImageFeatures(change(self.fine), change(self.middle), change(self.embedding))
+
 
 class SpatialMemory(NamedTuple):
     """One remembered frame of B objects."""
@@ -59,6 +66,32 @@ class PointerMemory(NamedTuple):
 
     pointer: Tensor  # (B, C)
     age: float  # distance to the current frame, as a fraction of the bank's reach
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Question:
+    """What the decoder is asked: B prompts and where to look. Each tensor may be a batch of one, shared by all."""
+
+    embedding: Tensor  # (B, C, h, w)
+    features: ImageFeatures
+    points: Tensor | None = None  # (B, N, 2)
+    labels: Tensor | None = None  # (B, N)
+    mask_logits: Tensor | None = None  # (B, 1, 4 h, 4 w)
+
+    def rows(self, chosen: Tensor) -> "_Question":
+        """Ask for some of the prompts, by number."""
+
+        def some(x: Tensor) -> Tensor:
+            return x if len(x) == 1 else x[chosen]
+
+        prompts = (x if x is None else some(x) for x in (self.points, self.labels, self.mask_logits))
+        return _Question(some(self.embedding), self.features.map(some), *prompts)
+
+    def within(self, view: View) -> "_Question":
+        """Ask the same of views."""
+        points = None if self.points is None else view.shift(self.points)
+        mask_logits = None if self.mask_logits is None else view.crop(self.mask_logits)
+        return _Question(view.crop(self.embedding), self.features.map(view.crop), points, self.labels, mask_logits)
 
 
 class Sam2(nn.Module):
@@ -75,8 +108,8 @@ class Sam2(nn.Module):
         self.config = config
         C, Cm = config.width, config.memory_channels
         self.image_encoder = ImageEncoder(config.trunk, C)
-        self.sam_prompt_encoder = PromptEncoder(C, config.position_span)
-        self.sam_mask_decoder = MaskDecoder(C)
+        self.sam_prompt_encoder = PromptEncoder(C, config.view_px)
+        self.sam_mask_decoder = MaskDecoder(C, config.neighbour_blocks)
         self.memory_attention = MemoryAttention(C, Cm, config.memory_layers, config.memory_feedforward)
         self.memory_encoder = MemoryEncoder(C, Cm)
         self.mask_downsample = nn.Conv2d(1, 1, kernel_size=MASK_STRIDE, stride=MASK_STRIDE)
@@ -169,7 +202,7 @@ class Sam2(nn.Module):
         labels: Tensor | None = None,  # (B, N)
         mask_logits: Tensor | None = None,  # (B, 1, H / 4, W / 4)
     ) -> MaskDecoderOutput:
-        """Decode B prompts.
+        """Decode B prompts, in a wide frame each in a view of its own.
 
         Parameters
         ----------
@@ -180,21 +213,68 @@ class Sam2(nn.Module):
         points, labels, mask_logits : Tensor, optional
             As in `PromptEncoder.forward`.
         """
-        grid = features.grid
-        sparse, dense = self.sam_prompt_encoder(grid, points, labels, mask_logits)
+        if mask_logits is not None:
+            mask_logits = fit_mask(mask_logits, features.grid)
+        question = _Question(embedding, features, points, labels, mask_logits)
+        known: list[Extent] = []
+        if points is not None and labels is not None:
+            known.append(extent_of_points(points, labels))
+        if mask_logits is not None:
+            known.append(extent_of_masks(mask_logits > 0, self.working_size(features)))
+        return self._look(question, reduce(or_, known)) if known else self._decode(question)
+
+    def decode_without_prompt(
+        self, embedding: Tensor, features: ImageFeatures, *, closely: bool = True
+    ) -> MaskDecoderOutput:
+        """Decode B objects that are followed by memory alone.
+
+        Parameters
+        ----------
+        embedding : Tensor
+            Shape (B, C, h, w), from `condition`.
+        features : ImageFeatures
+            The frame, for its finer levels.
+        closely : bool
+            Whether an object that was found in a wide frame is looked at again in a view of its own.
+        """
+        question = _Question(embedding, features, *self._no_points(embedding))
+        found = self._decode(question)
+        if not closely or not self._has_views(features):
+            return found
+        return self._look(question, extent_of_answers(found, self.working_size(features)), found)
+
+    def _has_views(self, features: ImageFeatures) -> bool:
+        """Whether a frame is wider than the field in which the decoder is at home."""
+        return self.config.view_px is not None and self.config.view_px < max(self.working_size(features))
+
+    def _no_points(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Points and labels that stand for no prompt of B objects, (B, 1, 2) and (B, 1)."""
+        # The reference sends an explicit padding point, so two of them reach the decoder; the weights know no other.
+        B = len(like)
+        return like.new_zeros(B, 1, 2), torch.full((B, 1), PointLabel.PADDING, device=like.device)
+
+    def _look(self, question: _Question, extent: Extent, found: MaskDecoderOutput | None = None) -> MaskDecoderOutput:
+        """Decode each object in the smallest view that does; `found` is the answer in the whole frame, if known."""
+        view_px = self.config.view_px
+        if view_px is None or not self._has_views(question.features):
+            return self._decode(question)
+
+        def answer(chosen: Tensor, view: View | None) -> MaskDecoderOutput:
+            if view is not None:
+                return self._decode(question.rows(chosen).within(view))
+            return self._decode(question.rows(chosen)) if found is None else found.rows(chosen)
+
+        return look(answer, extent, view_px, question.features.grid)
+
+    def _decode(self, question: _Question) -> MaskDecoderOutput:
+        """Decode prompts in all that there is of a frame, or of views."""
+        features, grid = question.features, question.features.grid
+        sparse, dense = self.sam_prompt_encoder(grid, question.points, question.labels, question.mask_logits)
         image_positions = self.sam_prompt_encoder.image_positions(grid)
         output: MaskDecoderOutput = self.sam_mask_decoder(
-            embedding, image_positions, features.middle, features.fine, sparse, dense
+            question.embedding, image_positions, features.middle, features.fine, sparse, dense
         )
         return output
-
-    def decode_without_prompt(self, embedding: Tensor, features: ImageFeatures) -> MaskDecoderOutput:
-        """Decode B objects that are followed by memory alone."""
-        B = len(embedding)
-        points = embedding.new_zeros(B, 1, 2)
-        # The reference sends an explicit padding point, so two of them reach the decoder; the weights know no other.
-        labels = torch.full((B, 1), PointLabel.PADDING, device=embedding.device)
-        return self.decode(embedding, features, points, labels)
 
     # Object pointers -------------------------------------------------------------------------------------------------
 
@@ -213,10 +293,8 @@ class Sam2(nn.Module):
     def mask_pointer(self, features: ImageFeatures, mask: Tensor) -> Tensor:
         """Object pointers (B, C) of masks (B, 1, H, W) of 0 and 1 that a user gave on a frame."""
         # Read on the bare embedding, as the reference does: neither memory nor the no-memory vector.
-        B = len(mask)
-        points = mask.new_zeros(B, 1, 2)
-        labels = torch.full((B, 1), PointLabel.PADDING, device=mask.device)
-        output = self.decode(features.embedding, features, points, labels, self.mask_downsample(mask))
+        question = _Question(features.embedding, features, *self._no_points(mask), self.mask_downsample(mask))
+        output = self._look(question, extent_of_masks(mask > 0, self.working_size(features)))
         is_present = (output.object_score_logit > 0) & mask.flatten(1).any(1, keepdim=True)
         return self.object_pointer(output.mask_tokens[:, 0], is_present)
 

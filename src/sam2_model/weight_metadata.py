@@ -56,8 +56,10 @@ def encode(metadata: WeightMetadata) -> dict[str, str]:
         "num_memories": config.num_memories,
         "image_size": config.image_size,
     }
-    if config.position_span is not None:
-        fields["position_span"] = config.position_span
+    if config.view_px is not None:
+        fields["view_px"] = config.view_px
+    if config.neighbour_blocks:
+        fields["neighbour_blocks"] = config.neighbour_blocks
     if metadata.calibration is not None:
         fields["calibration"] = dict(metadata.calibration)
     return {KEY: json.dumps(fields)}
@@ -109,7 +111,8 @@ def _decode(fields: object) -> WeightMetadata:
         memory_feedforward=_count(fields, "memory_feedforward"),
         num_memories=_count(fields, "num_memories"),
         image_size=check_image_size(_count(fields, "image_size")),
-        position_span=_count(fields, "position_span") if "position_span" in fields else None,
+        view_px=_count(fields, "view_px") if "view_px" in fields else None,
+        neighbour_blocks=_count(fields, "neighbour_blocks") if "neighbour_blocks" in fields else 0,
     )
     return WeightMetadata(str(fields["name"]), config, check_calibration(fields.get("calibration")))
 

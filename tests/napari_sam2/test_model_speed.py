@@ -110,11 +110,14 @@ def test_the_table_of_costs_is_what_the_networks_compute(name, size):
         ]
         pointers = [PointerMemory(torch.empty(1, config.width), 0.5)] * MAX_POINTERS
         frame, mask, is_present = torch.empty(1, 3, size, size), torch.empty(1, 1, size, size), torch.ones(1, 1) > 0
+        view = network.encode_image(torch.empty(1, 3, config.view_px or size, config.view_px or size))
     image, features = counted(lambda: network.encode_image(frame))
 
     def follow():
         conditioned = network.condition(features, memories, pointers)
-        network.decode_without_prompt(conditioned, features)
+        network.decode_without_prompt(conditioned, features, closely=False)
+        if config.view_px is not None and config.view_px < size:  # the view, which needs values to be laid
+            network.decode_without_prompt(view.embedding, view)
         network.encode_memory(features, mask, is_present)
 
     each_object, _ = counted(follow)

@@ -90,7 +90,7 @@ def test_a_pytorch_file_is_read_in_metas_way_and_bare(tmp_path, state, content):
     assert loaded.calibration is None
 
 
-@pytest.mark.parametrize("name", ["nano", "tiny", "tiny-2.0"])
+@pytest.mark.parametrize("name", ["tiny", "tiny-2.0"])
 def test_the_layout_of_transformers_is_read(tmp_path, name):
     state = seeded_model(CONFIGS[name]).state_dict()
     save_file(to_transformers_layout(state), tmp_path / "model.safetensors", metadata={"format": "pt"})

@@ -20,7 +20,7 @@ def test_the_rules_give_every_recorded_pair():
     assert {other: meta_key(other) for other in pairs} == pairs
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", sorted(CONFIGS.keys() - {"nano"}))
 def test_every_model_comes_back_from_the_other_spelling(name):
     state = blueprint(name).state_dict()
     other = to_transformers_layout(state)

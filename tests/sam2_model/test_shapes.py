@@ -128,7 +128,7 @@ def test_a_point_has_the_position_of_the_cell_it_is_in_the_middle_of(span):
 
 
 def test_with_a_fixed_span_neighbours_are_as_far_apart_in_a_small_image_as_in_a_large_one():
-    encoder = PromptEncoder(16, position_span=64)
+    encoder = PromptEncoder(16, view_px=64)
 
     def likeness(grid):
         positions = encoder.image_positions(grid)
@@ -171,6 +171,38 @@ def test_the_two_way_transformer_keeps_shapes_and_shares_the_image():
     assert [x.shape for x in shared] == [(3, 7, 16), (3, 24, 16)]
     for a, b in zip(shared, transformer(tokens, image.repeat(3, 1, 1), positions), strict=True):
         torch.testing.assert_close(a, b)
+
+
+def decode_with(decoder, middle):
+    C, h, w = 16, 4, 4
+    return decoder(
+        seeded((1, C, h, w), "embedding"),
+        seeded((C, h, w), "positions"),
+        middle,
+        seeded((1, C // 8, 4 * h, 4 * w), "fine"),
+        seeded((1, 3, C), "sparse"),
+        seeded((1, C, h, w), "dense"),
+    ).mask_logits
+
+
+def test_neighbour_blocks_change_nothing_until_they_are_trained():
+    plain, with_blocks = MaskDecoder(16), MaskDecoder(16, neighbour_blocks=2)
+    with_blocks.load_state_dict(plain.state_dict(), strict=False)
+    middle = seeded((1, 4, 8, 8), "middle")
+    torch.testing.assert_close(decode_with(with_blocks, middle), decode_with(plain, middle), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("blocks", "reaches"), [(0, False), (2, True)])
+def test_neighbour_blocks_let_masks_see_across_tokens(blocks, reaches):
+    decoder = MaskDecoder(16, blocks)
+    for block in decoder.neighbour_blocks:
+        torch.nn.init.normal_(block.conv2.weight)
+    middle = seeded((1, 4, 8, 8), "middle")
+    changed = middle.clone()
+    changed[:, 0, 2, 2] += 5
+    difference = (decode_with(decoder, changed) - decode_with(decoder, middle)).abs().amax((0, 1))
+    assert (difference[4:6, 4:6] > 0).all()
+    assert bool((difference[8:10, 8:10] > 0).any()) == reaches
 
 
 @pytest.mark.parametrize(("h", "w"), [(4, 4), (4, 6)])

@@ -11,12 +11,10 @@ import torch
 
 from sam2_model.config import NANO, Sam2Config, with_image_size
 from sam2_model.errors import ConfigError
-from sam2_model.prompt_encoder import MASK_STRIDE
 from sam2_model.sam2 import Sam2
 from sam2_model.training.annotated import AnnotatedBatches, AnnotatedFrame, Split, runs, whole_frames
 from sam2_model.training.loop import start_fine_tuning, train
 from sam2_model.training.stages import Load, Stage
-from sam2_model.training.steps import Interaction
 from sam2_model.training.validation import score_clip, score_image
 
 T = TypeVar("T")
@@ -26,9 +24,6 @@ _TESTED_OBJECTS = 32
 """Most held-out frames, and objects on each, that are looked at in one test."""
 
 _TESTS = 8
-
-_FINE_PX, _FINE_UP_TO_PX = 2, 512
-"""Outlines are learnt finer than the cells of the mask where these are large beside the objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +71,7 @@ several times as much. They know one working size, so they are shown whole image
 
 def recipe_for(config: Sam2Config) -> Recipe:
     """Return the recipe that suits a model."""
-    return FOR_NANO if with_image_size(config, NANO.image_size) == NANO else FOR_PUBLISHED
+    return FOR_NANO if config.trunk == NANO.trunk else FOR_PUBLISHED
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,5 +202,4 @@ def _stage(recipe: Recipe, frames: Sequence[AnnotatedFrame], smallest: int) -> S
         tuple(loads),
         trunk_rate=recipe.trunk_rate,
         warm_up=max(recipe.steps // 10, 1),
-        user=Interaction(cell_px=_FINE_PX if max([size, *larger]) <= _FINE_UP_TO_PX else MASK_STRIDE),
     )

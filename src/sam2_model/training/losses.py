@@ -1,19 +1,25 @@
 """What a prediction is charged for (Kirillov et al. 2023, appendix A; Ravi et al. 2024, appendix D).
 
 Two things differ from the papers, because small objects on a small model demanded it: cross-entropy is averaged in a
-window around the object instead of being focal over the image, and targets are the area a mask covers of each
-low-resolution cell, so that outlines are learnt finer than the cells.
+window around the object instead of being focal over the image, and masks are compared there on a grid that is as fine
+for a small object as for a large one, after the same interpolation that prediction ends with.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sam2_model.mask_decoder import MaskDecoderOutput
+from sam2_model.prompt_encoder import MASK_STRIDE
 
-_OUTSIDE = 0.05
+GRID = 80
+"""Points along each side of the window in which a mask is compared with the truth."""
+
+_MARGIN, _LEAST_MARGIN_PX = 0.5, 6.0
+"""How far a window reaches beyond the object's bounding box, relative to its side and at least."""
+
 _CROSS_ENTROPY = 2.0
 _OTHERS = 0.1
 _PRESENCE = 3.0
@@ -59,41 +65,82 @@ def mean_losses(parts: list[Losses]) -> Losses:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
-    """What N predictions on one frame are compared with.
+    """What N predictions on one frame are compared with; h x w are the cells of the low-resolution logits.
 
     Attributes
     ----------
     cover : Tensor
-        Shape (N, 1, h, w), fraction of each cell that the mask covers.
-    window : Tensor
-        Shape (N, 1, h, w), weight of each cell in the cross-entropy.
+        Shape (N, 1, G, G), 0 or 1: the truth at the points of each object's window.
+    rows, columns : Tensor
+        Shapes (N, G, h) and (N, G, w): weights that interpolate low-resolution logits at these points.
+    outside : Tensor
+        Shape (N, 1, h, w), 1 for the cells outside the window.
+    cell_points : Tensor
+        Shape (N, 1), points of the window's grid on the area of one such cell.
     is_present : Tensor
         Shape (N,), 1.0 where the object is on the frame.
     """
 
     cover: Tensor
-    window: Tensor
+    rows: Tensor
+    columns: Tensor
+    outside: Tensor
+    cell_points: Tensor
     is_present: Tensor
 
     def to(self, device: torch.device) -> "Target":
         """Move to where the predictions are."""
-        return Target(self.cover.to(device), self.window.to(device), self.is_present.to(device))
+        return Target(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+    def sample(self, logits: Tensor) -> Tensor:
+        """Interpolate low-resolution logits (N, M, h, w) at the points of the windows, (N, M, G, G)."""
+        return self.rows[:, None] @ logits @ self.columns[:, None].transpose(-2, -1)
+
+    def beyond(self, values: Tensor) -> Tensor:
+        """Sum up values of cells (N, M, h, w) outside the windows, (N, M)."""
+        return (values * self.outside).sum((-2, -1))
 
 
-def target_of(masks: Tensor, cell_px: int) -> Target:
-    """Reduce masks (N, 1, S, S) of 0 and 1 to cells of `cell_px` pixels."""
-    h, w = masks.shape[2] // cell_px, masks.shape[3] // cell_px
-    cover = masks.view(-1, 1, h, cell_px, w, cell_px).mean((3, 5))
-    return Target(cover, window_around(cover), cover.flatten(1).amax(1).gt(0).float())
+def target_of(masks: Tensor) -> Target:
+    """Look at masks (N, 1, S, S) of 0 and 1 through a window around each object; an absent one gets the whole image."""
+    S = masks.shape[-1]
+    occupied = masks[:, 0] > 0
+    y, rows, row_inside = _axis(occupied.any(2))
+    x, columns, column_inside = _axis(occupied.any(1))
+    N, G = y.shape
+    cover = masks[:, 0].gather(1, y[:, :, None].expand(N, G, S)).gather(2, x[:, None, :].expand(N, G, G))
+    inside = row_inside[:, :, None] * column_inside[:, None, :]  # (N, h, w)
+    points = G * G / inside.flatten(1).sum(1, keepdim=True).clamp(min=1)
+    return Target(cover[:, None], rows, columns, 1 - inside[:, None], points, occupied.flatten(1).any(1).float())
 
 
-def window_around(target: Tensor) -> Tensor:
-    """Weights (N, 1, h, w): 1 in the bounding box of each target and half its size around, little elsewhere."""
-    h, w = target.shape[-2:]
-    rows = _window_1d(target.amax(3)[:, 0], h)  # (N, h)
-    columns = _window_1d(target.amax(2)[:, 0], w)  # (N, w)
-    inside = rows[:, None, :, None] * columns[:, None, None, :]
-    return inside * (1 - _OUTSIDE) + _OUTSIDE
+def _axis(occupied: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Lay the windows along one axis of S pixels; `occupied` (N, S) says where the objects are.
+
+    Returns
+    -------
+    pixels : Tensor
+        Shape (N, G), the pixel under each point.
+    weights : Tensor
+        Shape (N, G, h), interpolation of h cells at the points.
+    inside : Tensor
+        Shape (N, h), 1.0 for the cells whose middle is in the window.
+    """
+    S = occupied.shape[1]
+    place = torch.arange(S, dtype=torch.float32)
+    first = torch.where(occupied, place, float(S)).amin(1, keepdim=True)
+    last = torch.where(occupied, place, -1.0).amax(1, keepdim=True)
+    margin = (_MARGIN * (last - first + 1)).clamp(min=_LEAST_MARGIN_PX)
+    is_absent = last < 0
+    start = torch.where(is_absent, 0.0, (first - margin).clamp(min=0))  # edges of pixels, not their middles
+    stop = torch.where(is_absent, float(S), (last + 1 + margin).clamp(max=S))  # (N, 1)
+    points = start + (torch.arange(GRID) + 0.5) / GRID * (stop - start)  # (N, G)
+    cells = torch.arange(S // MASK_STRIDE)
+    between = (points / MASK_STRIDE - 0.5).clamp(0, S // MASK_STRIDE - 1)  # as bilinear enlargement places it
+    weights = (1 - (between[..., None] - cells).abs()).clamp(min=0)
+    middle = (cells + 0.5) * MASK_STRIDE
+    inside = ((middle >= start) & (middle < stop)).float()
+    return points.long().clamp(max=S - 1), weights, inside
 
 
 def mask_loss(logits: Tensor, target: Target) -> Tensor:
@@ -102,31 +149,33 @@ def mask_loss(logits: Tensor, target: Target) -> Tensor:
     Parameters
     ----------
     logits : Tensor
-        Shape (N, M, h, w).
+        Shape (N, M, h, w), low-resolution logits.
     target : Target
-        Of the same N and cells.
+        Of the same N.
 
     Returns
     -------
     Tensor
         Shape (N, M).
     """
-    cover, weight = target.cover, target.window
-    entropy = F.binary_cross_entropy_with_logits(logits, cover.expand_as(logits), reduction="none")
-    entropy = (entropy * weight).sum((-2, -1)) / weight.sum((-2, -1))
-    p = logits.sigmoid()
+    cover = target.cover
+    sampled = target.sample(logits)  # (N, M, G, G)
+    entropy = F.binary_cross_entropy_with_logits(sampled, cover.expand_as(sampled), reduction="none").mean((-2, -1))
+    elsewhere = target.beyond(F.softplus(logits)) / target.outside.sum((-2, -1)).clamp(min=1)
+    p = sampled.sigmoid()
     overlap = (p * cover).sum((-2, -1))
-    # Squares in the denominator let soft targets reach zero loss.
-    dice = 1 - (2 * overlap + 1) / ((p * p).sum((-2, -1)) + (cover * cover).sum((-2, -1)) + 1)
-    return _CROSS_ENTROPY * entropy + dice
+    # Squares in the denominator, so that a soft mask is not better than a sharp one.
+    claimed = (p * p).sum((-2, -1)) + target.beyond(logits.sigmoid() ** 2) * target.cell_points
+    dice = 1 - (2 * overlap + 1) / (claimed + cover.sum((-2, -1)) + 1)
+    return _CROSS_ENTROPY * (entropy + elsewhere) + dice
 
 
-def intersection_over_union(logits: Tensor, target: Tensor) -> Tensor:
-    """IoU of thresholded masks (N, M, h, w) with targets (N, 1, h, w), shape (N, M); 1 where both are empty."""
-    predicted, true = logits > 0, target > 0.5
-    union = (predicted | true).sum((-2, -1)).float()
-    shared = (predicted & true).sum((-2, -1)).float()
-    return torch.where(union > 0, shared / union.clamp(min=1), 1.0)
+def intersection_over_union(logits: Tensor, target: Target) -> Tensor:
+    """IoU of thresholded low-resolution logits (N, M, h, w) with the truth, shape (N, M); 0 where one is empty."""
+    predicted, true = target.sample(logits) > 0, target.cover > 0
+    beyond = target.beyond((logits > 0).float()) * target.cell_points
+    shared = (predicted & true).sum((-2, -1))
+    return shared / ((predicted | true).sum((-2, -1)) + beyond).clamp(min=1)
 
 
 def prompt_losses(output: MaskDecoderOutput, target: Target) -> Losses:
@@ -137,8 +186,7 @@ def prompt_losses(output: MaskDecoderOutput, target: Target) -> Losses:
     output : MaskDecoderOutput
         All four masks of N prompts.
     target : Target
-        The truth; of an absent object only the object score is charged. The low-resolution logits are enlarged to
-        its cells if need be.
+        The truth; of an absent object only the object score is charged.
 
     Returns
     -------
@@ -146,25 +194,13 @@ def prompt_losses(output: MaskDecoderOutput, target: Target) -> Losses:
         The single mask and the best of the three candidates count fully, the others a little.
     """
     logits = output.mask_logits
-    if logits.shape[-2:] != target.cover.shape[-2:]:
-        logits = F.interpolate(logits, size=target.cover.shape[-2:], mode="bilinear", align_corners=False)
     is_present = target.is_present
     count = is_present.sum().clamp(min=1)
     each = mask_loss(logits, target)  # (N, 4)
     per_prompt = each[:, 0] + each[:, 1:].amin(1) + _OTHERS * each[:, 1:].mean(1)
     with torch.no_grad():
-        iou = intersection_over_union(logits, target.cover)
+        iou = intersection_over_union(logits, target)
     iou_error = (output.predicted_iou - iou).abs().mean(1)
     weight = torch.where(is_present > 0, 1.0, _ABSENT)
     presence = F.binary_cross_entropy_with_logits(output.object_score_logit[:, 0], is_present, weight=weight)
     return Losses((per_prompt * is_present).sum() / count, (iou_error * is_present).sum() / count, presence)
-
-
-def _window_1d(occupied: Tensor, size: int) -> Tensor:
-    """1 within the occupied span and half its length around, along one axis, (N, size)."""
-    place = torch.arange(size, dtype=torch.float32)
-    is_occupied = occupied > 0
-    first = torch.where(is_occupied, place, float(size)).amin(1, keepdim=True)
-    last = torch.where(is_occupied, place, -1.0).amax(1, keepdim=True)
-    margin = 0.5 * (last - first + 1) + 2
-    return ((place >= first - margin) & (place <= last + margin)).float()

@@ -1,11 +1,15 @@
 """Prompts as a user would give them, sampled from true masks (Ravi et al. 2024, appendix D)."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sam2_model.mask_ops import resize_logits
 from sam2_model.prompt_encoder import PointLabel
+
+_CLICK_STEP_PX = 2
 
 
 def click_inside(generator: torch.Generator, masks: Tensor) -> Tensor:
@@ -23,9 +27,7 @@ def click_inside(generator: torch.Generator, masks: Tensor) -> Tensor:
     Tensor
         Shape (N, 1, 2), (x, y) in pixels.
     """
-    interior = _mean_around(masks) ** 3
-    weight = masks * (0.1 + interior)
-    return _draw_point(generator, weight)
+    return _draw_point(generator, masks, lambda interior: 0.1 + interior**3, 2)
 
 
 def box_around(generator: torch.Generator, masks: Tensor, looseness: float) -> Tensor:
@@ -105,16 +107,17 @@ def correction_clicks(generator: torch.Generator, logits: Tensor, masks: Tensor)
     labels : Tensor
         Shape (N, 1), positive where something is missing, negative where there is too much.
     """
-    S = masks.shape[-1]
-    predicted = resize_logits(logits.detach(), S, S) > 0
-    wrong = (predicted != (masks > 0.5)).float()
+    # Every other pixel is looked at: nobody clicks more precisely, and it is four times faster.
+    true = masks[..., ::_CLICK_STEP_PX, ::_CLICK_STEP_PX]
+    predicted = resize_logits(logits.detach(), *true.shape[-2:]) > 0
+    wrong = (predicted != (true > 0.5)).float()
+    candidates = torch.where(wrong.flatten(1).any(1)[:, None, None, None], wrong, true)
     # The middle of a wrong region is clicked, not the sliver that every outline has.
-    thick = wrong * (0.02 + _mean_around(wrong) ** 2)
-    points = _draw_point(generator, torch.where(wrong.flatten(1).any(1)[:, None, None, None], thick, masks))
+    points = _draw_point(generator, candidates, lambda thickness: 0.02 + thickness**2, 1)
     x, y = points[:, 0, 0].long(), points[:, 0, 1].long()
-    is_inside = masks[torch.arange(len(masks)), 0, y, x] > 0.5
+    is_inside = true[torch.arange(len(true)), 0, y, x] > 0.5
     labels = torch.where(is_inside, int(PointLabel.POSITIVE), int(PointLabel.NEGATIVE))
-    return points, labels[:, None]
+    return points * _CLICK_STEP_PX, labels[:, None]
 
 
 def rough_masks(generator: torch.Generator, masks: Tensor) -> Tensor:
@@ -134,27 +137,62 @@ def rough_masks(generator: torch.Generator, masks: Tensor) -> Tensor:
     """
     N = len(masks)
     field = F.interpolate(torch.randn(N, 1, 6, 6, generator=generator), size=masks.shape[-2:], mode="bilinear")
-    soft = _mean_around(masks)
+    soft = _mean_around(masks, 2)
     threshold = 0.5 + 0.25 * torch.rand(N, 1, 1, 1, generator=generator) * field
     return F.avg_pool2d((soft > threshold.clamp(0.1, 0.9)).float(), 4) * 20 - 10
 
 
-def _mean_around(x: Tensor) -> Tensor:
-    """Mean over 5 x 5 pixels, by adding shifted copies: several times faster than pooling."""
+def _mean_around(x: Tensor, reach: int) -> Tensor:
+    """Mean over a square of 2 `reach` + 1 pixels, by adding shifted copies: several times faster than pooling."""
     rows, columns = x.shape[-2:]
-    x = F.pad(x, (2, 2, 2, 2))
-    x = sum((x[..., i : i + rows, :] for i in range(1, 5)), x[..., :rows, :])
-    return sum((x[..., i : i + columns] for i in range(1, 5)), x[..., :columns]) / 25
+    side = 2 * reach + 1
+    x = F.pad(x, (reach, reach, reach, reach))
+    x = sum((x[..., i : i + rows, :] for i in range(1, side)), x[..., :rows, :])
+    return sum((x[..., i : i + columns] for i in range(1, side)), x[..., :columns]) / side**2
 
 
-def _draw_point(generator: torch.Generator, weight: Tensor) -> Tensor:
-    """Pixels (N, 1, 2) as (x, y), drawn in proportion to weights (N, 1, S, S)."""
-    S = weight.shape[-1]
-    # By inverting the distribution: torch.multinomial draws a random number for every pixel.
-    total = (weight.flatten(1) + 1e-12).cumsum(1, dtype=torch.float64)
-    drawn = torch.rand(len(weight), 1, generator=generator, dtype=torch.float64) * total[:, -1:]
-    index = torch.searchsorted(total, drawn).clamp(max=S * S - 1)  # (N, 1)
-    return torch.stack([index % S, index // S], -1).float()
+def _draw_point(
+    generator: torch.Generator, candidates: Tensor, weigh: Callable[[Tensor], Tensor], reach: int
+) -> Tensor:
+    """Draw one of the candidate pixels of each object.
+
+    Parameters
+    ----------
+    generator : torch.Generator
+        Source of randomness.
+    candidates : Tensor
+        Shape (N, 1, S, S), 0 or 1; an object without candidates gets any pixel.
+    weigh : callable
+        Weight of a pixel by the fraction of candidates in the square around it.
+    reach : int
+        Pixels from the middle of this square to its sides.
+
+    Returns
+    -------
+    Tensor
+        Shape (N, 1, 2), (x, y) in pixels.
+    """
+    N, _, S, _ = candidates.shape
+    # Objects are few pixels of a frame, so only these are weighed.
+    n, y, x = candidates[:, 0].nonzero(as_tuple=True)
+    padded = F.pad(candidates[:, 0], (reach, reach, reach, reach)).flatten()
+    row = S + 2 * reach
+    start = n * row * row + y * row + x
+    steps = [dy * row + dx for dy in range(2 * reach + 1) for dx in range(2 * reach + 1)]
+    around = sum((padded[start + step] for step in steps), torch.zeros(len(start)))
+    total = weigh(around / len(steps)).cumsum(0, dtype=torch.float64)  # the pixels of an object are neighbours here
+    count = torch.bincount(n, minlength=N)
+    last = count.cumsum(0) - 1
+    before = F.pad(total, (1, 0))[last + 1 - count]
+    until = F.pad(total, (1, 0))[last + 1]
+    share = torch.rand(2, N, generator=generator, dtype=torch.float64)
+    drawn = torch.searchsorted(total, before + share[0] * (until - before)).clamp(max=max(len(n) - 1, 0))
+    drawn = drawn.minimum(last).maximum(last + 1 - count)
+    anywhere = (share * S).long().T  # (N, 2)
+    if not len(n):
+        return anywhere[:, None].float()
+    chosen = torch.stack([x[drawn.clamp(min=0)], y[drawn.clamp(min=0)]], 1)
+    return torch.where((count > 0)[:, None], chosen, anywhere)[:, None].float()
 
 
 def _span(occupied: Tensor) -> tuple[Tensor, Tensor]:

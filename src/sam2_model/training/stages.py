@@ -118,7 +118,6 @@ CURRICULUM: tuple[Stage, ...] = (
         450,
         1.5e-4,
         (Load(256, 1, 10, 5), Load(192, 1, 10, 6), Load(256, 2, 12), Load(512, 1, 16)),
-        user=Interaction(cell_px=2),
         scenes=SceneOptions(radius_px=(5.0, 150.0)),
     ),
     Stage(
@@ -134,7 +133,6 @@ CURRICULUM: tuple[Stage, ...] = (
             Load(192, 1, 10, 6),
             Load(384, 1, 10, 3),
         ),
-        user=Interaction(cell_px=2),
         scenes=SceneOptions(radius_px=(5.0, 150.0)),
     ),
     Stage(
@@ -142,7 +140,6 @@ CURRICULUM: tuple[Stage, ...] = (
         1400,
         1.5e-4,
         (Load(256, 2, 12), Load(512, 1, 20), Load(512, 1, 16), Load(192, 1, 10, 7), Load(256, 1, 10, 5)),
-        user=Interaction(cell_px=2),
         scenes=SceneOptions(radius_px=(5.0, 150.0)),
     ),
     Stage(
@@ -150,8 +147,25 @@ CURRICULUM: tuple[Stage, ...] = (
         600,
         1e-4,
         (Load(512, 1, 20), Load(512, 1, 24), Load(384, 1, 20), Load(256, 2, 12), Load(192, 1, 10, 6)),
-        user=Interaction(boxes=0.6, cell_px=2),
+        user=Interaction(boxes=0.6),
         scenes=SceneOptions(radius_px=(6.0, 45.0)),
+    ),
+    Stage(
+        "neighbours",
+        5000,
+        4e-4,
+        (
+            Load(256, 2, 14),
+            Load(384, 1, 24),
+            Load(512, 1, 32),
+            Load(512, 1, 32),
+            Load(256, 1, 8, 4),
+            Load(192, 1, 10, 6),
+            Load(384, 1, 8, 3),
+        ),
+        warm_up=100,
+        user=Interaction(corrections=3),
+        scenes=SceneOptions(radius_px=(5.0, 150.0)),
     ),
 )
 """How `nano` is trained. The first weights went this way too, but met `initialise` after the prompts, not before."""

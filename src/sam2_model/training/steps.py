@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from sam2_model.mask_decoder import MaskDecoderOutput, best_candidate
+from sam2_model.mask_decoder import MaskDecoderOutput, best_candidate, single_mask
 from sam2_model.mask_ops import resize_logits
 from sam2_model.memory_bank import MAX_POINTERS, Direction, recall
-from sam2_model.prompt_encoder import MASK_STRIDE
 from sam2_model.sam2 import ImageFeatures, PointerMemory, Sam2, SpatialMemory
 from sam2_model.training.batches import Batch
 from sam2_model.training.dense import DenseHead, dense_target
@@ -41,8 +40,9 @@ class Interaction:
         Probability that a later frame of a clip is corrected, and then remembered as a prompted one.
     true_memories : float
         Probability that a clip remembers true masks instead of predicted ones.
-    cell_px : int
-        Side of the squares on which masks are compared: 4 for the low-resolution logits as they are, 2 for finer.
+    shown_masks : float
+        Probability that corrections are given together with the mask that they correct. Otherwise all clicks are
+        given at once and without it, as they are when an answer must not depend on earlier ones.
     """
 
     boxes: float = 0.45
@@ -51,7 +51,7 @@ class Interaction:
     mask_prompts: float = 0.6
     corrected_frames: float = 0.3
     true_memories: float = 0.0
-    cell_px: int = MASK_STRIDE
+    shown_masks: float = 0.4
 
 
 def device_of(model: Sam2) -> torch.device:
@@ -114,18 +114,20 @@ def _interact(
     generator: torch.Generator,
     shown: Tensor | None,
 ) -> _Answer:
-    """First prompts, then correction clicks with the previous answer shown as a mask."""
+    """First prompts, then correction clicks, with the previous answer shown as a mask or without."""
     device = device_of(model)
-    target = target_of(masks, user.cell_px).to(device)
+    target = target_of(masks).to(device)
     points, labels = (x.to(device) for x in first_prompts(generator, masks, user.boxes))
     output = model.decode(embedding, features, points, labels, shown)
     losses = [prompt_losses(output, target)]
     corrections = int(torch.randint(user.corrections + 1, (), generator=generator))
-    for _ in range(corrections):
-        shown = best_candidate(output).mask_logits.detach().clamp(-_MAX_MASK_PROMPT, _MAX_MASK_PROMPT)
-        more_points, more_labels = (x.to(device) for x in correction_clicks(generator, shown.cpu(), masks))
+    shows_masks = bool(torch.rand((), generator=generator) < user.shown_masks)
+    for number in range(corrections):
+        chosen = single_mask(output, stability_fallback=False) if number else best_candidate(output)
+        answer = chosen.mask_logits.detach().clamp(-_MAX_MASK_PROMPT, _MAX_MASK_PROMPT)
+        more_points, more_labels = (x.to(device) for x in correction_clicks(generator, answer.cpu(), masks))
         points, labels = torch.cat([points, more_points], 1), torch.cat([labels, more_labels], 1)
-        output = model.decode(embedding, features, points, labels, shown)
+        output = model.decode(embedding, features, points, labels, answer if shows_masks else shown)
         losses.append(prompt_losses(output, target))
     return _Answer(output, tuple(losses))
 
@@ -176,13 +178,15 @@ def clip_losses(model: Sam2, batch: Batch, user: Interaction, generator: torch.G
     bank = _Bank({}, {}, [], T if is_short else MAX_POINTERS)
     losses = _start(model, frames[0], batch.masks[0], user, generator, bank)
     remembers_truth = bool(torch.rand((), generator=generator) < user.true_memories)
+    # In wide frames, finding an object is learnt as well as outlining it once it is found.
+    looks_closely = bool(torch.rand((), generator=generator) < 0.5)
     is_corrected = torch.rand((), generator=generator) < user.corrected_frames
     corrected = int(torch.randint(1, T, (), generator=generator)) if is_corrected else -1
     for t in range(1, T):
         masks = batch.masks[t]
-        target = target_of(masks, user.cell_px).to(device)
+        target = target_of(masks).to(device)
         embedding = bank.condition(model, frames[t], t)
-        output = model.decode_without_prompt(embedding, frames[t])
+        output = model.decode_without_prompt(embedding, frames[t], closely=looks_closely)
         losses.append(prompt_losses(output, target))
         if t == corrected:
             shown = best_candidate(output).mask_logits.detach().clamp(-_MAX_MASK_PROMPT, _MAX_MASK_PROMPT)

@@ -140,9 +140,7 @@ def score_image(model: Sam2, batch: Batch) -> dict[str, Tensor]:
     for _ in range(2):
         more_points, more_labels = (x.to(device) for x in correction_clicks(generator, shown.cpu(), masks))
         points, labels = torch.cat([points, more_points], 1), torch.cat([labels, more_labels], 1)
-        shown = single_mask(
-            model.decode(embedding, features, points, labels, shown.clamp(-32, 32)), stability_fallback=False
-        ).mask_logits
+        shown = single_mask(model.decode(embedding, features, points, labels), stability_fallback=False).mask_logits
     corners = box_around(generator, masks, 0.0).to(device)
     corner_labels = torch.tensor([PointLabel.BOX_TOP_LEFT, PointLabel.BOX_BOTTOM_RIGHT], device=device)
     corner_labels = corner_labels.expand(len(masks), 2)
