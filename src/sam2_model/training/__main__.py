@@ -35,8 +35,9 @@ from sam2_model.training.loop import (
     start_training,
     train,
 )
+from sam2_model.training.parallel import any_of, join, rank
 from sam2_model.training.scenes import SceneOptions
-from sam2_model.training.stages import CURRICULUM
+from sam2_model.training.stages import CURRICULUM, total_steps
 from sam2_model.training.validation import ValidationOptions, as_row, validate
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     # Numbers too small to matter make a processor many times slower.
     torch.set_flush_denormal(True)
     options.run.mkdir(parents=True, exist_ok=True)
+    join()
     try:
         state = _begin(options)
     except (Sam2Error, OSError) as error:
@@ -113,8 +115,10 @@ def _run(state: TrainingState, options: argparse.Namespace, stop: Event) -> None
     reports: list[StepReport] = []
     for report in train(state, CURRICULUM):
         reports.append(report)
-        if stop.is_set():
+        if any_of(stop.is_set()):  # all end with the same step, whoever was told to
             break
+        if rank():
+            continue
         now = perf_counter()
         if now - saved > options.save_minutes * 60:
             _save(state, options.run, latest, reports)
@@ -122,9 +126,12 @@ def _run(state: TrainingState, options: argparse.Namespace, stop: Event) -> None
         if now - validated > options.validate_minutes * 60:
             _validate(state, options.run)
             validated = perf_counter()
-    else:
-        _validate(state, options.run)
+    if rank():
+        return
     _save(state, options.run, latest, reports)
+    if state.step == total_steps(CURRICULUM):
+        _validate(state, options.run)
+        _save(state, options.run, latest, reports)
 
 
 def _save(state: TrainingState, run: Path, latest: Path, reports: list[StepReport]) -> None:

@@ -40,10 +40,6 @@ class Batch:
     masks: Tensor
     labels: Tensor
 
-    def reversed(self) -> "Batch":
-        """Play the same clips backwards."""
-        return Batch(self.images.flip(0), self.owner, self.masks.flip(0), self.labels.flip(0))
-
 
 def scene_batch(rng: np.random.Generator, options: SceneOptions, clips: int, objects: int) -> Batch:
     """Make clips and choose objects in each.
@@ -164,6 +160,8 @@ def to_images(frames: Field) -> Tensor:
 def _scene_with_objects(rng: np.random.Generator, options: SceneOptions) -> Scene:
     for _ in range(_ATTEMPTS):
         scene = make_scene(rng, options)
+        if rng.random() < 0.5:  # objects are followed backward in time as well: bodies merge, light comes back
+            scene = replace(scene, frames=scene.frames[::-1].copy(), labels=scene.labels[::-1].copy())
         if len(visible_objects(scene.labels[0])):
             return scene
     # Nuclei alone in a time-lapse are never missing for long; this only guards against odd options.

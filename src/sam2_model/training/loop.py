@@ -16,6 +16,7 @@ from sam2_model.sam2 import Sam2
 from sam2_model.training.batches import Batch, scene_batch
 from sam2_model.training.dense import DenseHead
 from sam2_model.training.losses import Losses
+from sam2_model.training.parallel import average_gradients, rank
 from sam2_model.training.stages import Load, Stage, stage_at, total_steps
 from sam2_model.training.steps import clip_losses, image_losses
 
@@ -143,11 +144,15 @@ def train(state: TrainingState, stages: tuple[Stage, ...], source: BatchSource =
 def _step(state: TrainingState, stage: Stage, local: int, source: BatchSource) -> StepReport:
     started = perf_counter()
     rng = np.random.default_rng([state.seed, state.step])
-    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    seed = int(rng.integers(2**62))
     load = stage.loads[rng.integers(len(stage.loads))]
-    losses = _losses(state, stage, source(rng, stage, load), generator)
+    if rank():  # the same load in every process, so that none waits for another; scenes and clicks of its own
+        rng = np.random.default_rng([state.seed, state.step, rank()])
+        seed = int(rng.integers(2**62))
+    losses = _losses(state, stage, source(rng, stage, load), torch.Generator().manual_seed(seed))
     state.optimizer.zero_grad(set_to_none=True)
     losses.total.backward()  # type: ignore[no-untyped-call]
+    average_gradients([p for group in state.optimizer.param_groups for p in group["params"]])
     norm = float(nn.utils.clip_grad_norm_(state.model.parameters(), _CLIP_NORM))
     rate = stage.rate_at(local)
     for group, factor in zip(state.optimizer.param_groups, (stage.trunk_rate, 1.0), strict=True):

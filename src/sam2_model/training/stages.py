@@ -93,7 +93,7 @@ CURRICULUM: tuple[Stage, ...] = (
         5e-4,
         (Load(128, 2, 12, 3), Load(128, 2, 12, 3), Load(128, 4, 12)),
         trunk_rate=0.1,
-        user=Interaction(mask_prompts=1.0, corrected_frames=0.0, true_memories=0.5),
+        user=Interaction(mask_prompts=1.0, second_prompts=0.0, true_memories=0.5),
         scenes=SceneOptions(pace=0.2, sections=0.3, radius_px=(9.0, 100.0)),
     ),
     Stage(
@@ -152,16 +152,16 @@ CURRICULUM: tuple[Stage, ...] = (
     ),
     Stage(
         "neighbours",
-        5000,
+        2250,
         4e-4,
         (
             Load(256, 2, 14),
             Load(384, 1, 24),
             Load(512, 1, 32),
-            Load(512, 1, 32),
             Load(256, 1, 8, 4),
             Load(192, 1, 10, 6),
             Load(384, 1, 8, 3),
+            Load(512, 1, 6, 3),
         ),
         warm_up=100,
         user=Interaction(corrections=3),

@@ -36,8 +36,8 @@ class Interaction:
         Most correction clicks after the first prompt; their number is drawn for each step.
     mask_prompts : float
         Probability that the objects of a clip are given by their masks on the first frame.
-    corrected_frames : float
-        Probability that a later frame of a clip is corrected, and then remembered as a prompted one.
+    second_prompts : float
+        Probability that the masks of a later frame of a clip are given, too: frames before it recall it as well.
     true_memories : float
         Probability that a clip remembers true masks instead of predicted ones.
     shown_masks : float
@@ -49,7 +49,7 @@ class Interaction:
     rough_masks: float = 0.15
     corrections: int = 2
     mask_prompts: float = 0.6
-    corrected_frames: float = 0.3
+    second_prompts: float = 0.3
     true_memories: float = 0.0
     shown_masks: float = 0.4
 
@@ -118,6 +118,9 @@ def _interact(
     device = device_of(model)
     target = target_of(masks).to(device)
     points, labels = (x.to(device) for x in first_prompts(generator, masks, user.boxes))
+    if shown is not None:
+        more_points, more_labels = (x.to(device) for x in correction_clicks(generator, shown.cpu(), masks))
+        points, labels = torch.cat([points, more_points], 1), torch.cat([labels, more_labels], 1)
     output = model.decode(embedding, features, points, labels, shown)
     losses = [prompt_losses(output, target)]
     corrections = int(torch.randint(user.corrections + 1, (), generator=generator))
@@ -180,20 +183,17 @@ def clip_losses(model: Sam2, batch: Batch, user: Interaction, generator: torch.G
     remembers_truth = bool(torch.rand((), generator=generator) < user.true_memories)
     # In wide frames, finding an object is learnt as well as outlining it once it is found.
     looks_closely = bool(torch.rand((), generator=generator) < 0.5)
-    is_corrected = torch.rand((), generator=generator) < user.corrected_frames
-    corrected = int(torch.randint(1, T, (), generator=generator)) if is_corrected else -1
+    if T > 2 and torch.rand((), generator=generator) < user.second_prompts:
+        later = int(torch.randint(1, T, (), generator=generator))
+        _remember_truth(model, frames[later], batch.masks[later], bank, later)
     for t in range(1, T):
+        if t in bank.conditioning:
+            continue
         masks = batch.masks[t]
         target = target_of(masks).to(device)
         embedding = bank.condition(model, frames[t], t)
         output = model.decode_without_prompt(embedding, frames[t], closely=looks_closely)
         losses.append(prompt_losses(output, target))
-        if t == corrected:
-            shown = best_candidate(output).mask_logits.detach().clamp(-_MAX_MASK_PROMPT, _MAX_MASK_PROMPT)
-            points, labels = (x.to(device) for x in correction_clicks(generator, shown.cpu(), masks))
-            output = model.decode(embedding, frames[t], points, labels, shown)
-            losses.append(prompt_losses(output, target))
-            bank.conditioning.append(t)
         if t < T - 1:
             _remember(model, frames[t], output, masks.to(device) if remembers_truth else None, bank, t)
     return mean_losses(losses)
@@ -203,20 +203,21 @@ def _start(
     model: Sam2, features: ImageFeatures, masks: Tensor, user: Interaction, generator: torch.Generator, bank: _Bank
 ) -> list[Losses]:
     """Prompt the first frame by masks or by points; return what there is to be charged."""
-    bank.conditioning.append(0)
     if torch.rand((), generator=generator) < user.mask_prompts:
-        _remember_truth(model, features, masks, bank)
+        _remember_truth(model, features, masks, bank, 0)
         return []
+    bank.conditioning.append(0)
     answer = _interact(model, model.without_memory(features), features, masks, user, generator, None)
     _remember(model, features, answer.output, None, bank, 0)
     return [mean_losses(list(answer.losses))]
 
 
-def _remember_truth(model: Sam2, features: ImageFeatures, masks: Tensor, bank: _Bank) -> None:
-    """Begin the bank with the true masks of the first frame."""
+def _remember_truth(model: Sam2, features: ImageFeatures, masks: Tensor, bank: _Bank, frame: int) -> None:
+    """Add a frame whose masks are given to the bank."""
     masks = masks.to(device_of(model))
-    bank.memories[0] = model.encode_memory(features, masks, masks.flatten(1).any(1, keepdim=True))
-    bank.pointers[0] = model.mask_pointer(features, masks)
+    bank.conditioning.append(frame)
+    bank.memories[frame] = model.encode_memory(features, masks, masks.flatten(1).any(1, keepdim=True))
+    bank.pointers[frame] = model.mask_pointer(features, masks)
 
 
 def _remember(
@@ -256,8 +257,7 @@ def follow(model: Sam2, batch: Batch) -> list[MaskDecoderOutput]:
     encoded = model.encode_image(batch.images.flatten(0, 1).to(device))
     frames = [select(encoded, batch.owner + t * B) for t in range(T)]
     bank = _Bank({}, {}, [], min(T, MAX_POINTERS))
-    bank.conditioning.append(0)
-    _remember_truth(model, frames[0], batch.masks[0], bank)
+    _remember_truth(model, frames[0], batch.masks[0], bank, 0)
     outputs = []
     for t in range(1, T):
         output = model.decode_without_prompt(bank.condition(model, frames[t], t), frames[t])

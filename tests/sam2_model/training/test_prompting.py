@@ -63,10 +63,38 @@ def test_a_perfect_prediction_gets_one_more_positive_click() -> None:
     assert labels.tolist() == [[PointLabel.POSITIVE]]
 
 
-def test_a_rough_mask_resembles_the_mask() -> None:
-    masks = two_squares()
-    rough = rough_masks(seeded(), masks)
-    assert rough.shape == (2, 1, 8, 8)
-    assert rough.abs().max() <= 10
-    assert (rough[1, 0, 5:7, 4:7] > 0).all()
-    assert (rough[1, 0, :4] < 0).all()
+def test_an_object_without_pixels_gets_a_point_somewhere_and_disturbs_no_other() -> None:
+    masks, generator = torch.zeros(4, 1, 32, 32), seeded()
+    masks[1, 0, 5, 7] = masks[2, 0, 9:11, 9:11] = 1
+    for _ in range(20):
+        points = click_inside(generator, masks)[:, 0]
+        assert points[1].tolist() == [7, 5]
+        assert 9 <= points[2].min() <= points[2].max() <= 10
+        assert 0 <= points.min() <= points.max() <= 31
+    assert click_inside(generator, torch.zeros(2, 1, 32, 32)).shape == (2, 1, 2)
+
+
+def test_identical_masks_are_corrected_nowhere_outside() -> None:
+    masks = torch.zeros(1, 1, 64, 64)
+    masks[..., 17:47, 9:39] = 1
+    logits = torch.nn.functional.avg_pool2d(masks, 4) * 2 - 1
+    for seed in range(20):
+        points, _ = correction_clicks(torch.Generator().manual_seed(seed), logits, masks)
+        assert (points >= 5).all()
+        assert (points <= 50).all()
+
+
+def test_a_rough_mask_resembles_the_mask_whatever_its_size() -> None:
+    masks = torch.zeros(2, 1, 256, 256)
+    masks[0, 0, 100:124, 40:64] = 1
+    masks[1, 0, 60:220, 80:240] = 1
+    small = torch.nn.functional.max_pool2d(masks, 4) > 0
+    overlap = []
+    for seed in range(40):
+        rough = rough_masks(torch.Generator().manual_seed(seed), masks)
+        assert rough.shape == (2, 1, 64, 64)
+        assert rough.unique().tolist() == [-10, 10]
+        painted = rough > 0
+        overlap.append((painted & small).sum((1, 2, 3)) / (painted | small).sum((1, 2, 3)))
+    mean = torch.stack(overlap).mean(0)
+    assert ((mean > 0.55) & (mean < 0.85)).all()
