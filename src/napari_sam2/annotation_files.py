@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
+from scipy import ndimage
 
 from napari_sam2.errors import FrameError, ImageFileError, OptionError
 from napari_sam2.frames import FrameStack
@@ -27,6 +28,9 @@ Data = Literal["auto", "stack", "images"]
 
 MIN_FRAMES, MIN_OUTLINES = 2, 4
 """Fewest annotated frames, and outlines of objects on them, from which anything can be learnt and tested."""
+
+_PIECE = 0.25
+"""Area of a piece of a label, relative to its largest piece, from which on it is no speck."""
 
 
 class LabelFrames:
@@ -125,6 +129,7 @@ def read_annotations(
         image = read_image(image_path, axes=axes, channel=channel)
         found.append(_annotation(image, _read_labels(label_path, image, axes), data, contrast_limits))
     _check_enough(found)
+    _check_numbered(found)
     return tuple(found)
 
 
@@ -205,6 +210,27 @@ def _check_enough(annotations: Sequence[Annotation]) -> None:
             f"{MIN_FRAMES} are needed, to learn from some and to test on others. Annotate more, or cut a large image "
             "and its labels into pieces."
         )
+
+
+def _check_numbered(annotations: Sequence[Annotation]) -> None:
+    """Refuse masks of foreground and background, from which a model would learn that all objects are one."""
+    labelled = ((a, frame, count) for a in annotations for frame, count in enumerate(a.outlines) if count)
+    if any(count > 1 or not _is_in_pieces(a.labels[frame]) for a, frame, count in labelled):
+        return
+    first = annotations[0]
+    value = max(int(first.labels[frame].max()) for frame in range(len(first.labels)))
+    raise FrameError(
+        f"The labels of {first.path} have one label, {value}, "
+        "on several separate objects, and so has every labelled frame. Give each object a number of its own, as "
+        "skimage.measure.label does."
+    )
+
+
+def _is_in_pieces(labels: NDArray[np.integer]) -> bool:
+    """Whether what is labelled falls into several pieces of some size; specks do not count."""
+    pieces, _ = ndimage.label(labels > 0)
+    areas = np.bincount(pieces.ravel())[1:]
+    return int((areas >= _PIECE * areas.max()).sum()) > 1
 
 
 def _in_words(shape: tuple[int, ...]) -> str:

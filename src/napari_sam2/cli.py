@@ -209,7 +209,9 @@ def _replay(arguments: argparse.Namespace) -> int:
 def _finetune(arguments: argparse.Namespace) -> int:
     """Fine-tune a model on annotated images."""
     from napari_sam2.finetuning import finetune
+    from napari_sam2.models import use_cores
 
+    use_cores()  # hours beside other work: threads that wait shall not spin
     done = finetune(
         arguments.images,
         arguments.labels,

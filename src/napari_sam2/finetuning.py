@@ -5,7 +5,7 @@ Importing this module does not load torch.
 
 from __future__ import annotations
 
-from contextlib import suppress
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from napari_sam2.annotation_files import read_annotations
 from napari_sam2.atomic_files import check_replaceable
-from napari_sam2.errors import FrameError, OptionError
+from napari_sam2.errors import FrameError, ImageFileError, ModelError, OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,8 +146,8 @@ def finetune(
 
     Notes
     -----
-    Whatever ends the work early, the best weights so far stay beside the final file, and a note on the exception says
-    where.
+    The best weights so far are beside the final file while the work goes on, and stay there if it ends early, whatever
+    ends it; a note on the exception says where.
     """
     path = _checked_output(Path(output), base, overwrite=overwrite)
     _check_options(steps, encoder, validation, seed)
@@ -156,8 +156,10 @@ def finetune(
     )
 
     # Loads torch, which takes seconds: not before the files are known to be good.
+    import torch
+
     from napari_sam2.sam2_predictor import model_errors, use_threads
-    from sam2_model.checkpoints import load_model, save_model
+    from sam2_model.checkpoints import load_model
     from sam2_model.device import choose_device
 
     if threads is not None:
@@ -166,15 +168,18 @@ def finetune(
         model = load_model(base, device=choose_device(device))
         split = _split(annotations, model, image_size, validation, seed)
         recipe = _recipe(model, steps, encoder)
-    result, best = _run(model, split, recipe, seed, path)
-    with model_errors():
-        save_model(path, best, name=path.stem, overwrite=overwrite)
-    partial_path(path).unlink(missing_ok=True)
+    # Numbers too small to matter make a processor many times slower while gradients are computed.
+    torch.set_flush_denormal(True)
+    try:
+        result = _run(model, split, recipe, seed, path)
+    finally:
+        torch.set_flush_denormal(False)
+    _finish(path, overwrite=overwrite)
     return result
 
 
 def partial_path(path: Path) -> Path:
-    """Where the best weights so far are kept when the work ends early."""
+    """Where the best weights so far are, until the work ends well."""
     return path.with_name(f"{path.name}.partial{SUFFIX}")
 
 
@@ -183,8 +188,15 @@ def _checked_output(path: Path, base: str | PathLike[str], *, overwrite: bool) -
         raise OptionError(f"{path}: weights are written as safetensors. Use a name that ends in {SUFFIX}.")
     if Path(base).resolve() == path.resolve():
         raise OptionError(f"{path} is the base and the output at once, and would be lost. Choose another name.")
+    if Path(base).resolve() == partial_path(path).resolve():
+        raise OptionError(
+            f"{base} is the base, and the weights on the way to {path.name} would be written over it. Rename it first."
+        )
     check_replaceable(partial_path(path), overwrite=overwrite)
-    return check_replaceable(path, overwrite=overwrite)
+    check_replaceable(path, overwrite=overwrite)
+    if not os.access(path.parent, os.W_OK):
+        raise ImageFileError(f"{path.parent} cannot be written into. Choose another folder for {path.name}.")
+    return path
 
 
 def _check_options(steps: int | None, encoder: Encoder, validation: float, seed: int) -> None:
@@ -234,8 +246,10 @@ def _recipe(model: LoadedModel, steps: int | None, encoder: Encoder) -> Recipe:
     return recipe if steps is None else replace(recipe, steps=steps)
 
 
-def _run(model: LoadedModel, split: Split, recipe: Recipe, seed: int, path: Path) -> tuple[FineTuned, Sam2]:
+def _run(model: LoadedModel, split: Split, recipe: Recipe, seed: int, path: Path) -> FineTuned:
+    """Learn; the best weights are in a file of their own from the moment they are found."""
     from napari_sam2.sam2_predictor import model_errors
+    from sam2_model.checkpoints import save_model
     from sam2_model.training.finetune import fine_tune
 
     before = after = None
@@ -247,26 +261,27 @@ def _run(model: LoadedModel, split: Split, recipe: Recipe, seed: int, path: Path
                 bar.update(progress.step - bar.n)
                 if before is None:
                     before = progress.scores
-                elif progress.best is not best:
+                elif progress.best is not None and progress.best is not best:
+                    save_model(partial_path(path), progress.best, name=path.stem, overwrite=True)
                     best, after, best_step = progress.best, progress.scores, progress.step
     except BaseException as error:
         if best is not None:
-            _keep(partial_path(path), best, error)
+            error.add_note(f"The best weights so far are kept in {partial_path(path)}.")
         raise
-    if before is None or after is None or best is None:
+    if before is None or after is None:
         raise RuntimeError("A fine-tuning tests the model before its first step and after its last.")
     amounts = _amount(split.training), _amount(split.held_out)
-    return FineTuned(path, model.name, recipe.steps, best_step, *amounts, before, after), best
+    return FineTuned(path, model.name, recipe.steps, best_step, *amounts, before, after)
 
 
-def _keep(path: Path, best: Sam2, error: BaseException) -> None:
-    from sam2_model.checkpoints import save_model
-    from sam2_model.errors import Sam2Error
-
-    # On a full disk this fails as well: what stopped the work is the news then.
-    with suppress(Sam2Error):
-        save_model(path, best, name=path.name.removesuffix(SUFFIX), overwrite=True)
-        error.add_note(f"The best weights so far are kept in {path}.")
+def _finish(path: Path, *, overwrite: bool) -> None:
+    """Give the best weights their final name."""
+    partial = partial_path(path)
+    try:
+        check_replaceable(path, overwrite=overwrite)  # somebody may have put a file there meanwhile
+        partial.replace(path)
+    except (ImageFileError, OSError) as error:
+        raise ModelError(f"{error} The best weights are kept in {partial}.") from error
 
 
 def _amount(frames: Sequence[AnnotatedFrame]) -> Amount:

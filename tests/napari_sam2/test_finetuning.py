@@ -187,6 +187,50 @@ def test_the_best_so_far_is_kept_when_the_work_ends_early(here, capsys, monkeypa
     assert not partial_path(Path("mine.safetensors")).exists()
 
 
+def test_the_best_so_far_is_on_disk_while_the_work_goes_on(here, monkeypatch):
+    """A computer that is switched off runs no handler."""
+    real, seen = model_finetune.fine_tune, []
+
+    def fine_tune(*args, **options):
+        for progress in real(*args, **options):
+            yield progress
+            seen.append((progress.best is not None, partial_path(Path("mine.safetensors")).exists()))
+
+    monkeypatch.setattr(model_finetune, "fine_tune", fine_tune)
+    quick(steps=3)
+    assert (True, True) in seen
+    assert (True, False) not in seen
+    assert sorted(path.name for path in here.glob("mine*")) == ["mine.safetensors"]
+
+
+def test_a_file_that_appears_meanwhile_is_not_replaced_and_the_weights_are_kept(here, monkeypatch):
+    real = model_finetune.fine_tune
+
+    def fine_tune(*args, **options):
+        yield from real(*args, **options)
+        Path("mine.safetensors").write_text("precious")
+
+    monkeypatch.setattr(model_finetune, "fine_tune", fine_tune)
+    with pytest.raises(ModelError, match=r"exists already.*The best weights are kept in mine"):
+        quick()
+    assert Path("mine.safetensors").read_text() == "precious"
+    assert load_model(partial_path(Path("mine.safetensors"))).config == load_model("toy.safetensors").config
+
+
+def test_what_is_left_of_an_earlier_attempt_is_no_base_for_the_next_under_the_same_name(here):
+    left = shutil.copy("toy.safetensors", partial_path(Path("mine.safetensors")))
+    with pytest.raises(OptionError, match=r"would be written over it\. Rename it first"):
+        quick(base=left, overwrite=True)
+    assert load_model(left).config == load_model("toy.safetensors").config
+
+
+def test_a_folder_that_cannot_be_written_into_is_refused_before_any_work(here, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    monkeypatch.setattr(model_finetune, "fine_tune", None)
+    with pytest.raises(ImageFileError, match="cannot be written into"):
+        quick()
+
+
 def test_nothing_is_left_when_nothing_was_learnt(here, monkeypatch):
     stop_after(monkeypatch, 0, KeyboardInterrupt())
     before = sorted(here.iterdir())
@@ -210,6 +254,7 @@ def spoil(name):
         "empty.tif": labels.astype(np.uint8) * 0,
         "one.tif": np.where(np.arange(COUNT)[:, None, None] == 2, labels, 0).astype(np.uint8),
         "few.tif": np.where(np.arange(COUNT)[:, None, None] < 2, labels == 1, 0).astype(np.uint8),
+        "binary.tif": (labels > 0).astype(np.uint8) * 255,
         "dots.tif": np.pad(np.full((COUNT, 2, 2), [[1, 2], [3, 4]], np.uint8), ((0, 0), (0, 46), (0, 58))),
     }
     if name in faulty:
@@ -236,6 +281,7 @@ REFUSED = [
     ({"labels": "empty.tif"}, FrameError, "0 outlines on 0 labelled frames"),
     ({"labels": "one.tif"}, FrameError, "2 outlines on 1 labelled frames, and at least 4 on 2 are needed"),
     ({"labels": "few.tif"}, FrameError, "2 outlines on 2 labelled frames"),
+    ({"labels": "binary.tif"}, FrameError, "one label, 255, on several separate objects"),
     ({"labels": "dots.tif"}, FrameError, "at least 16 px at the working size: 0"),
     ({"data": "film"}, OptionError, "data is 'film'. Use one of: auto, stack, images"),
     ({"steps": 0}, OptionError, "number of steps is 0"),
