@@ -156,8 +156,6 @@ def finetune(
     )
 
     # Loads torch, which takes seconds: not before the files are known to be good.
-    import torch
-
     from napari_sam2.sam2_predictor import model_errors, use_threads
     from sam2_model.checkpoints import load_model
     from sam2_model.device import choose_device
@@ -168,12 +166,7 @@ def finetune(
         model = load_model(base, device=choose_device(device))
         split = _split(annotations, model, image_size, validation, seed)
         recipe = _recipe(model, steps, encoder)
-    # Numbers too small to matter make a processor many times slower while gradients are computed.
-    torch.set_flush_denormal(True)
-    try:
-        result = _run(model, split, recipe, seed, path)
-    finally:
-        torch.set_flush_denormal(False)
+    result = _run(model, split, recipe, seed, path)
     _finish(path, overwrite=overwrite)
     return result
 
