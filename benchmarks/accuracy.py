@@ -1,6 +1,6 @@
 """How good a model is on microscopy: IoU by prompt, propagation by distance, calibration; beside simple baselines.
 
-    python benchmarks/accuracy.py DATA [--model nano] [--output DIR] [--generated]
+    python benchmarks/accuracy.py DATA [--model nano] [--output DIR] [--generated] [--image-size N]
 
 DATA holds `nuclei2d.tif`, `nuclei2d_labels.tif`, `nuclei3d.tif` and `nuclei3d_labels.tif`: example images of the
 `stardist` package, which no shipped weights were trained on. `--generated` adds the validation scenes of the training.
@@ -246,6 +246,7 @@ def main() -> None:
     parser.add_argument("--model", default="nano")
     parser.add_argument("--output", type=Path, default=Path("training_runs"))
     parser.add_argument("--generated", action="store_true")
+    parser.add_argument("--image-size", type=int, help="working size for nuclei2d; as prediction chooses when omitted")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     predictor = load_predictor(arguments.model)
@@ -254,7 +255,8 @@ def main() -> None:
         return np.asarray(tifffile.imread(arguments.data / f"{name}.tif"))
 
     began = time.perf_counter()
-    answered = score_image(predictor, read("nuclei2d"), read("nuclei2d_labels"))
+    single = load_predictor(arguments.model, image_size=arguments.image_size or "auto")
+    answered = score_image(single, read("nuclei2d"), read("nuclei2d_labels"))
     image = pd.concat([answered, score_baselines(read("nuclei2d"), read("nuclei2d_labels"))])
     stack = score_stack(predictor, read("nuclei3d"), read("nuclei3d_labels"))
     print(image.groupby("prompt", sort=False)["iou"].mean().round(3).to_string())
