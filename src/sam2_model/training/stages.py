@@ -167,6 +167,15 @@ CURRICULUM: tuple[Stage, ...] = (
         user=Interaction(corrections=3),
         scenes=SceneOptions(radius_px=(5.0, 150.0)),
     ),
+    Stage(
+        "boxes",
+        420,
+        1.2e-4,
+        (Load(256, 2, 14), Load(384, 1, 24), Load(512, 1, 24), Load(256, 1, 8, 4)),
+        warm_up=20,
+        user=Interaction(boxes=0.7),
+        scenes=SceneOptions(radius_px=(6.0, 60.0)),
+    ),
 )
 """How `nano` is trained. The first weights went this way too, but met `initialise` after the prompts, not before."""
 
