@@ -201,7 +201,7 @@ def generated_images() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
     from sam2_model.training.scenes import SceneOptions, make_scene
 
     for number in range(GENERATED):
-        rng = np.random.default_rng([20_240_801, number, 2])  # training seeds with two numbers
+        rng = np.random.default_rng([20_240_801, number, 2])  # a seed that training does not use
         scene = make_scene(rng, SceneOptions(size=(128, 256)[number % 2], radius_px=(5, 256)))
         labels = scene.labels[0]
         chosen = rng.permutation(visible_objects(labels))[:8]

@@ -216,6 +216,8 @@ class Sam2(nn.Module):
         if mask_logits is not None:
             mask_logits = fit_mask(mask_logits, features.grid)
         question = _Question(embedding, features, points, labels, mask_logits)
+        if not self._has_views(features):
+            return self._decode(question)
         known: list[Extent] = []
         if points is not None and labels is not None:
             known.append(extent_of_points(points, labels))
@@ -255,15 +257,14 @@ class Sam2(nn.Module):
 
     def _look(self, question: _Question, extent: Extent, found: MaskDecoderOutput | None = None) -> MaskDecoderOutput:
         """Decode each object in the smallest view that does; `found` is the answer in the whole frame, if known."""
-        view_px = self.config.view_px
-        if view_px is None or not self._has_views(question.features):
-            return self._decode(question)
 
         def answer(chosen: Tensor, view: View | None) -> MaskDecoderOutput:
             if view is not None:
                 return self._decode(question.rows(chosen).within(view))
             return self._decode(question.rows(chosen)) if found is None else found.rows(chosen)
 
+        # Without views in the configuration the only one is the frame.
+        view_px = self.config.view_px or max(self.working_size(question.features))
         return look(answer, extent, view_px, question.features.grid)
 
     def _decode(self, question: _Question) -> MaskDecoderOutput:
@@ -294,7 +295,10 @@ class Sam2(nn.Module):
         """Object pointers (B, C) of masks (B, 1, H, W) of 0 and 1 that a user gave on a frame."""
         # Read on the bare embedding, as the reference does: neither memory nor the no-memory vector.
         question = _Question(features.embedding, features, *self._no_points(mask), self.mask_downsample(mask))
-        output = self._look(question, extent_of_masks(mask > 0, self.working_size(features)))
+        if self._has_views(features):
+            output = self._look(question, extent_of_masks(mask > 0, self.working_size(features)))
+        else:
+            output = self._decode(question)
         is_present = (output.object_score_logit > 0) & mask.flatten(1).any(1, keepdim=True)
         return self.object_pointer(output.mask_tokens[:, 0], is_present)
 

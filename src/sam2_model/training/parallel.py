@@ -1,6 +1,6 @@
 """Several processes that train one model together, each on batches of its own.
 
-On a CPU two processes of one thread do nearly twice the work of one process of two threads: most of a step is many
+On two cores two processes of one thread did 1.45 times the work of one process of two threads: most of a step is many
 small operations. `torchrun` starts the processes; a run that it did not start is alone.
 """
 

@@ -119,8 +119,7 @@ def _interact(
     target = target_of(masks).to(device)
     points, labels = (x.to(device) for x in first_prompts(generator, masks, user.boxes))
     if shown is not None:
-        more_points, more_labels = (x.to(device) for x in correction_clicks(generator, shown.cpu(), masks))
-        points, labels = torch.cat([points, more_points], 1), torch.cat([labels, more_labels], 1)
+        points, labels = _with_correction(generator, points, labels, shown, masks)
     output = model.decode(embedding, features, points, labels, shown)
     losses = [prompt_losses(output, target)]
     corrections = int(torch.randint(user.corrections + 1, (), generator=generator))
@@ -128,11 +127,18 @@ def _interact(
     for number in range(corrections):
         chosen = single_mask(output, stability_fallback=False) if number else best_candidate(output)
         answer = chosen.mask_logits.detach().clamp(-_MAX_MASK_PROMPT, _MAX_MASK_PROMPT)
-        more_points, more_labels = (x.to(device) for x in correction_clicks(generator, answer.cpu(), masks))
-        points, labels = torch.cat([points, more_points], 1), torch.cat([labels, more_labels], 1)
+        points, labels = _with_correction(generator, points, labels, answer, masks)
         output = model.decode(embedding, features, points, labels, answer if shows_masks else shown)
         losses.append(prompt_losses(output, target))
     return _Answer(output, tuple(losses))
+
+
+def _with_correction(
+    generator: torch.Generator, points: Tensor, labels: Tensor, shown: Tensor, masks: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Append a click where the masks that are shown, (N, 1, h, w), are wrong."""
+    more_points, more_labels = correction_clicks(generator, shown.cpu(), masks)
+    return torch.cat([points, more_points.to(points.device)], 1), torch.cat([labels, more_labels.to(labels.device)], 1)
 
 
 @dataclass(slots=True, eq=False)
