@@ -131,7 +131,7 @@ _SIZES = {
 FRAME_COSTS: Mapping[str, Mapping[int, MultiplyAdds]] = MappingProxyType(
     {
         "nano": MappingProxyType(
-            {256: MultiplyAdds(1.10, 0.52), 512: MultiplyAdds(4.70, 4.15), 1024: MultiplyAdds(23.64, 48.53)}
+            {256: MultiplyAdds(1.10, 0.55), 512: MultiplyAdds(4.70, 4.10), 1024: MultiplyAdds(23.64, 48.48)}
         )
     }
     | _SIZES

@@ -76,9 +76,9 @@ class Sam2Config:
     image_size : int
         Side of the square working image the weights were trained for, in pixels.
     view_px : int or None
-        Side of the field in which the decoder is at home, in pixels of the working image. Positions of prompts run
-        over it, and in a wider image every object is decoded in a view of its own (`sam2_model.views`). None is the
-        whole working image, as in the published models, which all work at one size.
+        Side of the smallest view in which an object is decoded, in pixels of the working image: in a wider image
+        every object has a view of its own (`sam2_model.views`). Positions of prompts run over twice this side. None
+        is the whole working image, as in the published models, which all work at one size.
     neighbour_blocks : int
         Convolutional blocks in the mask decoder, at a stride of 8 pixels, that the published models do not have.
         Where objects are hardly larger than a token, masks are blocky without them.
@@ -109,7 +109,7 @@ NANO = Sam2Config(
     memory_feedforward=512,
     num_memories=4,
     image_size=256,
-    view_px=256,
+    view_px=128,
     neighbour_blocks=2,
 )
 

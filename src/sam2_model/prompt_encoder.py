@@ -39,13 +39,13 @@ class PromptEncoder(nn.Module):
     ----------
     width : int
         Channels of the embeddings.
-    view_px : int, optional
-        Pixels over which positions run; the side of the image when omitted. See `Sam2Config`.
+    span_px : int, optional
+        Pixels over which positions run, from the middle of the image; its side when omitted.
     """
 
-    def __init__(self, width: int, view_px: int | None = None) -> None:
+    def __init__(self, width: int, span_px: int | None = None) -> None:
         super().__init__()
-        self.view_px = view_px
+        self.span_px = span_px
         self.pe_layer = RandomFourier(width)
         self.point_embeddings = nn.ModuleList(nn.Embedding(1, width) for _ in range(4))
         self.not_a_point_embed = nn.Embedding(1, width)
@@ -86,8 +86,8 @@ class PromptEncoder(nn.Module):
         """Embed positions (..., 2), (x, y) in pixels from the upper left corner, as (..., width)."""
         size = xy.new_tensor((grid[1] * STRIDE, grid[0] * STRIDE))
         relative = xy / size
-        if self.view_px is not None:
-            relative = (relative - 0.5) * (size / self.view_px) + 0.5
+        if self.span_px is not None:
+            relative = (relative - 0.5) * (size / self.span_px) + 0.5
         position: Tensor = self.pe_layer(relative)
         return position
 

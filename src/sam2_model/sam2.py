@@ -108,7 +108,7 @@ class Sam2(nn.Module):
         self.config = config
         C, Cm = config.width, config.memory_channels
         self.image_encoder = ImageEncoder(config.trunk, C)
-        self.sam_prompt_encoder = PromptEncoder(C, config.view_px)
+        self.sam_prompt_encoder = PromptEncoder(C, config.view_px and 2 * config.view_px)
         self.sam_mask_decoder = MaskDecoder(C, config.neighbour_blocks)
         self.memory_attention = MemoryAttention(C, Cm, config.memory_layers, config.memory_feedforward)
         self.memory_encoder = MemoryEncoder(C, Cm)
@@ -291,14 +291,17 @@ class Sam2(nn.Module):
         """
         return torch.where(is_present, self.obj_ptr_proj(token), self.no_obj_ptr)
 
-    def mask_pointer(self, features: ImageFeatures, mask: Tensor) -> Tensor:
-        """Object pointers (B, C) of masks (B, 1, H, W) of 0 and 1 that a user gave on a frame."""
+    def decode_mask(self, features: ImageFeatures, mask: Tensor) -> MaskDecoderOutput:
+        """Decode masks (B, 1, H, W) of 0 and 1 that a user gave on a frame, to learn what object they show."""
         # Read on the bare embedding, as the reference does: neither memory nor the no-memory vector.
         question = _Question(features.embedding, features, *self._no_points(mask), self.mask_downsample(mask))
-        if self._has_views(features):
-            output = self._look(question, extent_of_masks(mask > 0, self.working_size(features)))
-        else:
-            output = self._decode(question)
+        if not self._has_views(features):
+            return self._decode(question)
+        return self._look(question, extent_of_masks(mask > 0, self.working_size(features)))
+
+    def mask_pointer(self, features: ImageFeatures, mask: Tensor) -> Tensor:
+        """Object pointers (B, C) of masks (B, 1, H, W) of 0 and 1 that a user gave on a frame."""
+        output = self.decode_mask(features, mask)
         is_present = (output.object_score_logit > 0) & mask.flatten(1).any(1, keepdim=True)
         return self.object_pointer(output.mask_tokens[:, 0], is_present)
 

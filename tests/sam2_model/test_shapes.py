@@ -128,7 +128,7 @@ def test_a_point_has_the_position_of_the_cell_it_is_in_the_middle_of(span):
 
 
 def test_with_a_fixed_span_neighbours_are_as_far_apart_in_a_small_image_as_in_a_large_one():
-    encoder = PromptEncoder(16, view_px=64)
+    encoder = PromptEncoder(16, span_px=64)
 
     def likeness(grid):
         positions = encoder.image_positions(grid)

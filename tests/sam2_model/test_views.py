@@ -15,6 +15,7 @@ from .toy import TOY
 
 GRID = (12, 16)
 POSITIVE, PADDING = int(PointLabel.POSITIVE), int(PointLabel.PADDING)
+BOX_TOP_LEFT, BOX_BOTTOM_RIGHT = int(PointLabel.BOX_TOP_LEFT), int(PointLabel.BOX_BOTTOM_RIGHT)
 
 
 @pytest.fixture(scope="module")
@@ -127,11 +128,11 @@ def test_in_a_view_a_prompt_is_answered_as_in_an_image_of_that_size(network, mon
     torch.testing.assert_close(view.crop(answered.mask_logits), alone.mask_logits)
 
 
-def test_an_image_of_that_size_is_looked_at_as_a_whole(network):
+def test_an_object_that_fills_an_image_of_twice_the_view_is_looked_at_as_without_views(network):
     plain = seeded_model(TOY)
     plain.load_state_dict(network.state_dict())
-    features = network.encode_image(seeded((1, 3, 64, 64), "image"))
-    prompt = torch.tensor([[[7.0, 50.0]]]), torch.tensor([[POSITIVE]])
+    features = network.encode_image(seeded((1, 3, 128, 128), "image"))
+    prompt = torch.tensor([[[7.0, 5.0], [120.0, 110.0]]]), torch.tensor([[BOX_TOP_LEFT, BOX_BOTTOM_RIGHT]])
     here, there = (n.decode(n.without_memory(features), features, *prompt) for n in (network, plain))
     torch.testing.assert_close(here.mask_logits, there.mask_logits)
 

@@ -5,17 +5,19 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sam2_model.config import Sam2Config
-from sam2_model.errors import CheckpointError
+from sam2_model.errors import CheckpointError, ConfigError
 from sam2_model.sam2 import Sam2
 from sam2_model.training.batches import Batch, scene_batch
 from sam2_model.training.dense import DenseHead
 from sam2_model.training.losses import Losses
+from sam2_model.training.matching import match_memory
 from sam2_model.training.parallel import average_gradients, rank
 from sam2_model.training.stages import Load, Stage, stage_at, total_steps
 from sam2_model.training.steps import clip_losses, image_losses
@@ -23,6 +25,7 @@ from sam2_model.training.steps import clip_losses, image_losses
 _WEIGHT_DECAY = 0.02
 _CLIP_NORM = 1.0
 _AVERAGE = 0.998
+_LEAST_RANK = 16
 
 BatchSource = Callable[[np.random.Generator, Stage, Load], Batch]
 """Where the batches of a stage come from; everything random about them comes from the generator."""
@@ -40,8 +43,8 @@ class TrainingState:
         Their running average, which is what gets validated and exported.
     head : DenseHead or None
         Throw-away head that helps the image encoder to learn; None where not every object is annotated.
-    optimizer : torch.optim.Optimizer
-        Two groups: the trunk, and the rest.
+    optimizers : tuple of torch.optim.Optimizer
+        Their parameter groups say whether they hold parameters of the trunk (`is_trunk`).
     seed : int
         With the step number it decides everything random about a step.
     step : int
@@ -53,7 +56,7 @@ class TrainingState:
     model: Sam2
     average: Sam2
     head: DenseHead | None
-    optimizer: torch.optim.Optimizer
+    optimizers: tuple[torch.optim.Optimizer, ...]
     seed: int
     step: int = 0
     best_score: float = -1.0
@@ -100,22 +103,50 @@ def draw_scenes(rng: np.random.Generator, stage: Stage, load: Load) -> Batch:
 
 
 def start_training(model: Sam2, seed: int) -> TrainingState:
-    """State of a run from the beginning, with a throw-away head."""
-    return _start(model, seed, DenseHead(model.config.width))
+    """State of a run from the beginning, with a throw-away head.
+
+    Raises
+    ------
+    ConfigError
+        If torch is older than the optimiser this needs.
+    """
+    if not hasattr(torch.optim, "Muon"):
+        raise ConfigError(f"Training a model needs torch 2.9 or newer, not {torch.__version__}. Fine-tuning does not.")
+    head = DenseHead(model.config.width)
+    # Embeddings and tokens are tables of vectors; linear layers map vectors to vectors.
+    linear = {m.weight for m in (*model.modules(), *head.modules()) if isinstance(m, nn.Linear)}
+    parameters = [*model.parameters(), *head.parameters()]
+    matrices = [p for p in parameters if p in linear and min(p.shape) >= _LEAST_RANK]
+    others = [p for p in parameters if p not in set(matrices)]
+    trunk = set(model.image_encoder.trunk.parameters())
+    # Orthogonal updates (Jordan et al. 2024), of the size that Adam's would have: the same rates serve both.
+    muon = torch.optim.Muon(
+        _groups(matrices, trunk), lr=0.0, weight_decay=_WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw"
+    )
+    return _start(model, seed, head, (muon, _adam(others, trunk)))
 
 
 def start_fine_tuning(model: Sam2, seed: int) -> TrainingState:
     """State of a run on annotated frames; parameters that ask for no gradient stay as they are."""
-    return _start(model, seed, None)
+    trunk = set(model.image_encoder.trunk.parameters())
+    return _start(model, seed, None, (_adam(list(model.parameters()), trunk),))
 
 
-def _start(model: Sam2, seed: int, head: DenseHead | None) -> TrainingState:
-    trunk = list(model.image_encoder.trunk.parameters())
-    ids = {id(p) for p in trunk}
-    rest = [p for p in (*model.parameters(), *(head.parameters() if head else ())) if id(p) not in ids]
-    optimizer = torch.optim.AdamW([{"params": trunk}, {"params": rest}], lr=0.0, weight_decay=_WEIGHT_DECAY)
+def _start(
+    model: Sam2, seed: int, head: DenseHead | None, optimizers: tuple[torch.optim.Optimizer, ...]
+) -> TrainingState:
     average = deepcopy(model).eval().requires_grad_(requires_grad=False)
-    return TrainingState(model.train(), average, head, optimizer, seed)
+    return TrainingState(model.train(), average, head, optimizers, seed)
+
+
+def _groups(parameters: list[nn.Parameter], trunk: set[nn.Parameter]) -> list[dict[str, Any]]:
+    """Parameters of the trunk and others, as groups of an optimiser."""
+    split = {is_trunk: [p for p in parameters if (p in trunk) == is_trunk] for is_trunk in (True, False)}
+    return [{"params": params, "is_trunk": is_trunk} for is_trunk, params in split.items() if params]
+
+
+def _adam(parameters: list[nn.Parameter], trunk: set[nn.Parameter]) -> torch.optim.AdamW:
+    return torch.optim.AdamW(_groups(parameters, trunk), lr=0.0, weight_decay=_WEIGHT_DECAY)
 
 
 def train(state: TrainingState, stages: tuple[Stage, ...], source: BatchSource = draw_scenes) -> Iterator[StepReport]:
@@ -138,6 +169,9 @@ def train(state: TrainingState, stages: tuple[Stage, ...], source: BatchSource =
     last = total_steps(stages)
     while state.step < last:
         stage, local = stage_at(stages, state.step)
+        if stage.matches_memory and local == 0:
+            match_memory(state.model, state.seed)
+            state.average.load_state_dict(state.model.state_dict())
         yield _step(state, stage, local, source)
 
 
@@ -150,15 +184,18 @@ def _step(state: TrainingState, stage: Stage, local: int, source: BatchSource) -
         rng = np.random.default_rng([state.seed, state.step, rank()])
         seed = int(rng.integers(2**62))
     losses = _losses(state, stage, source(rng, stage, load), torch.Generator().manual_seed(seed))
-    state.optimizer.zero_grad(set_to_none=True)
+    for optimizer in state.optimizers:
+        optimizer.zero_grad(set_to_none=True)
     losses.total.backward()  # type: ignore[no-untyped-call]
-    average_gradients([p for group in state.optimizer.param_groups for p in group["params"]])
+    groups = [group for optimizer in state.optimizers for group in optimizer.param_groups]
+    average_gradients([p for group in groups for p in group["params"]])
     norm = float(nn.utils.clip_grad_norm_(state.model.parameters(), _CLIP_NORM))
     rate = stage.rate_at(local)
-    for group, factor in zip(state.optimizer.param_groups, (stage.trunk_rate, 1.0), strict=True):
-        group["lr"] = rate * factor
+    for group in groups:
+        group["lr"] = rate * (stage.trunk_rate if group["is_trunk"] else 1.0)
     if np.isfinite(norm):
-        state.optimizer.step()
+        for optimizer in state.optimizers:
+            optimizer.step()
     state.step += 1
     _update_average(state)
     return StepReport(
@@ -202,7 +239,7 @@ def save_state(state: TrainingState, path: Path) -> None:
         "model": state.model.state_dict(),
         "head": state.head.state_dict() if state.head else {},
         "average": state.average.state_dict(),
-        "optimizer": state.optimizer.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in state.optimizers],
         "seed": state.seed,
         "step": state.step,
         "best_score": state.best_score,
@@ -232,7 +269,7 @@ def load_state(path: Path, config: Sam2Config) -> TrainingState:
         If the file belongs to another model or is not a training state.
     """
     contents = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(contents, dict) or "optimizer" not in contents:
+    if not isinstance(contents, dict) or "optimizers" not in contents:
         raise CheckpointError(f"{path} is not the state of a training run. Start from weights with --weights instead.")
     model = Sam2(config)
     _load_strictly(model, contents["model"], path)
@@ -241,7 +278,8 @@ def load_state(path: Path, config: Sam2Config) -> TrainingState:
     _load_strictly(state.average, contents["average"], path)
     if state.head:
         state.head.load_state_dict(contents["head"])
-    state.optimizer.load_state_dict(contents["optimizer"])
+    for optimizer, saved in zip(state.optimizers, contents["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
     state.step, state.best_score = int(contents["step"]), float(contents["best_score"])
     return state
 

@@ -72,6 +72,7 @@ def time_lapse(
     shape: ShapeRange,
     crowding: float,
     pace: float,
+    drift_px: float,
 ) -> Bodies:
     """Let bodies move: drift of the stage, jitter, wandering, rotation, deformation, division, disappearance.
 
@@ -91,6 +92,8 @@ def time_lapse(
         Fraction of bodies placed close to another one.
     pace : float
         0 leaves everything still, 1 is the full range of movement.
+    drift_px : float
+        Typical drift of the stage from frame to frame at full pace, in pixels; half of the stages stand still.
 
     Returns
     -------
@@ -103,7 +106,7 @@ def time_lapse(
     t = np.arange(frames, dtype=np.float32)[None, :, None]
     speed = pace * rng.gamma(1.5, 0.12)
     velocity = rng.standard_normal((n, 1, 2)) * speed * np.minimum(size, 20) * rng.gamma(1.0, 1.0, (n, 1, 1))
-    stage = pace * np.where(rng.random() < 0.5, rng.normal(0, 1.0, (1, 1, 2)), 0.0) * t
+    stage = pace * np.where(rng.random() < 0.5, rng.normal(0, drift_px, (1, 1, 2)), 0.0) * t
     jitter = pace * rng.gamma(1.0, 0.3) * rng.standard_normal((1, frames, 2))
     wander = _random_walk(rng, (n, frames, 2), 0.06 * pace) * size
     growth = np.exp(_random_walk(rng, (n, frames, 2), 0.04 * pace))

@@ -117,6 +117,8 @@ class SceneOptions:
         Number of frames T.
     pace : float
         How much moves between the frames of a time-lapse: 0 nothing, 1 the full range.
+    drift_px : float
+        Typical drift of the stage between the frames of a time-lapse, in pixels at pace 1.
     sections : float
         Probability of a z-section instead of a time-lapse.
     radius_px : tuple of float
@@ -130,6 +132,7 @@ class SceneOptions:
     size: int = 128
     frames: int = 1
     pace: float = 1.0
+    drift_px: float = 1.0
     sections: float = 0.5
     radius_px: tuple[float, float] = (3.0, 1e3)
     faults: Faults = field(default_factory=Faults)
@@ -234,4 +237,4 @@ def _bodies(
     crowding = rng.choice([0.0, 0.4, 0.8])
     if is_sectioned:
         return sections(rng, (size, size), options.frames + 2, radii, family.shape, crowding)
-    return time_lapse(rng, (size, size), options.frames, radii, family.shape, crowding, options.pace)
+    return time_lapse(rng, (size, size), options.frames, radii, family.shape, crowding, options.pace, options.drift_px)

@@ -54,6 +54,8 @@ class Stage:
         What the imaginary user does.
     scenes : SceneOptions
         What kind of scenes; size and frames come from the load.
+    matches_memory : bool
+        Whether the last layer of memory attention begins anew with this stage, by content (`matching`).
     """
 
     name: str
@@ -64,6 +66,7 @@ class Stage:
     warm_up: int = 50
     user: Interaction = field(default_factory=Interaction)
     scenes: SceneOptions = field(default_factory=SceneOptions)
+    matches_memory: bool = False
 
     def rate_at(self, step: int) -> float:
         """Learning rate at a step of this stage."""
@@ -175,6 +178,41 @@ CURRICULUM: tuple[Stage, ...] = (
         warm_up=20,
         user=Interaction(boxes=0.7),
         scenes=SceneOptions(radius_px=(6.0, 60.0)),
+    ),
+    Stage(
+        "motion",
+        1000,
+        5e-4,
+        (
+            Load(128, 3, 8, 4),
+            Load(192, 1, 10, 5),
+            Load(256, 1, 8, 4),
+            Load(256, 1, 8, 4),
+            Load(256, 2, 16),
+            Load(384, 1, 24),
+        ),
+        trunk_rate=0.4,
+        user=Interaction(boxes=0.6, mask_prompts=0.7),
+        scenes=SceneOptions(radius_px=(5.0, 120.0), sections=0.35, pace=1.4),
+        matches_memory=True,
+    ),
+    Stage(
+        "together",
+        2600,
+        4e-4,
+        (
+            Load(256, 2, 16),
+            Load(256, 2, 16),
+            Load(384, 1, 28),
+            Load(512, 1, 32),
+            Load(128, 2, 8, 6),
+            Load(192, 1, 10, 5),
+            Load(256, 1, 8, 4),
+            Load(256, 1, 8, 5),
+            Load(384, 1, 8, 3),
+        ),
+        user=Interaction(boxes=0.6),
+        scenes=SceneOptions(radius_px=(5.0, 150.0), sections=0.35, drift_px=5.0),
     ),
 )
 """How `nano` is trained. The first weights went this way too, but met `initialise` after the prompts, not before."""

@@ -191,7 +191,7 @@ def clip_losses(model: Sam2, batch: Batch, user: Interaction, generator: torch.G
     looks_closely = bool(torch.rand((), generator=generator) < 0.5)
     if T > 2 and torch.rand((), generator=generator) < user.second_prompts:
         later = int(torch.randint(1, T, (), generator=generator))
-        _remember_truth(model, frames[later], batch.masks[later], bank, later)
+        losses.append(_remember_truth(model, frames[later], batch.masks[later], bank, later))
     for t in range(1, T):
         if t in bank.conditioning:
             continue
@@ -210,20 +210,23 @@ def _start(
 ) -> list[Losses]:
     """Prompt the first frame by masks or by points; return what there is to be charged."""
     if torch.rand((), generator=generator) < user.mask_prompts:
-        _remember_truth(model, features, masks, bank, 0)
-        return []
+        return [_remember_truth(model, features, masks, bank, 0)]
     bank.conditioning.append(0)
     answer = _interact(model, model.without_memory(features), features, masks, user, generator, None)
     _remember(model, features, answer.output, None, bank, 0)
     return [mean_losses(list(answer.losses))]
 
 
-def _remember_truth(model: Sam2, features: ImageFeatures, masks: Tensor, bank: _Bank, frame: int) -> None:
-    """Add a frame whose masks are given to the bank."""
+def _remember_truth(model: Sam2, features: ImageFeatures, masks: Tensor, bank: _Bank, frame: int) -> Losses:
+    """Add a frame whose masks are given to the bank; what is charged is that they are recognised."""
+    target = target_of(masks).to(device_of(model))
     masks = masks.to(device_of(model))
+    is_present = masks.flatten(1).any(1, keepdim=True)
     bank.conditioning.append(frame)
-    bank.memories[frame] = model.encode_memory(features, masks, masks.flatten(1).any(1, keepdim=True))
-    bank.pointers[frame] = model.mask_pointer(features, masks)
+    bank.memories[frame] = model.encode_memory(features, masks, is_present)
+    output = model.decode_mask(features, masks)
+    bank.pointers[frame] = model.object_pointer(output.mask_tokens[:, 0], is_present)
+    return prompt_losses(output, target)
 
 
 def _remember(
@@ -263,7 +266,10 @@ def follow(model: Sam2, batch: Batch) -> list[MaskDecoderOutput]:
     encoded = model.encode_image(batch.images.flatten(0, 1).to(device))
     frames = [select(encoded, batch.owner + t * B) for t in range(T)]
     bank = _Bank({}, {}, [], min(T, MAX_POINTERS))
-    _remember_truth(model, frames[0], batch.masks[0], bank, 0)
+    masks = batch.masks[0].to(device)
+    bank.conditioning.append(0)
+    bank.memories[0] = model.encode_memory(frames[0], masks, masks.flatten(1).any(1, keepdim=True))
+    bank.pointers[0] = model.mask_pointer(frames[0], masks)
     outputs = []
     for t in range(1, T):
         output = model.decode_without_prompt(bank.condition(model, frames[t], t), frames[t])
