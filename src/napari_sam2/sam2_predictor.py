@@ -24,7 +24,6 @@ from sam2_model.image_predictor import ImagePredictor
 from sam2_model.mask_ops import as_low_res_logits, clean_small_regions, resize_window, window_above
 from sam2_model.memory_bank import Direction as ModelDirection
 from sam2_model.preprocessing import to_model_mask
-from sam2_model.prompt_encoder import MASK_STRIDE
 from sam2_model.video_predictor import VideoPredictor
 from sam2_model.video_state import FramePrompt
 
@@ -190,7 +189,7 @@ class Sam2Predictor:
                 points=np.stack([p.points for p in each]) if num_points else None,
                 labels=np.stack([p.labels for p in each]) if num_points else None,
                 boxes=np.stack([p.box for p in each if p.box is not None]) if has_box else None,
-                mask_logits=_mask_logits(each, size) if has_mask else None,
+                mask_logits=_mask_logits(each, size, self._model.network.mask_stride) if has_mask else None,
                 candidates=3 if num_points <= 1 and not has_box else 1,
             )
             best = prediction.predicted_iou.argmax(1)
@@ -342,10 +341,10 @@ def _object_mask(
     return ObjectMask(object_id, (rows.start, columns.start), logits, predicted_iou, object_score)
 
 
-def _mask_logits(prompts: Iterable[FramePrompt], image_size: int) -> Tensor:
+def _mask_logits(prompts: Iterable[FramePrompt], image_size: int, stride: int) -> Tensor:
     """Masks as the dense prompt from which clicks or a box start, (B, 1, h, w)."""
     masks = torch.from_numpy(np.stack([p.mask for p in prompts if p.mask is not None]))[:, None]
-    return as_low_res_logits(to_model_mask(masks, image_size, keeps_thin=True), MASK_STRIDE)
+    return as_low_res_logits(to_model_mask(masks, image_size, keeps_thin=True), stride)
 
 
 def _to_numpy(logits: Tensor) -> NDArray[np.float32]:

@@ -77,11 +77,14 @@ class Sam2Config:
         Side of the square working image the weights were trained for, in pixels.
     view_px : int or None
         Side of the smallest view in which an object is decoded, in pixels of the working image: in a wider image
-        every object has a view of its own (`sam2_model.views`). Positions of prompts run over twice this side. None
-        is the whole working image, as in the published models, which all work at one size.
+        every object has a view of its own (`sam2_model.views`). None is the whole working image, as in the published
+        models, which all work at one size.
     neighbour_blocks : int
         Convolutional blocks in the mask decoder, at a stride of 8 pixels, that the published models do not have.
         Where objects are hardly larger than a token, masks are blocky without them.
+    follows_masks : bool
+        Whether the decoder is shown, when an object is followed, the mask of the nearest remembered frame, and looks
+        for the object there first. The published models know the object from its memories alone, at a stride of 16.
     """
 
     trunk: HieraConfig
@@ -94,6 +97,12 @@ class Sam2Config:
     image_size: int = 1024
     view_px: int | None = None
     neighbour_blocks: int = 0
+    follows_masks: bool = False
+
+    @property
+    def field_px(self) -> int | None:
+        """Side of the field that the decoder knows: positions run over it, and what is wider is seen from afar."""
+        return None if self.view_px is None else 2 * self.view_px
 
 
 TINY = HieraConfig(96, 1, (1, 2, 7, 2), (5, 7, 9))
@@ -111,6 +120,7 @@ NANO = Sam2Config(
     image_size=256,
     view_px=128,
     neighbour_blocks=2,
+    follows_masks=True,
 )
 
 _PUBLISHED = {"tiny": TINY, "small": SMALL, "base-plus": BASE_PLUS, "large": LARGE}

@@ -45,7 +45,7 @@ class MaskPrediction:
     Attributes
     ----------
     low_res_logits : Tensor
-        Shape (B, M, h, w), float32: M masks per prompt at a quarter of the working size; positive means object.
+        Shape (B, M, h, w), float32: M masks per prompt, one cell for `Sam2.mask_stride` pixels; positive means object.
         Feed one back as `mask_logits` to refine it.
     predicted_iou : Tensor
         Shape (B, M), in [0, 1]: the model's own estimate of each mask's overlap with the object.

@@ -26,7 +26,7 @@ class MaskDecoderOutput:
     Attributes
     ----------
     mask_logits : Tensor
-        Shape (B, 4, H / 4, W / 4): the single mask, then the three candidates.
+        Shape (B, 4, H / 4, W / 4): the single mask, then the three candidates. Put together from views: H / 2, W / 2.
     predicted_iou : Tensor
         Shape (B, 4), in [0, 1].
     mask_tokens : Tensor

@@ -54,6 +54,10 @@ class Recall:
     memories: tuple[RecalledMemory, ...]
     pointers: tuple[RecalledPointer, ...]
 
+    def nearest(self, frame: int) -> int:
+        """Return the remembered frame nearest to one; of two equally near, the prompted."""
+        return min((m.frame for m in self.memories), key=lambda other: abs(other - frame))
+
 
 def nearest_conditioning(frame: int, conditioning: Sequence[int], limit: int | None) -> tuple[int, ...]:
     """Choose the prompted frames to recall: the nearest on either side first, then by distance.

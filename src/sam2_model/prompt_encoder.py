@@ -24,9 +24,8 @@ class PointLabel(IntEnum):
     BOX_BOTTOM_RIGHT = 3
 
 
-def fit_mask(mask_logits: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Resize mask logits (B, 1, H, W) to the cells of a grid of tokens, unless they have that size."""
-    size = (grid[0] * STRIDE // MASK_STRIDE, grid[1] * STRIDE // MASK_STRIDE)
+def fit_mask(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize mask logits (B, 1, H, W), unless they have that size."""
     if mask_logits.shape[-2:] == size:
         return mask_logits
     return F.interpolate(mask_logits.float(), size=size, mode="bilinear", antialias=True)
@@ -97,7 +96,8 @@ class PromptEncoder(nn.Module):
         grid: tuple[int, int],
     ) -> Tensor:
         """Embed mask logits as a map of the embedding's grid, (B, width, h, w)."""
-        dense: Tensor = self.mask_downscaling(fit_mask(mask_logits, grid))
+        size = (grid[0] * STRIDE // MASK_STRIDE, grid[1] * STRIDE // MASK_STRIDE)
+        dense: Tensor = self.mask_downscaling(fit_mask(mask_logits, size))
         return dense
 
     def forward(

@@ -6,9 +6,7 @@ Gradients flow; who only predicts enters `torch.inference_mode` outside.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import reduce
-from operator import or_
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -18,12 +16,12 @@ from sam2_model.config import STRIDE, Release, Sam2Config
 from sam2_model.image_encoder import ImageEncoder
 from sam2_model.layers import MLP
 from sam2_model.mask_decoder import MaskDecoder, MaskDecoderOutput
-from sam2_model.mask_ops import as_logits
+from sam2_model.mask_ops import PROMPT_LOGIT_LIMIT, as_logits
 from sam2_model.memory_attention import MemoryAttention
 from sam2_model.memory_encoder import MemoryEncoder
 from sam2_model.position_encoding import sine_map, sine_time
 from sam2_model.prompt_encoder import MASK_STRIDE, PointLabel, PromptEncoder, fit_mask
-from sam2_model.views import Extent, View, extent_of_answers, extent_of_masks, extent_of_points, look
+from sam2_model.views import VIEW_STRIDE, Extent, Ladder, View, extent_of_masks, extent_of_points, look, nowhere
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +88,7 @@ class _Question:
     def within(self, view: View) -> "_Question":
         """Ask the same of views."""
         points = None if self.points is None else view.shift(self.points)
-        mask_logits = None if self.mask_logits is None else view.crop(self.mask_logits)
+        mask_logits = None if self.mask_logits is None else view.cut(self.mask_logits)  # the prompt encoder resizes it
         return _Question(view.crop(self.embedding), self.features.map(view.crop), points, self.labels, mask_logits)
 
 
@@ -108,7 +106,7 @@ class Sam2(nn.Module):
         self.config = config
         C, Cm = config.width, config.memory_channels
         self.image_encoder = ImageEncoder(config.trunk, C)
-        self.sam_prompt_encoder = PromptEncoder(C, config.view_px and 2 * config.view_px)
+        self.sam_prompt_encoder = PromptEncoder(C, config.field_px)
         self.sam_mask_decoder = MaskDecoder(C, config.neighbour_blocks)
         self.memory_attention = MemoryAttention(C, Cm, config.memory_layers, config.memory_feedforward)
         self.memory_encoder = MemoryEncoder(C, Cm)
@@ -192,6 +190,46 @@ class Sam2(nn.Module):
         positions = self.obj_ptr_tpos_proj(sine_time(age, self.config.width).to(like.dtype))  # (P, Cm)
         return tokens, positions.repeat_interleave(per_pointer, dim=0)[None]
 
+    def follow(
+        self,
+        features: ImageFeatures,
+        memories: Sequence[SpatialMemory],
+        pointers: Sequence[PointerMemory],
+        last: Tensor,
+        *,
+        closely: bool = True,
+    ) -> MaskDecoderOutput:
+        """Decode B objects on a frame from what is remembered of them.
+
+        Models that follow masks (`Sam2Config.follows_masks`) are shown where an object was last: it is looked for in
+        the field round that place, in which the memories are recalled, too, and in the whole frame if it is not there.
+
+        Parameters
+        ----------
+        features : ImageFeatures
+            The frame; a batch of one is shared by all objects.
+        memories, pointers : sequence
+            As in `condition`.
+        last : Tensor
+            Shape (B, 1, H / `mask_stride`, W / `mask_stride`), mask logits on the nearest remembered frame.
+        closely : bool
+            Whether places are looked at in fields and views of their own. In the whole frame alone, otherwise.
+        """
+        view_px = self.config.view_px
+        if not self.config.follows_masks or view_px is None:
+            return self.decode_without_prompt(self.condition(features, memories, pointers), features, closely=closely)
+
+        def answer(objects: Tensor, view: View, shown: Tensor | None) -> MaskDecoderOutput:
+            seen = features.map(lambda x: view.crop(x if len(x) == 1 else x[objects]))
+            remembered = [SpatialMemory(view.crop(m.features[objects]), m.slot) for m in memories]
+            heard = [PointerMemory(p.pointer[objects], p.age) for p in pointers]
+            mask = view.crop((last if shown is None else shown)[objects])
+            return self.decode_without_prompt(self.condition(seen, remembered, heard), seen, mask, closely=closely)
+
+        ladder = Ladder(view_px, features.grid, closest_px=view_px)
+        known = extent_of_masks(last > 0, self.working_size(features)) if closely else nowhere(len(last), last.device)
+        return look(answer, known, ladder, seeks=True, closely=closely)
+
     # Prompt encoder and mask decoder ---------------------------------------------------------------------------------
 
     def decode(
@@ -200,9 +238,11 @@ class Sam2(nn.Module):
         features: ImageFeatures,
         points: Tensor | None = None,  # (B, N, 2)
         labels: Tensor | None = None,  # (B, N)
-        mask_logits: Tensor | None = None,  # (B, 1, H / 4, W / 4)
+        mask_logits: Tensor | None = None,  # (B, 1, h', w')
+        *,
+        closely: bool = True,
     ) -> MaskDecoderOutput:
-        """Decode B prompts, in a wide frame each in a view of its own.
+        """Decode B prompts; in a model with views, each in one of its own.
 
         Parameters
         ----------
@@ -212,23 +252,25 @@ class Sam2(nn.Module):
             The frame, for its finer levels.
         points, labels, mask_logits : Tensor, optional
             As in `PromptEncoder.forward`.
+        closely : bool
+            Whether an object that turns out to be small is looked at again from close by.
         """
-        if mask_logits is not None:
-            mask_logits = fit_mask(mask_logits, features.grid)
         question = _Question(embedding, features, points, labels, mask_logits)
-        if not self._has_views(features):
+        if self.config.view_px is None:
             return self._decode(question)
-        known: list[Extent] = []
-        if points is not None and labels is not None:
-            known.append(extent_of_points(points, labels))
         if mask_logits is not None:
-            known.append(extent_of_masks(mask_logits > 0, self.working_size(features)))
-        return self._look(question, reduce(or_, known)) if known else self._decode(question)
+            question = replace(question, mask_logits=fit_mask(mask_logits, self.mask_size(features)))
+        known = nowhere(1, embedding.device)
+        if points is not None and labels is not None:
+            known |= extent_of_points(points, labels)
+        if question.mask_logits is not None:
+            known |= extent_of_masks(question.mask_logits > 0, self.working_size(features))
+        return self._look(question, known, closely=closely)
 
     def decode_without_prompt(
-        self, embedding: Tensor, features: ImageFeatures, *, closely: bool = True
+        self, embedding: Tensor, features: ImageFeatures, last: Tensor | None = None, *, closely: bool = True
     ) -> MaskDecoderOutput:
-        """Decode B objects that are followed by memory alone.
+        """Decode B objects that are followed, not prompted.
 
         Parameters
         ----------
@@ -236,18 +278,23 @@ class Sam2(nn.Module):
             Shape (B, C, h, w), from `condition`.
         features : ImageFeatures
             The frame, for its finer levels.
+        last : Tensor, optional
+            Shape (B, 1, H / `mask_stride`, W / `mask_stride`), mask logits on the nearest remembered frame. Read where
+            the configuration says `follows_masks`: there an object is first looked for where it was, and in the whole
+            frame if it is not found.
         closely : bool
-            Whether an object that was found in a wide frame is looked at again in a view of its own.
+            Whether an object is looked for where it was, and looked at in a view of its own. In the whole frame alone,
+            otherwise.
         """
         question = _Question(embedding, features, *self._no_points(embedding))
-        found = self._decode(question)
-        if not closely or not self._has_views(features):
-            return found
-        return self._look(question, extent_of_answers(found, self.working_size(features)), found)
-
-    def _has_views(self, features: ImageFeatures) -> bool:
-        """Whether a frame is wider than the field in which the decoder is at home."""
-        return self.config.view_px is not None and self.config.view_px < max(self.working_size(features))
+        if self.config.view_px is None:
+            return self._decode(question)
+        known = nowhere(len(embedding), embedding.device)
+        if self.config.follows_masks and last is not None:
+            question = replace(question, mask_logits=last.clamp(-PROMPT_LOGIT_LIMIT, PROMPT_LOGIT_LIMIT))
+            if closely:
+                known = extent_of_masks(last > 0, self.working_size(features))
+        return self._look(question, known, seeks=True, closely=closely)
 
     def _no_points(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Points and labels that stand for no prompt of B objects, (B, 1, 2) and (B, 1)."""
@@ -255,20 +302,24 @@ class Sam2(nn.Module):
         B = len(like)
         return like.new_zeros(B, 1, 2), torch.full((B, 1), PointLabel.PADDING, device=like.device)
 
-    def _look(self, question: _Question, extent: Extent, found: MaskDecoderOutput | None = None) -> MaskDecoderOutput:
-        """Decode each object in the smallest view that does; `found` is the answer in the whole frame, if known."""
+    def _look(
+        self, question: _Question, extent: Extent, *, seeks: bool = False, closely: bool = True
+    ) -> MaskDecoderOutput:
+        """Decode each object in the closest view that does."""
 
-        def answer(chosen: Tensor, view: View | None) -> MaskDecoderOutput:
-            if view is not None:
-                return self._decode(question.rows(chosen).within(view))
-            return self._decode(question.rows(chosen)) if found is None else found.rows(chosen)
+        def answer(objects: Tensor, view: View, shown: Tensor | None) -> MaskDecoderOutput:
+            asked = question.rows(objects)
+            if shown is not None:
+                mask_logits = shown[objects].clamp(-PROMPT_LOGIT_LIMIT, PROMPT_LOGIT_LIMIT)
+                asked = replace(asked, mask_logits=mask_logits)
+            return self._decode(asked.within(view))
 
-        # Without views in the configuration the only one is the frame.
-        view_px = self.config.view_px or max(self.working_size(question.features))
-        return look(answer, extent, view_px, question.features.grid)
+        assert self.config.view_px is not None
+        ladder = Ladder(self.config.view_px, question.features.grid)
+        return look(answer, extent, ladder, seeks=seeks, closely=closely)
 
     def _decode(self, question: _Question) -> MaskDecoderOutput:
-        """Decode prompts in all that there is of a frame, or of views."""
+        """Decode prompts in all that there is of a small frame, or of views."""
         features, grid = question.features, question.features.grid
         sparse, dense = self.sam_prompt_encoder(grid, question.points, question.labels, question.mask_logits)
         image_positions = self.sam_prompt_encoder.image_positions(grid)
@@ -295,7 +346,7 @@ class Sam2(nn.Module):
         """Decode masks (B, 1, H, W) of 0 and 1 that a user gave on a frame, to learn what object they show."""
         # Read on the bare embedding, as the reference does: neither memory nor the no-memory vector.
         question = _Question(features.embedding, features, *self._no_points(mask), self.mask_downsample(mask))
-        if not self._has_views(features):
+        if self.config.view_px is None:
             return self._decode(question)
         return self._look(question, extent_of_masks(mask > 0, self.working_size(features)))
 
@@ -329,6 +380,16 @@ class Sam2(nn.Module):
             absent = (~is_present).to(memory.dtype)  # (B, 1)
             memory = memory + (absent * self.no_obj_embed_spatial)[:, :, None, None]
         return memory
+
+    @property
+    def mask_stride(self) -> int:
+        """Pixels of the working image per cell of the mask logits of a frame."""
+        return MASK_STRIDE if self.config.view_px is None else VIEW_STRIDE
+
+    def mask_size(self, features: ImageFeatures) -> tuple[int, int]:
+        """Rows and columns of the mask logits of a frame."""
+        height, width = self.working_size(features)
+        return height // self.mask_stride, width // self.mask_stride
 
     def working_size(self, features: ImageFeatures) -> tuple[int, int]:
         """Height and width of the working image behind features, in pixels."""

@@ -46,10 +46,10 @@ class VideoMemory:
             max_conditioning=self.options.max_conditioning,
         )
 
-    def condition(
-        self, state: VideoState, tracks: Sequence[ObjectTrack], recalled: Recall, features: ImageFeatures
-    ) -> Tensor:
-        """Condition a frame on what objects of equal recall remember, (B, C, h, w)."""
+    def read(
+        self, state: VideoState, tracks: Sequence[ObjectTrack], recalled: Recall
+    ) -> tuple[list[SpatialMemory], list[PointerMemory]]:
+        """Read what objects of equal recall remember."""
         for memory in recalled.memories:
             self.write_prompted(state, tracks, memory.frame)
         memories = [
@@ -62,7 +62,7 @@ class VideoMemory:
             )
             for p in recalled.pointers
         ]
-        return self.model.condition(features, memories, pointers)
+        return memories, pointers
 
     def _share(self, age: int, reach: int) -> float:
         """Age of a pointer as a fraction of the bank's reach."""

@@ -16,7 +16,7 @@ from sam2_model.mask_decoder import MaskDecoderOutput, best_candidate, single_ma
 from sam2_model.mask_ops import ABSENT_LOGIT, PROMPT_LOGIT_LIMIT, as_logits, as_low_res_logits, fill_holes
 from sam2_model.memory_bank import MAX_POINTERS, Direction, Recall
 from sam2_model.preprocessing import check_image, to_model_image, to_model_mask, to_model_points
-from sam2_model.prompt_encoder import MASK_STRIDE, PointLabel
+from sam2_model.prompt_encoder import PointLabel
 from sam2_model.sam2 import ImageFeatures, Sam2
 from sam2_model.video_memory import VideoMemory
 from sam2_model.video_options import Policy, VideoOptions
@@ -200,11 +200,11 @@ class VideoPredictor:
             return self._given_mask(mask, features)
 
         embedding = self.model.without_memory(features)
-        mask_logits = None if mask is None else as_low_res_logits(mask, MASK_STRIDE)
+        mask_logits = None if mask is None else as_low_res_logits(mask, self.model.mask_stride)
         if self._keeps_history:
             if frame in track.visited:
                 recalled = self.memory.recall(state, track, frame, track.visited[frame])
-                embedding = self.memory.condition(state, [track], recalled, features)
+                embedding = self.model.condition(features, *self.memory.read(state, [track], recalled))
             before = track.pending.get(frame) or track.conditioning.get(frame) or track.tracked.get(frame)
             if before is not None:
                 mask_logits = before.mask_logits[None, None].clamp(-PROMPT_LOGIT_LIMIT, PROMPT_LOGIT_LIMIT)
@@ -228,7 +228,7 @@ class VideoPredictor:
     def _given_mask(self, mask: Tensor, features: ImageFeatures) -> FrameMemory:
         """Remember a mask (1, 1, S, S) that is the answer itself."""
         memory = FrameMemory(
-            mask_logits=as_low_res_logits(mask, MASK_STRIDE)[0, 0],
+            mask_logits=as_low_res_logits(mask, self.model.mask_stride)[0, 0],
             predicted_iou=mask.new_ones(()),
             object_score_logit=torch.where(mask.any(), 10.0, -10.0),
             pointer=self.model.mask_pointer(features, mask)[0],
@@ -242,9 +242,8 @@ class VideoPredictor:
     def _absent(self, features: ImageFeatures) -> FrameMemory:
         """Remember an object that the user says is not on the frame."""
         like = features.embedding
-        h, w = (side // MASK_STRIDE for side in self.model.working_size(features))
         return FrameMemory(
-            mask_logits=like.new_full((h, w), ABSENT_LOGIT, dtype=torch.float32),
+            mask_logits=like.new_full(self.model.mask_size(features), ABSENT_LOGIT, dtype=torch.float32),
             predicted_iou=like.new_ones((), dtype=torch.float32),
             object_score_logit=like.new_full((), -10.0, dtype=torch.float32),
             pointer=self.model.no_obj_ptr[0],
@@ -447,8 +446,10 @@ class VideoPredictor:
     ) -> None:
         """Follow objects of equal recall to a frame and remember them there."""
         features = self.features(state, frame)
-        conditioned = self.memory.condition(state, tracks, recalled, features)
-        memories = self._judge(self.model.decode_without_prompt(conditioned, features), is_ambiguous=True)
+        remembered, pointers = self.memory.read(state, tracks, recalled)
+        nearest = recalled.nearest(frame)
+        last = torch.stack([track.memory(nearest).mask_logits for track in tracks])[:, None]  # (B, 1, h, w)
+        memories = self._judge(self.model.follow(features, remembered, pointers, last), is_ambiguous=True)
         logits = torch.stack([m.mask_logits for m in memories])[:, None]  # (B, 1, h, w)
         spatial = self.memory.write(features, logits, memories, binarises=False)
         for track, memory, own in zip(tracks, memories, spatial, strict=True):
@@ -459,7 +460,7 @@ class VideoPredictor:
     def _prediction(
         self, state: VideoState, frame: int, object_ids: tuple[int, ...], memories: Sequence[FrameMemory]
     ) -> FramePrediction:
-        side = self.image_size // MASK_STRIDE
+        side = self.image_size // self.model.mask_stride
         empty = torch.zeros(0, device=self.device)
         return FramePrediction(
             frame,

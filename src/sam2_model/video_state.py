@@ -104,7 +104,7 @@ class FrameMemory:
     Attributes
     ----------
     mask_logits : Tensor
-        Shape (h, w), float32, at a quarter of the working size.
+        Shape (h, w), float32, one cell for `Sam2.mask_stride` pixels.
     predicted_iou, object_score_logit : Tensor
         Scalars.
     pointer : Tensor
@@ -268,7 +268,7 @@ class FramePrediction:
     object_ids : tuple of int
         The objects, in the order of the other attributes.
     low_res_logits : Tensor
-        Shape (N, h, w), float32, at a quarter of the working size; positive means object.
+        Shape (N, h, w), float32, one cell for `Sam2.mask_stride` pixels of the working image; positive means object.
     predicted_iou : Tensor
         Shape (N,), in [0, 1].
     object_score_logit : Tensor

@@ -1,12 +1,14 @@
-"""A closer look at a wide frame: every object is decoded in a view of its own.
+"""A closer look: every object is decoded in a view of its own, and seen from so far away that it fits into it.
 
 The decoder lets a prompt look at all tokens of a frame. A model that is at home in small fields loses an object among
-the thousands of tokens of a wide one; in a view round the object, the same weights see what they know. Whoever reaches
-the border of a view is looked at in one of twice the side.
+the thousands of tokens of a wide one, and its masks have one cell for four pixels, too coarse for an object of ten. In
+a view round the object the same weights see what they know: small objects from twice as close, their tokens
+interpolated, and those wider than the field that the decoder knows from further away, their tokens averaged.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import ceil
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +18,15 @@ from sam2_model.config import STRIDE
 from sam2_model.mask_decoder import MaskDecoderOutput, best_candidate
 from sam2_model.prompt_encoder import MASK_STRIDE, PointLabel
 
+VIEW_STRIDE = MASK_STRIDE // 2
+"""Pixels of the working image per cell of mask logits, where frames are answered through views."""
+
 NOT_SEEN = -16.0
 """Mask logit of what lies outside a view."""
 
-_ROOM = 0.75
-"""Largest part of a view's side that what is known of an object may take: it is seen with its surroundings."""
+_ROOM, _BORDER_PX = 0.75, 24
+"""What is known of an object may take this part of a view's side and leaves so many pixels: it is seen with its
+surroundings, and corners of views lie between tokens."""
 
 _REACHED_CELLS = 4
 """Cells of a mask on the border of a view from which on the object is taken to go on beyond it."""
@@ -28,7 +34,10 @@ _REACHED_CELLS = 4
 _STRAY = 0.02
 """Fraction of a mask on either side that does not count when its extent is measured."""
 
-_CELLS = STRIDE // MASK_STRIDE
+_CLICK_REACH_PX = 24
+"""A click says where an object is, not how small: so far round it, at least, it may extend."""
+
+_CELLS = STRIDE // VIEW_STRIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,38 +52,64 @@ class View:
         Tokens along the sides.
     grid : tuple of int
         The whole grid, (h, w).
+    distance : float
+        From how far it is seen: tokens of the grid along a token of the view, a power of two.
     """
 
     corners: tuple[tuple[int, int], ...]
     rows: int
     columns: int
     grid: tuple[int, int]
+    distance: float = 1.0
+
+    @property
+    def _is_frame(self) -> bool:
+        return (self.rows, self.columns) == self.grid
 
     def some(self, which: Tensor) -> "View":
         """Keep the views of some of the objects, (N,) true where kept."""
         kept = which.tolist()
         return replace(self, corners=tuple(corner for corner, keep in zip(self.corners, kept, strict=True) if keep))
 
-    def crop(self, x: Tensor) -> Tensor:
-        """Cut maps (1 or N, C, k h, k w) to (N, C, k rows, k columns), for any whole k."""
+    def cut(self, x: Tensor) -> Tensor:
+        """Cut maps (1 or N, C, k h, k w) to (N, C, k rows, k columns), for any whole k.
+
+        Where the distance does not divide a side, its last cells are repeated until it does.
+        """
         k = x.shape[-2] // self.grid[0]
-        maps = x.expand(len(self.corners), -1, -1, -1)
-        return torch.stack(
-            [
-                m[:, k * row : k * (row + self.rows), k * column : k * (column + self.columns)]
-                for m, (row, column) in zip(maps, self.corners, strict=True)
-            ]
-        )
+        parts = x
+        if not self._is_frame:
+            maps = x.expand(len(self.corners), -1, -1, -1)
+            parts = torch.stack(
+                [
+                    m[:, k * row : k * (row + self.rows), k * column : k * (column + self.columns)]
+                    for m, (row, column) in zip(maps, self.corners, strict=True)
+                ]
+            )
+        below, after = (int(k * (-side % self.distance)) for side in (self.rows, self.columns))
+        return F.pad(parts, (0, after, 0, below), mode="replicate") if below or after else parts
+
+    def crop(self, x: Tensor) -> Tensor:
+        """Cut maps (1 or N, C, k h, k w) and see them from the distance, (N, C, k rows / distance, ...)."""
+        parts = self.cut(x)
+        if self.distance > 1:
+            return F.avg_pool2d(parts, int(self.distance))
+        return _resize(parts, 1 / self.distance)
 
     def shift(self, points: Tensor) -> Tensor:
-        """Count points (N, P, 2), (x, y) in pixels of the frame, from the corners of the views."""
+        """Turn points (N, P, 2), (x, y) in pixels of the frame, into pixels of the views; integers are centres."""
         corners = points.new_tensor([(column * STRIDE, row * STRIDE) for row, column in self.corners])
-        return points - corners[:, None]
+        return (points - corners[:, None] + 0.5) / self.distance - 0.5
 
     def paste(self, logits: Tensor) -> Tensor:
-        """Put low-resolution logits (N, M, 4 rows, 4 columns) back into their frames, (N, M, 4 h, 4 w)."""
+        """Put logits of the views (N, M, ...) into their frames, (N, M, H / `VIEW_STRIDE`, W / `VIEW_STRIDE`)."""
+        cells = logits.shape[-2] // ceil(self.rows / self.distance)  # for each token of the view
+        fitted = _resize(logits, self.distance * _CELLS / cells)
+        fitted = fitted[..., : _CELLS * self.rows, : _CELLS * self.columns]
+        if self._is_frame:
+            return fitted
         frames = []
-        for x, (row, column) in zip(logits, self.corners, strict=True):
+        for x, (row, column) in zip(fitted, self.corners, strict=True):
             above, before = _CELLS * row, _CELLS * column
             below = _CELLS * (self.grid[0] - self.rows) - above
             after = _CELLS * (self.grid[1] - self.columns) - before
@@ -82,7 +117,9 @@ class View:
         return torch.stack(frames)
 
     def is_reached(self, logits: Tensor) -> Tensor:
-        """Whether masks (N, 1, 4 rows, 4 columns) go up to a border that is not the frame's, shape (N,)."""
+        """Whether masks (N, 1, ...) go up to a border of the views that is not the frame's, shape (N,)."""
+        if self._is_frame:
+            return torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
         inside = logits[:, 0] > 0
         top, left = (torch.tensor(x, device=logits.device) for x in zip(*self.corners, strict=True))
         sides = (
@@ -93,6 +130,12 @@ class View:
         )
         cells = sum(torch.where(is_open, count, 0) for count, is_open in sides)
         return torch.as_tensor(cells >= _REACHED_CELLS)
+
+
+def _resize(x: Tensor, factor: float) -> Tensor:
+    if factor == 1:
+        return x
+    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,25 +158,75 @@ class Extent:
     def fits(self, side_px: int) -> Tensor:
         """Whether something is known and a view of this side has room for it, shape (N,)."""
         length = (self.high - self.low).amax(1)
-        return (length >= 0) & (length <= _ROOM * side_px)
+        return (length >= 0) & (length <= min(_ROOM * side_px, side_px - _BORDER_PX))
 
-    def view(self, indices: Tensor, side_px: int, grid: tuple[int, int]) -> View:
-        """Lay views round some of the objects, within the frame."""
-        tokens = side_px // STRIDE
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """The views of a frame, from the closest to the whole frame; each has twice the side of the one before.
+
+    Attributes
+    ----------
+    view_px : int
+        Side of a view whose tokens are seen as they are, and of half the field that the decoder knows.
+    grid : tuple of int
+        Rows and columns of the frame, in tokens.
+    closest_px : int, optional
+        Side of the closest view in pixels; half of `view_px` when omitted, which is seen from twice as close.
+    """
+
+    view_px: int
+    grid: tuple[int, int]
+    closest_px: int | None = None
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Sides of the views in pixels, but for the last, the frame."""
+        sides, side = [], self.closest_px or self.view_px // 2
+        while side < max(self.grid) * STRIDE:
+            sides.append(side)
+            side *= 2
+        return tuple(sides)
+
+    def rungs(self, extent: Extent) -> Tensor:
+        """Choose for each object the closest view with room for it, (N,); the frame where nothing is known."""
+        sides = self.sides
+        numbers = torch.full((len(extent.low),), len(sides), device=extent.low.device)
+        for number in reversed(range(len(sides))):
+            numbers = torch.where(extent.fits(sides[number]), number, numbers)
+        return numbers
+
+    def view(self, number: int, extent: Extent, objects: Tensor) -> View:
+        """Lay views of one rung round some of the objects, within the frame."""
+        sides, grid = self.sides, self.grid
+        if number == len(sides):
+            return View(((0, 0),), *grid, grid, self._distance(max(grid) * STRIDE))
+        tokens = sides[number] // STRIDE
         rows, columns = min(tokens, grid[0]), min(tokens, grid[1])
-        middles = ((self.low + self.high) / 2 / STRIDE)[indices].tolist()
+        middles = ((extent.low + extent.high) / 2 / STRIDE)[objects].tolist()
         corners = tuple(
             (min(max(round(y - rows / 2), 0), grid[0] - rows), min(max(round(x - columns / 2), 0), grid[1] - columns))
             for x, y in middles
         )
-        return View(corners, rows, columns, grid)
+        distance = min(sides[number] / self.view_px, self._distance(sides[number]))
+        return View(corners, rows, columns, grid, distance)
+
+    def _distance(self, side_px: int) -> float:
+        """Distance from which a side is no wider than the field that the decoder knows."""
+        return float(1 << (ceil(side_px / (2 * self.view_px)) - 1).bit_length())
+
+
+def nowhere(count: int, device: torch.device) -> Extent:
+    """Extent of objects of which nothing is known."""
+    return Extent(torch.full((count, 2), torch.inf, device=device), torch.full((count, 2), -torch.inf, device=device))
 
 
 def extent_of_points(points: Tensor, labels: Tensor) -> Extent:
     """Measure points and boxes (N, P, 2) with labels (N, P)."""
     is_padding = (labels == PointLabel.PADDING)[..., None]
-    low = points.masked_fill(is_padding, torch.inf).amin(1)
-    return Extent(low, points.masked_fill(is_padding, -torch.inf).amax(1))
+    reach = (labels == PointLabel.POSITIVE)[..., None] * _CLICK_REACH_PX
+    low = (points - reach).masked_fill(is_padding, torch.inf).amin(1)
+    return Extent(low, (points + reach).masked_fill(is_padding, -torch.inf).amax(1))
 
 
 def extent_of_masks(masks: Tensor, frame_px: tuple[int, int]) -> Extent:
@@ -151,50 +244,103 @@ def extent_of_masks(masks: Tensor, frame_px: tuple[int, int]) -> Extent:
 
 
 def extent_of_answers(output: MaskDecoderOutput, frame_px: tuple[int, int]) -> Extent:
-    """Measure the best candidates of a first look; an object that is not there has none."""
+    """Measure the best candidates of a look; an object that is not there has none."""
     masks = (best_candidate(output).mask_logits > 0) & (output.object_score_logit > 0)[..., None, None]
     return extent_of_masks(masks, frame_px)
 
 
+Answer = Callable[[Tensor, View, Tensor | None], MaskDecoderOutput]
+"""Decodes M objects, given their numbers, views of them and, on a second look, masks (N, 1, ...) of all objects."""
+
+
 def look(
-    answer: Callable[[Tensor, View | None], MaskDecoderOutput], extent: Extent, view_px: int, grid: tuple[int, int]
+    answer: Answer, extent: Extent, ladder: Ladder, *, seeks: bool = False, closely: bool = True
 ) -> MaskDecoderOutput:
-    """Decode N objects, each in the smallest view that does for it.
+    """Decode N objects, each in the closest view that does for it.
+
+    Who reaches the border of a view is looked at in the next wider one. Who turns out to fit into a closer view is
+    looked at once more from there, and the mask that was found is shown with the prompts.
 
     Parameters
     ----------
     answer : callable
-        Given the indices of some objects, shape (M,), and views of them, decodes these; without views, in the whole
-        frame.
+        Decodes some of the objects in views.
     extent : Extent
         What is known of the objects.
-    view_px : int
-        Side of the smallest view.
-    grid : tuple of int
-        Rows and columns of the frame, in tokens.
+    ladder : Ladder
+        The views to choose from.
+    seeks : bool
+        Whether objects that are not in their views are looked for in the whole frame.
+    closely : bool
+        Whether there is a second look.
 
     Returns
     -------
     MaskDecoderOutput
         For all N, masks of the size of the frame.
     """
-    pending = torch.arange(len(extent.low), device=extent.low.device)
-    order: list[Tensor] = []
+    frame = len(ladder.sides)
+    first = ladder.rungs(extent)
+    beyond = torch.full_like(first, frame + 1)
+    found, _, seen_at = _climb(answer, extent, ladder, first, beyond, None)
+    if seeks:
+        is_lost = (found.object_score_logit[:, 0] <= 0) & (seen_at < frame)
+        sought, numbers, _ = _climb(answer, extent, ladder, torch.where(is_lost, frame, beyond), beyond, None)
+        found, seen_at = _with(found, numbers, sought), torch.where(is_lost, frame, seen_at)
+    if not closely:
+        return found
+    frame_px = (ladder.grid[0] * STRIDE, ladder.grid[1] * STRIDE)
+    outline = extent_of_answers(found, frame_px)
+    closest = ladder.rungs(outline)
+    if not (closest < seen_at).any():
+        return found
+    shown = best_candidate(found).mask_logits.detach()
+    closer, numbers, _ = _climb(answer, outline, ladder, closest, seen_at, shown)
+    return _with(found, numbers, closer)
+
+
+def _with(output: MaskDecoderOutput, numbers: Tensor, newer: MaskDecoderOutput) -> MaskDecoderOutput:
+    """Put newer answers in the place of some."""
+    if not len(numbers):
+        return output
+    chosen = torch.arange(len(output.predicted_iou), device=numbers.device)
+    chosen[numbers] = len(chosen) + torch.arange(len(numbers), device=numbers.device)
+    return MaskDecoderOutput.join([output, newer]).rows(chosen)
+
+
+def _climb(
+    answer: Answer, extent: Extent, ladder: Ladder, first: Tensor, limit: Tensor, shown: Tensor | None
+) -> tuple[MaskDecoderOutput, Tensor, Tensor]:
+    """Decode objects in wider and wider views, from rung `first` (N,) and as long as it is below `limit` (N,).
+
+    Returns
+    -------
+    output : MaskDecoderOutput
+        Of the objects that have a view that does.
+    numbers : Tensor
+        Which these are, ascending.
+    rungs : Tensor
+        Shape (N,), where each was seen.
+    """
+    rungs = first.clone()
     outputs: list[MaskDecoderOutput] = []
-    while view_px < max(grid) * STRIDE and len(pending):
-        fits = extent.fits(view_px)[pending]
-        chosen = pending[fits]
-        if len(chosen):
-            view = extent.view(chosen, view_px, grid)
-            output = answer(chosen, view)
-            is_done = ~view.is_reached(best_candidate(output).mask_logits)
-            if is_done.any():
-                done = output.rows(is_done)
-                order.append(chosen[is_done])
-                outputs.append(replace(done, mask_logits=view.some(is_done).paste(done.mask_logits)))
-            pending = torch.cat([pending[~fits], chosen[~is_done]])
-        view_px *= 2
-    if len(pending):
-        order.append(pending)
-        outputs.append(answer(pending, None))
-    return MaskDecoderOutput.join(outputs).rows(torch.cat(order).argsort())
+    order: list[Tensor] = []
+    for number in range(len(ladder.sides) + 1):
+        objects = ((rungs == number) & (rungs < limit)).nonzero()[:, 0]
+        if not len(objects):
+            continue
+        view = ladder.view(number, extent, objects)
+        output = answer(objects, view, shown)
+        is_reached = view.is_reached(best_candidate(output).mask_logits)
+        rungs[objects[is_reached]] = number + 1
+        if not is_reached.all():
+            done = output if not is_reached.any() else output.rows(~is_reached)
+            views = view if len(view.corners) < len(objects) else view.some(~is_reached)
+            outputs.append(replace(done, mask_logits=views.paste(done.mask_logits)))
+            order.append(objects[~is_reached])
+    if not outputs:
+        return MaskDecoderOutput(*(torch.empty(0),) * 4), rungs[:0], rungs
+    numbers = torch.cat(order)
+    if len(outputs) == 1:
+        return outputs[0], numbers, rungs
+    return MaskDecoderOutput.join(outputs).rows(numbers.argsort()), numbers.sort().values, rungs

@@ -60,6 +60,8 @@ def encode(metadata: WeightMetadata) -> dict[str, str]:
         fields["view_px"] = config.view_px
     if config.neighbour_blocks:
         fields["neighbour_blocks"] = config.neighbour_blocks
+    if config.follows_masks:
+        fields["follows_masks"] = config.follows_masks
     if metadata.calibration is not None:
         fields["calibration"] = dict(metadata.calibration)
     return {KEY: json.dumps(fields)}
@@ -113,6 +115,7 @@ def _decode(fields: object) -> WeightMetadata:
         image_size=check_image_size(_count(fields, "image_size")),
         view_px=_count(fields, "view_px") if "view_px" in fields else None,
         neighbour_blocks=_count(fields, "neighbour_blocks") if "neighbour_blocks" in fields else 0,
+        follows_masks=_flag(fields, "follows_masks"),
     )
     return WeightMetadata(str(fields["name"]), config, check_calibration(fields.get("calibration")))
 
@@ -136,6 +139,13 @@ def check_calibration(calibration: object) -> Calibration | None:
         if not math.isfinite(value):
             raise ValueError(f"the calibration {name!r} is {value}, not a finite number")
     return MappingProxyType(numbers)
+
+
+def _flag(fields: Mapping[str, object], name: str) -> bool:
+    value = fields.get(name, False)
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r}, neither true nor false")
+    return value
 
 
 def _count(fields: Mapping[str, object], name: str) -> int:

@@ -1,5 +1,7 @@
 """Times that were measured, times that are guessed, and the words for both."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -101,23 +103,26 @@ def counted(work):
 def test_the_table_of_costs_is_what_the_networks_compute(name, size):
     """Without numbers: tensors on the meta device have shapes alone."""
     config = CONFIGS[name]
-    side = size // 16
     with torch.device("meta"):
         network = Sam2(config).eval().requires_grad_(False)
+        frame, mask, is_present = torch.empty(1, 3, size, size), torch.empty(1, 1, size, size), torch.ones(1, 1) > 0
+        # Views need values to be laid, so a network without them follows what is seen in one.
+        seen_px = config.view_px or size
+        follower = Sam2(replace(config, view_px=None)).eval().requires_grad_(False)
+        seen = follower.encode_image(torch.empty(1, 3, seen_px, seen_px))
+        last = torch.empty(1, 1, seen_px // 4, seen_px // 4) if config.follows_masks else None
+        padding = torch.empty(1, 1, 2), torch.zeros(1, 1, dtype=torch.long)
+        side = seen_px // 16
         memories = [
             SpatialMemory(torch.empty(1, config.memory_channels, side, side), slot)
             for slot in range(config.num_memories)
         ]
         pointers = [PointerMemory(torch.empty(1, config.width), 0.5)] * MAX_POINTERS
-        frame, mask, is_present = torch.empty(1, 3, size, size), torch.empty(1, 1, size, size), torch.ones(1, 1) > 0
-        view = network.encode_image(torch.empty(1, 3, config.view_px or size, config.view_px or size))
     image, features = counted(lambda: network.encode_image(frame))
 
     def follow():
-        conditioned = network.condition(features, memories, pointers)
-        network.decode_without_prompt(conditioned, features, closely=False)
-        if config.view_px is not None and config.view_px < size:  # the view, which needs values to be laid
-            network.decode_without_prompt(view.embedding, view)
+        conditioned = follower.condition(seen, memories, pointers)
+        follower.decode(conditioned, seen, *padding, last)
         network.encode_memory(features, mask, is_present)
 
     each_object, _ = counted(follow)

@@ -114,3 +114,10 @@ def test_equal_recalls_are_one_group():
     assert a == b
     assert hash(a) == hash(b)
     assert a != recall(3, (0,), [2], FORWARD, num_memories=4)
+
+
+def test_the_nearest_remembered_frame_is_the_prompted_one_where_two_are_equally_near():
+    recalled = recall(5, (0, 6), [2, 3, 4], FORWARD, num_memories=4)
+    assert recalled.nearest(5) == 6
+    assert recall(5, (0, 9), [2, 3, 4], FORWARD, num_memories=4).nearest(5) == 4
+    assert recall(1, (0, 9), [], FORWARD, num_memories=4).nearest(1) == 0

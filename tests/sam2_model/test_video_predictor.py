@@ -18,7 +18,7 @@ from sam2_model.video_options import VideoOptions
 from sam2_model.video_predictor import VideoPredictor
 from sam2_model.video_state import FramePrediction, FramePrompt, VideoState
 
-from .toy import HEIGHT, WIDTH, CountingFrames, box, clicks, disc_mask, toy_model, toy_stack
+from .toy import FOLLOWER, HEIGHT, TOY, WIDTH, CountingFrames, box, clicks, disc_mask, toy_model, toy_stack
 
 FORWARD, BACKWARD = Direction.FORWARD, Direction.BACKWARD
 STACK = toy_stack(24)
@@ -42,6 +42,11 @@ Answers = Mapping[tuple[int, int], Answer]
 """By object and frame."""
 
 Predict = Callable[..., VideoPredictor]
+
+
+@pytest.fixture(scope="module", params=[TOY, FOLLOWER], ids=["as published", "follows masks"])
+def network(request: pytest.FixtureRequest) -> Sam2:
+    return toy_model(config=request.param)
 
 
 @pytest.fixture
@@ -126,7 +131,7 @@ def test_a_prompt_is_answered_for_the_objects_it_names(repaired):
     state = begin(repaired, [(5, 2, HERE)])
     prediction = repaired.prompt(state, 4, {9: THERE, 2: ELSEWHERE})
     assert (prediction.frame, prediction.object_ids) == (4, (9, 2))
-    assert prediction.low_res_logits.shape == (2, 16, 16)
+    assert prediction.low_res_logits.shape == (2, *repaired.model.mask_size(repaired.features(state, 4)))
     assert prediction.low_res_logits.dtype is torch.float32
     assert prediction.predicted_iou.shape == prediction.object_score_logit.shape == (2,)
     assert ((prediction.predicted_iou >= 0) & (prediction.predicted_iou <= 1)).all()
@@ -160,7 +165,8 @@ def test_both_ways_cover_every_frame_for_every_object(repaired, whole):
 def test_a_frame_with_no_object_to_follow_is_an_empty_prediction(repaired):
     prediction = repaired.visit(begin(repaired, TWO), 1, FORWARD)
     assert prediction.object_ids == ()
-    assert prediction.low_res_logits.shape == (0, 16, 16)
+    side = repaired.image_size // repaired.model.mask_stride
+    assert prediction.low_res_logits.shape == (0, side, side)
     assert prediction.mask_logits().shape == (0, HEIGHT, WIDTH)
     assert prediction.predicted_iou.shape == prediction.object_score_logit.shape == (0,)
 
@@ -435,7 +441,7 @@ def test_a_mask_alone_is_the_answer_itself(repaired, network):
     state = begin(repaired, [(1, 3, MASK)])
     memory = state.objects[1].conditioning[3]
     mask = to_model_mask(torch.from_numpy(MASK.mask)[None, None], 64, keeps_thin=True)
-    assert torch.equal(memory.mask_logits, as_low_res_logits(mask, 4)[0, 0])
+    assert torch.equal(memory.mask_logits, as_low_res_logits(mask, repaired.model.mask_stride)[0, 0])
     assert memory.predicted_iou == 1
     assert memory.object_score_logit > 0
     assert memory.spatial is not None, "remembered at once, as it was drawn"
@@ -760,7 +766,7 @@ def test_a_working_size_that_is_none_is_refused(network):
 
 def test_the_working_size_may_differ_from_the_networks_own(network):
     predictor = VideoPredictor(network, image_size=96)
-    assert {answer.logits.shape for answer in followed(predictor, TWO).values()} == {(24, 24)}
+    assert {answer.logits.shape for answer in followed(predictor, TWO).values()} == {(96 // network.mask_stride,) * 2}
 
 
 # Streams --------------------------------------------------------------------------------------------------------------

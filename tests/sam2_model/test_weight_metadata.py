@@ -51,6 +51,7 @@ def changed(**fields: object) -> dict[str, str]:
         (changed(width="128"), "width holds '128'"),
         (changed(memory_layers=-1), "memory_layers holds -1"),
         (changed(global_blocks=4), "global_blocks"),
+        (changed(follows_masks=1), "follows_masks is 1"),
         (changed(calibration=[1.0]), "calibration"),
         (changed(calibration={"slope": "steep"}), "steep"),
         (changed(calibration={"slope": float("nan")}), "nan"),

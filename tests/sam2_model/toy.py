@@ -1,7 +1,7 @@
 """One toy world for all tests of the predictors: a tiny network, a drawn stack, and prompts on it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -25,9 +25,13 @@ TOY = Sam2Config(
 HEIGHT, WIDTH = 48, 60
 
 
-def toy_model(presence: float = 3.0) -> Sam2:
+FOLLOWER = replace(TOY, view_px=32, follows_masks=True)
+"""The same with what `nano` has and published models have not: views, and masks that are followed."""
+
+
+def toy_model(presence: float = 3.0, config: Sam2Config = TOY) -> Sam2:
     """The tiny network; `presence` shifts its object scores, which random weights leave around zero."""
-    model = seeded_model(TOY)
+    model = seeded_model(config)
     with torch.no_grad():
         model.sam_mask_decoder.pred_obj_score_head.layers[2].bias += presence
     return model

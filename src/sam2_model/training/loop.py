@@ -20,7 +20,7 @@ from sam2_model.training.losses import Losses
 from sam2_model.training.matching import match_memory
 from sam2_model.training.parallel import average_gradients, rank
 from sam2_model.training.stages import Load, Stage, stage_at, total_steps
-from sam2_model.training.steps import clip_losses, image_losses
+from sam2_model.training.steps import Interaction, clip_losses, image_losses
 
 _WEIGHT_DECAY = 0.02
 _CLIP_NORM = 1.0
@@ -180,10 +180,11 @@ def _step(state: TrainingState, stage: Stage, local: int, source: BatchSource) -
     rng = np.random.default_rng([state.seed, state.step])
     seed = int(rng.integers(2**62))
     load = stage.loads[rng.integers(len(stage.loads))]
-    if rank():  # the same load in every process, so that none waits for another; scenes and clicks of its own
+    user = replace(stage.user, corrections=int(rng.integers(stage.user.corrections + 1)))
+    if rank():  # as much work in every process, so that none waits for another; scenes and clicks of its own
         rng = np.random.default_rng([state.seed, state.step, rank()])
         seed = int(rng.integers(2**62))
-    losses = _losses(state, stage, source(rng, stage, load), torch.Generator().manual_seed(seed))
+    losses = _losses(state, user, source(rng, stage, load), torch.Generator().manual_seed(seed))
     for optimizer in state.optimizers:
         optimizer.zero_grad(set_to_none=True)
     losses.total.backward()  # type: ignore[no-untyped-call]
@@ -213,10 +214,10 @@ def _step(state: TrainingState, stage: Stage, local: int, source: BatchSource) -
     )
 
 
-def _losses(state: TrainingState, stage: Stage, batch: Batch, generator: torch.Generator) -> Losses:
+def _losses(state: TrainingState, user: Interaction, batch: Batch, generator: torch.Generator) -> Losses:
     if len(batch.images) == 1:
-        return image_losses(state.model, batch, stage.user, generator, state.head)
-    return clip_losses(state.model, batch, stage.user, generator)
+        return image_losses(state.model, batch, user, generator, state.head)
+    return clip_losses(state.model, batch, user, generator)
 
 
 def _update_average(state: TrainingState) -> None:

@@ -5,7 +5,7 @@ window around the object instead of being focal over the image, and masks are co
 for a small object as for a large one, after the same interpolation that prediction ends with.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 import torch.nn.functional as F
@@ -74,11 +74,13 @@ class Target:
     rows, columns : Tensor
         Shapes (N, G, h) and (N, G, w): weights that interpolate low-resolution logits at these points.
     outside : Tensor
-        Shape (N, 1, h, w), 1 for the cells outside the window.
+        Shape (N, 1, h / thinning, w / thinning), 1 for the cells outside the window.
     cell_points : Tensor
         Shape (N, 1), points of the window's grid on the area of one such cell.
     is_present : Tensor
         Shape (N,), 1.0 where the object is on the frame.
+    thinning : int
+        Outside the windows one cell in so many is looked at, along each axis.
     """
 
     cover: Tensor
@@ -87,34 +89,50 @@ class Target:
     outside: Tensor
     cell_points: Tensor
     is_present: Tensor
+    thinning: int = 1
 
     def to(self, device: torch.device) -> "Target":
         """Move to where the predictions are."""
-        return Target(*(getattr(self, field.name).to(device) for field in fields(self)))
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "thinning"}
+        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
 
     def sample(self, logits: Tensor) -> Tensor:
         """Interpolate low-resolution logits (N, M, h, w) at the points of the windows, (N, M, G, G)."""
         return self.rows[:, None] @ logits @ self.columns[:, None].transpose(-2, -1)
 
+    def thin(self, logits: Tensor) -> Tensor:
+        """Keep the cells of logits (N, M, h, w) that are looked at outside the windows."""
+        return logits[..., :: self.thinning, :: self.thinning]
+
     def beyond(self, values: Tensor) -> Tensor:
-        """Sum up values of cells (N, M, h, w) outside the windows, (N, M)."""
+        """Sum up values of such cells outside the windows, (N, M)."""
         return (values * self.outside).sum((-2, -1))
 
 
-def target_of(masks: Tensor) -> Target:
-    """Look at masks (N, 1, S, S) of 0 and 1 through a window around each object; an absent one gets the whole image."""
+def target_of(masks: Tensor, stride: int) -> Target:
+    """Look at masks through a window around each object; an absent one gets the whole image.
+
+    Parameters
+    ----------
+    masks : Tensor
+        Shape (N, 1, S, S), 0 or 1.
+    stride : int
+        Pixels per cell of the low-resolution logits that are compared with them.
+    """
     S = masks.shape[-1]
     occupied = masks[:, 0] > 0
-    y, rows, row_inside = _axis(occupied.any(2))
-    x, columns, column_inside = _axis(occupied.any(1))
+    y, rows, row_inside = _axis(occupied.any(2), stride)
+    x, columns, column_inside = _axis(occupied.any(1), stride)
     N, G = y.shape
     cover = masks[:, 0].gather(1, y[:, :, None].expand(N, G, S)).gather(2, x[:, None, :].expand(N, G, G))
-    inside = row_inside[:, :, None] * column_inside[:, None, :]  # (N, h, w)
+    thinning = max(MASK_STRIDE // stride, 1)
+    inside = row_inside[:, ::thinning, None] * column_inside[:, None, ::thinning]  # (N, h / thinning, w / thinning)
     points = G * G / inside.flatten(1).sum(1, keepdim=True).clamp(min=1)
-    return Target(cover[:, None], rows, columns, 1 - inside[:, None], points, occupied.flatten(1).any(1).float())
+    is_present = occupied.flatten(1).any(1).float()
+    return Target(cover[:, None], rows, columns, 1 - inside[:, None], points, is_present, thinning)
 
 
-def _axis(occupied: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _axis(occupied: Tensor, stride: int) -> tuple[Tensor, Tensor, Tensor]:
     """Lay the windows along one axis of S pixels; `occupied` (N, S) says where the objects are.
 
     Returns
@@ -135,10 +153,10 @@ def _axis(occupied: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     start = torch.where(is_absent, 0.0, (first - margin).clamp(min=0))  # edges of pixels, not their middles
     stop = torch.where(is_absent, float(S), (last + 1 + margin).clamp(max=S))  # (N, 1)
     points = start + (torch.arange(GRID) + 0.5) / GRID * (stop - start)  # (N, G)
-    cells = torch.arange(S // MASK_STRIDE)
-    between = (points / MASK_STRIDE - 0.5).clamp(0, S // MASK_STRIDE - 1)  # as bilinear enlargement places it
+    cells = torch.arange(S // stride)
+    between = (points / stride - 0.5).clamp(0, S // stride - 1)  # as bilinear enlargement places it
     weights = (1 - (between[..., None] - cells).abs()).clamp(min=0)
-    middle = (cells + 0.5) * MASK_STRIDE
+    middle = (cells + 0.5) * stride
     inside = ((middle >= start) & (middle < stop)).float()
     return points.long().clamp(max=S - 1), weights, inside
 
@@ -161,11 +179,12 @@ def mask_loss(logits: Tensor, target: Target) -> Tensor:
     cover = target.cover
     sampled = target.sample(logits)  # (N, M, G, G)
     entropy = F.binary_cross_entropy_with_logits(sampled, cover.expand_as(sampled), reduction="none").mean((-2, -1))
-    elsewhere = target.beyond(F.softplus(logits)) / target.outside.sum((-2, -1)).clamp(min=1)
+    rest = target.thin(logits)
+    elsewhere = target.beyond(F.softplus(rest)) / target.outside.sum((-2, -1)).clamp(min=1)
     p = sampled.sigmoid()
     overlap = (p * cover).sum((-2, -1))
     # Squares in the denominator, so that a soft mask is not better than a sharp one.
-    claimed = (p * p).sum((-2, -1)) + target.beyond(logits.sigmoid() ** 2) * target.cell_points
+    claimed = (p * p).sum((-2, -1)) + target.beyond(rest.sigmoid() ** 2) * target.cell_points
     dice = 1 - (2 * overlap + 1) / (claimed + cover.sum((-2, -1)) + 1)
     return _CROSS_ENTROPY * (entropy + elsewhere) + dice
 
@@ -173,7 +192,7 @@ def mask_loss(logits: Tensor, target: Target) -> Tensor:
 def intersection_over_union(logits: Tensor, target: Target) -> Tensor:
     """IoU of thresholded low-resolution logits (N, M, h, w) with the truth, shape (N, M); 0 where one is empty."""
     predicted, true = target.sample(logits) > 0, target.cover > 0
-    beyond = target.beyond((logits > 0).float()) * target.cell_points
+    beyond = target.beyond((target.thin(logits) > 0).float()) * target.cell_points
     shared = (predicted & true).sum((-2, -1))
     return shared / ((predicted | true).sum((-2, -1)) + beyond).clamp(min=1)
 

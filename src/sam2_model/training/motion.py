@@ -106,6 +106,8 @@ def time_lapse(
     t = np.arange(frames, dtype=np.float32)[None, :, None]
     speed = pace * rng.gamma(1.5, 0.12)
     velocity = rng.standard_normal((n, 1, 2)) * speed * np.minimum(size, 20) * rng.gamma(1.0, 1.0, (n, 1, 1))
+    # Nobody can tell a body that jumps by more than its radius from its neighbours.
+    velocity *= np.minimum(size / (np.linalg.norm(velocity, axis=2, keepdims=True) + 1e-6), 1)
     stage = pace * np.where(rng.random() < 0.5, rng.normal(0, drift_px, (1, 1, 2)), 0.0) * t
     jitter = pace * rng.gamma(1.0, 0.3) * rng.standard_normal((1, frames, 2))
     wander = _random_walk(rng, (n, frames, 2), 0.06 * pace) * size

@@ -11,6 +11,9 @@ from sam2_model.prompt_encoder import MASK_STRIDE, PointLabel
 
 _CLICK_STEP_PX = 2
 
+_SLOPPIEST_BOX = 0.08
+"""How far the corners of the sloppiest boxes are off, as a fraction of their sides."""
+
 _STRETCH, _SHIFT = 0.15, 0.1
 """How badly masks are painted: standard deviations of the logarithm of their width, and of their place in diameters."""
 
@@ -33,8 +36,8 @@ def click_inside(generator: torch.Generator, masks: Tensor) -> Tensor:
     return _draw_point(generator, masks, lambda interior: 0.1 + interior**3, 2)
 
 
-def box_around(generator: torch.Generator, masks: Tensor, looseness: float) -> Tensor:
-    """Bounding boxes with sloppy corners.
+def box_around(generator: torch.Generator, masks: Tensor, sloppiest: float) -> Tensor:
+    """Bounding boxes, most of them drawn with care.
 
     Parameters
     ----------
@@ -42,8 +45,8 @@ def box_around(generator: torch.Generator, masks: Tensor, looseness: float) -> T
         Source of randomness.
     masks : Tensor
         Shape (N, 1, S, S), 0 or 1, none of them empty.
-    looseness : float
-        Standard deviation of each coordinate relative to the side of the box; half a pixel comes on top.
+    sloppiest : float
+        Standard deviation of each coordinate of the sloppiest boxes, relative to their sides; 0 for exact ones.
 
     Returns
     -------
@@ -53,10 +56,9 @@ def box_around(generator: torch.Generator, masks: Tensor, looseness: float) -> T
     x_min, x_max = _span(masks.amax(2)[:, 0])
     y_min, y_max = _span(masks.amax(3)[:, 0])
     box = torch.stack([torch.stack([x_min, y_min], 1), torch.stack([x_max, y_max], 1)], 1)  # (N, 2, 2)
-    if looseness == 0:
-        return box
     sides = (box[:, 1] - box[:, 0] + 1)[:, None]
-    noise = torch.randn(box.shape, generator=generator).clamp(-2, 2) * (looseness * sides + 0.5)
+    looseness = sloppiest * torch.rand(len(masks), 1, 1, generator=generator) ** 2
+    noise = torch.randn(box.shape, generator=generator).clamp(-2, 2) * looseness * sides
     noise[:, 0] = noise[:, 0].minimum(sides[:, 0] * 0.3)
     noise[:, 1] = noise[:, 1].maximum(-sides[:, 0] * 0.3)
     return (box + noise).clamp(0, masks.shape[-1] - 1)
@@ -83,7 +85,7 @@ def first_prompts(generator: torch.Generator, masks: Tensor, boxes: float) -> tu
     """
     N = len(masks)
     click = F.pad(click_inside(generator, masks), (0, 0, 0, 1))  # (N, 2, 2)
-    box = box_around(generator, masks, 0.06)
+    box = box_around(generator, masks, _SLOPPIEST_BOX)
     is_box = torch.rand(N, generator=generator) < boxes
     click_labels = torch.tensor([PointLabel.POSITIVE, PointLabel.PADDING]).expand(N, 2)
     box_labels = torch.tensor([PointLabel.BOX_TOP_LEFT, PointLabel.BOX_BOTTOM_RIGHT]).expand(N, 2)

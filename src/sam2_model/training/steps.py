@@ -4,13 +4,13 @@ Batches and the imaginary user stay on the CPU, whose random numbers are the sam
 is moved to where the model is.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from sam2_model.mask_decoder import MaskDecoderOutput, best_candidate, single_mask
-from sam2_model.mask_ops import resize_logits
+from sam2_model.mask_ops import ABSENT_LOGIT, PROMPT_LOGIT_LIMIT, as_low_res_logits, resize_logits
 from sam2_model.memory_bank import MAX_POINTERS, Direction, recall
 from sam2_model.sam2 import ImageFeatures, PointerMemory, Sam2, SpatialMemory
 from sam2_model.training.batches import Batch
@@ -18,8 +18,8 @@ from sam2_model.training.dense import DenseHead, dense_target
 from sam2_model.training.losses import Losses, mean_losses, prompt_losses, target_of
 from sam2_model.training.prompting import correction_clicks, first_prompts, rough_masks
 
-_MAX_MASK_PROMPT = 32.0
-"""Logits are clamped to this before they are shown to the decoder again, as in prediction."""
+_SECOND_LOOKS = 0.7
+"""Share of the steps in which small objects are looked at again from close by; the others teach to find them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Interaction:
     rough_masks : float
         Probability that a step starts from a hasty mask together with the first prompts.
     corrections : int
-        Most correction clicks after the first prompt; their number is drawn for each step.
+        Correction clicks after the first prompt. A stage names the most; each step draws how many there are.
     mask_prompts : float
         Probability that the objects of a clip are given by their masks on the first frame.
     second_prompts : float
@@ -116,19 +116,20 @@ def _interact(
 ) -> _Answer:
     """First prompts, then correction clicks, with the previous answer shown as a mask or without."""
     device = device_of(model)
-    target = target_of(masks).to(device)
+    target = target_of(masks, model.mask_stride).to(device)
     points, labels = (x.to(device) for x in first_prompts(generator, masks, user.boxes))
     if shown is not None:
         points, labels = _with_correction(generator, points, labels, shown, masks)
-    output = model.decode(embedding, features, points, labels, shown)
+    # Finding an object is learnt as well as outlining it once its size is known.
+    closely = bool(torch.rand((), generator=generator) < _SECOND_LOOKS)
+    output = model.decode(embedding, features, points, labels, shown, closely=closely)
     losses = [prompt_losses(output, target)]
-    corrections = int(torch.randint(user.corrections + 1, (), generator=generator))
     shows_masks = bool(torch.rand((), generator=generator) < user.shown_masks)
-    for number in range(corrections):
+    for number in range(user.corrections):
         chosen = single_mask(output, stability_fallback=False) if number else best_candidate(output)
-        answer = chosen.mask_logits.detach().clamp(-_MAX_MASK_PROMPT, _MAX_MASK_PROMPT)
+        answer = chosen.mask_logits.detach().clamp(-PROMPT_LOGIT_LIMIT, PROMPT_LOGIT_LIMIT)
         points, labels = _with_correction(generator, points, labels, answer, masks)
-        output = model.decode(embedding, features, points, labels, answer if shows_masks else shown)
+        output = model.decode(embedding, features, points, labels, answer if shows_masks else shown, closely=closely)
         losses.append(prompt_losses(output, target))
     return _Answer(output, tuple(losses))
 
@@ -145,18 +146,19 @@ def _with_correction(
 class _Bank:
     """What a clip remembers so far, for all its objects at once."""
 
-    memories: dict[int, Tensor]
-    pointers: dict[int, Tensor]
-    conditioning: list[int]
     reach: int = MAX_POINTERS
+    memories: dict[int, Tensor] = field(default_factory=dict)
+    pointers: dict[int, Tensor] = field(default_factory=dict)
+    masks: dict[int, Tensor] = field(default_factory=dict)
+    conditioning: list[int] = field(default_factory=list)
 
-    def condition(self, model: Sam2, features: ImageFeatures, frame: int) -> Tensor:
-        """Embedding of a frame, conditioned as in prediction."""
+    def follow(self, model: Sam2, features: ImageFeatures, frame: int, *, closely: bool = True) -> MaskDecoderOutput:
+        """Decode all objects on a frame from what is remembered, as in prediction."""
         tracked = set(self.memories) - set(self.conditioning)
         chosen = recall(frame, self.conditioning, tracked, Direction.FORWARD, num_memories=model.config.num_memories)
         memories = [SpatialMemory(self.memories[m.frame], m.slot) for m in chosen.memories]
         pointers = [PointerMemory(self.pointers[p.frame], p.age / (self.reach - 1)) for p in chosen.pointers]
-        return model.condition(features, memories, pointers)
+        return model.follow(features, memories, pointers, self.masks[chosen.nearest(frame)], closely=closely)
 
 
 def clip_losses(model: Sam2, batch: Batch, user: Interaction, generator: torch.Generator) -> Losses:
@@ -184,11 +186,10 @@ def clip_losses(model: Sam2, batch: Batch, user: Interaction, generator: torch.G
     frames = [select(encoded, batch.owner + t * B) for t in range(T)]
     # A short stack has a short reach, an open one the full reach; both are met in prediction.
     is_short = bool(torch.rand((), generator=generator) < 0.5)
-    bank = _Bank({}, {}, [], T if is_short else MAX_POINTERS)
+    bank = _Bank(T if is_short else MAX_POINTERS)
     losses = _start(model, frames[0], batch.masks[0], user, generator, bank)
     remembers_truth = bool(torch.rand((), generator=generator) < user.true_memories)
-    # In wide frames, finding an object is learnt as well as outlining it once it is found.
-    looks_closely = bool(torch.rand((), generator=generator) < 0.5)
+    looks_closely = bool(torch.rand((), generator=generator) < _SECOND_LOOKS)
     if T > 2 and torch.rand((), generator=generator) < user.second_prompts:
         later = int(torch.randint(1, T, (), generator=generator))
         losses.append(_remember_truth(model, frames[later], batch.masks[later], bank, later))
@@ -196,9 +197,8 @@ def clip_losses(model: Sam2, batch: Batch, user: Interaction, generator: torch.G
         if t in bank.conditioning:
             continue
         masks = batch.masks[t]
-        target = target_of(masks).to(device)
-        embedding = bank.condition(model, frames[t], t)
-        output = model.decode_without_prompt(embedding, frames[t], closely=looks_closely)
+        target = target_of(masks, model.mask_stride).to(device)
+        output = bank.follow(model, frames[t], t, closely=looks_closely)
         losses.append(prompt_losses(output, target))
         if t < T - 1:
             _remember(model, frames[t], output, masks.to(device) if remembers_truth else None, bank, t)
@@ -219,11 +219,12 @@ def _start(
 
 def _remember_truth(model: Sam2, features: ImageFeatures, masks: Tensor, bank: _Bank, frame: int) -> Losses:
     """Add a frame whose masks are given to the bank; what is charged is that they are recognised."""
-    target = target_of(masks).to(device_of(model))
+    target = target_of(masks, model.mask_stride).to(device_of(model))
     masks = masks.to(device_of(model))
     is_present = masks.flatten(1).any(1, keepdim=True)
     bank.conditioning.append(frame)
     bank.memories[frame] = model.encode_memory(features, masks, is_present)
+    bank.masks[frame] = as_low_res_logits(masks, model.mask_stride)
     output = model.decode_mask(features, masks)
     bank.pointers[frame] = model.object_pointer(output.mask_tokens[:, 0], is_present)
     return prompt_losses(output, target)
@@ -236,12 +237,14 @@ def _remember(
     best = best_candidate(output)
     height, width = model.working_size(features)
     is_present = output.object_score_logit > 0
-    mask = resize_logits(best.mask_logits, height, width).sigmoid()
+    mask, logits = resize_logits(best.mask_logits, height, width).sigmoid(), best.mask_logits.detach()
     if truth is not None:
         mask, is_present = truth, truth.flatten(1).any(1, keepdim=True)
+        logits = as_low_res_logits(truth, model.mask_stride)
     elif frame in bank.conditioning:
         mask = (mask > 0.5).float()
     mask = mask * is_present[..., None, None]
+    bank.masks[frame] = torch.where(is_present[..., None, None], logits, ABSENT_LOGIT)
     bank.memories[frame] = model.encode_memory(features, mask, is_present)
     bank.pointers[frame] = model.object_pointer(best.token, is_present)
 
@@ -265,14 +268,15 @@ def follow(model: Sam2, batch: Batch) -> list[MaskDecoderOutput]:
     device = device_of(model)
     encoded = model.encode_image(batch.images.flatten(0, 1).to(device))
     frames = [select(encoded, batch.owner + t * B) for t in range(T)]
-    bank = _Bank({}, {}, [], min(T, MAX_POINTERS))
+    bank = _Bank(min(T, MAX_POINTERS))
     masks = batch.masks[0].to(device)
     bank.conditioning.append(0)
     bank.memories[0] = model.encode_memory(frames[0], masks, masks.flatten(1).any(1, keepdim=True))
     bank.pointers[0] = model.mask_pointer(frames[0], masks)
+    bank.masks[0] = as_low_res_logits(masks, model.mask_stride)
     outputs = []
     for t in range(1, T):
-        output = model.decode_without_prompt(bank.condition(model, frames[t], t), frames[t])
+        output = bank.follow(model, frames[t], t)
         _remember(model, frames[t], output, None, bank, t)
         outputs.append(output)
     return outputs

@@ -23,14 +23,14 @@ def test_clicks_fall_inside_their_masks() -> None:
 
 
 def test_an_exact_box_includes_both_end_pixels() -> None:
-    box = box_around(seeded(), two_squares(), looseness=0.0)
+    box = box_around(seeded(), two_squares(), sloppiest=0.0)
     assert box.tolist() == [[[6, 4], [9, 11]], [[16, 20], [29, 29]]]
 
 
 def test_a_sloppy_box_stays_in_the_image_and_upright() -> None:
     masks, generator = two_squares(), seeded()
     for _ in range(20):
-        box = box_around(generator, masks, looseness=0.5)
+        box = box_around(generator, masks, sloppiest=0.5)
         assert box.min() >= 0
         assert box.max() <= 31
         assert (box[:, 1] > box[:, 0]).all()
