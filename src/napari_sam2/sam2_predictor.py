@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from contextlib import contextmanager
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -45,6 +46,9 @@ AUTO_SIZES = (256, 512, 1024)
 
 CLEAN_AREA_PX = 8
 """Islands and holes of a mask up to this many image pixels are specks, not objects."""
+
+MOST_AT_ONCE = 16
+"""Prompts on an image that go through the network together: each holds four masks of the size of the working image."""
 
 GIVEN_LOGIT = 10.0
 """Logit of the pixels of a mask that the user gave."""
@@ -176,13 +180,18 @@ class Sam2Predictor:
     def _answer(
         self, image: NDArray[np.uint8], alike: Mapping[tuple[int, bool, bool], Mapping[int, FramePrompt]]
     ) -> dict[int, ObjectMask]:
-        """Ask the model, once for each number of points with or without box and mask."""
+        """Ask the model for prompts of one kind at a time: with as many points, with or without box and mask."""
         height, width = image.shape[:2]
         size = self.working_size(height, width)
         predictor = ImagePredictor(self._model.network, image_size=size)
         embedding = predictor.embed(image)
         masks = {}
-        for (num_points, has_box, has_mask), group in alike.items():
+        groups = (
+            (kind, dict(islice(prompts.items(), start, start + MOST_AT_ONCE)))
+            for kind, prompts in alike.items()
+            for start in range(0, len(prompts), MOST_AT_ONCE)
+        )
+        for (num_points, has_box, has_mask), group in groups:
             each = list(group.values())
             prediction = predictor.predict(
                 embedding,

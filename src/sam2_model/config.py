@@ -76,15 +76,21 @@ class Sam2Config:
     image_size : int
         Side of the square working image the weights were trained for, in pixels.
     view_px : int or None
-        Side of the smallest view in which an object is decoded, in pixels of the working image: in a wider image
-        every object has a view of its own (`sam2_model.views`). None is the whole working image, as in the published
-        models, which all work at one size.
+        Side of a view in which an object is decoded as the working image shows it, in pixels; small objects are seen
+        from closer by, large ones in wider views (`sam2_model.views`). A multiple of 32. None is the whole working
+        image, as in the published models, which all work at one size.
     neighbour_blocks : int
         Convolutional blocks in the mask decoder, at a stride of 8 pixels, that the published models do not have.
         Where objects are hardly larger than a token, masks are blocky without them.
     follows_masks : bool
         Whether the decoder is shown, when an object is followed, the mask of the nearest remembered frame, and looks
-        for the object there first. The published models know the object from its memories alone, at a stride of 16.
+        for the object there first. Needs views. The published models know the object from its memories alone, at a
+        stride of 16.
+
+    Raises
+    ------
+    ConfigError
+        If `view_px` is not a positive multiple of 32, or masks are followed without views.
     """
 
     trunk: HieraConfig
@@ -98,6 +104,12 @@ class Sam2Config:
     view_px: int | None = None
     neighbour_blocks: int = 0
     follows_masks: bool = False
+
+    def __post_init__(self) -> None:
+        if self.view_px is not None and (self.view_px < SIZE_STEP or self.view_px % SIZE_STEP):
+            raise ConfigError(f"Views of {self.view_px} px are not a positive multiple of {SIZE_STEP}.")
+        if self.follows_masks and self.view_px is None:
+            raise ConfigError("A model that follows masks needs views: give view_px.")
 
     @property
     def field_px(self) -> int | None:

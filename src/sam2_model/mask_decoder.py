@@ -212,7 +212,7 @@ class ChosenMasks:
     Attributes
     ----------
     mask_logits : Tensor
-        Shape (B, M, H / 4, W / 4), float32.
+        Shape (B, M, h, w), float32, as `MaskDecoderOutput` has them.
     predicted_iou : Tensor
         Shape (B, M), float32.
     token : Tensor

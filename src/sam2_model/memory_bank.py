@@ -55,7 +55,7 @@ class Recall:
     pointers: tuple[RecalledPointer, ...]
 
     def nearest(self, frame: int) -> int:
-        """Return the remembered frame nearest to one; of two equally near, the prompted."""
+        """Return the remembered frame nearest to one; of two equally near, the one that is attended to first."""
         return min((m.frame for m in self.memories), key=lambda other: abs(other - frame))
 
 

@@ -11,7 +11,7 @@ from sam2_model.layers import LayerNorm2d
 from sam2_model.position_encoding import RandomFourier
 
 MASK_STRIDE = 4
-"""Pixels of the working image per cell of a mask prompt or of mask logits."""
+"""Pixels of what the decoder sees per cell of a mask prompt, or of the mask logits that it gives."""
 
 
 class PointLabel(IntEnum):

@@ -21,7 +21,17 @@ from sam2_model.memory_attention import MemoryAttention
 from sam2_model.memory_encoder import MemoryEncoder
 from sam2_model.position_encoding import sine_map, sine_time
 from sam2_model.prompt_encoder import MASK_STRIDE, PointLabel, PromptEncoder, fit_mask
-from sam2_model.views import VIEW_STRIDE, Extent, Ladder, View, extent_of_masks, extent_of_points, look, nowhere
+from sam2_model.views import (
+    VIEW_STRIDE,
+    Extent,
+    Ladder,
+    View,
+    extent_of_masks,
+    extent_of_points,
+    is_inside,
+    look,
+    nowhere,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +84,7 @@ class _Question:
     features: ImageFeatures
     points: Tensor | None = None  # (B, N, 2)
     labels: Tensor | None = None  # (B, N)
-    mask_logits: Tensor | None = None  # (B, 1, 4 h, 4 w)
+    mask_logits: Tensor | None = None  # (B, 1, k h, k w), for any whole k
 
     def rows(self, chosen: Tensor) -> "_Question":
         """Ask for some of the prompts, by number."""
@@ -202,7 +212,7 @@ class Sam2(nn.Module):
         """Decode B objects on a frame from what is remembered of them.
 
         Models that follow masks (`Sam2Config.follows_masks`) are shown where an object was last: it is looked for in
-        the field round that place, in which the memories are recalled, too, and in the whole frame if it is not there.
+        a view round that place, in which the memories are recalled, too, and in the whole frame if it is not there.
 
         Parameters
         ----------
@@ -213,13 +223,13 @@ class Sam2(nn.Module):
         last : Tensor
             Shape (B, 1, H / `mask_stride`, W / `mask_stride`), mask logits on the nearest remembered frame.
         closely : bool
-            Whether places are looked at in fields and views of their own. In the whole frame alone, otherwise.
+            Whether objects are looked at in views of their own. In the whole frame alone, otherwise.
         """
         view_px = self.config.view_px
         if not self.config.follows_masks or view_px is None:
             return self.decode_without_prompt(self.condition(features, memories, pointers), features, closely=closely)
 
-        def answer(objects: Tensor, view: View, shown: Tensor | None) -> MaskDecoderOutput:
+        def decode(objects: Tensor, view: View, shown: Tensor | None) -> MaskDecoderOutput:
             seen = features.map(lambda x: view.crop(x if len(x) == 1 else x[objects]))
             remembered = [SpatialMemory(view.crop(m.features[objects]), m.slot) for m in memories]
             heard = [PointerMemory(p.pointer[objects], p.age) for p in pointers]
@@ -227,8 +237,12 @@ class Sam2(nn.Module):
             return self.decode_without_prompt(self.condition(seen, remembered, heard), seen, mask, closely=closely)
 
         ladder = Ladder(view_px, features.grid, closest_px=view_px)
-        known = extent_of_masks(last > 0, self.working_size(features)) if closely else nowhere(len(last), last.device)
-        return look(answer, known, ladder, seeks=True, closely=closely)
+        known = (
+            extent_of_masks(is_inside(last), self.working_size(features))
+            if closely
+            else nowhere(len(last), last.device)
+        )
+        return look(decode, known, ladder, seeks=True, closely=closely)
 
     # Prompt encoder and mask decoder ---------------------------------------------------------------------------------
 
@@ -260,11 +274,11 @@ class Sam2(nn.Module):
             return self._decode(question)
         if mask_logits is not None:
             question = replace(question, mask_logits=fit_mask(mask_logits, self.mask_size(features)))
-        known = nowhere(1, embedding.device)
+        known = nowhere(len(embedding), embedding.device)
         if points is not None and labels is not None:
             known |= extent_of_points(points, labels)
         if question.mask_logits is not None:
-            known |= extent_of_masks(question.mask_logits > 0, self.working_size(features))
+            known |= extent_of_masks(is_inside(question.mask_logits), self.working_size(features))
         return self._look(question, known, closely=closely)
 
     def decode_without_prompt(
@@ -293,7 +307,7 @@ class Sam2(nn.Module):
         if self.config.follows_masks and last is not None:
             question = replace(question, mask_logits=last.clamp(-PROMPT_LOGIT_LIMIT, PROMPT_LOGIT_LIMIT))
             if closely:
-                known = extent_of_masks(last > 0, self.working_size(features))
+                known = extent_of_masks(is_inside(last), self.working_size(features))
         return self._look(question, known, seeks=True, closely=closely)
 
     def _no_points(self, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -307,7 +321,7 @@ class Sam2(nn.Module):
     ) -> MaskDecoderOutput:
         """Decode each object in the closest view that does."""
 
-        def answer(objects: Tensor, view: View, shown: Tensor | None) -> MaskDecoderOutput:
+        def decode(objects: Tensor, view: View, shown: Tensor | None) -> MaskDecoderOutput:
             asked = question.rows(objects)
             if shown is not None:
                 mask_logits = shown[objects].clamp(-PROMPT_LOGIT_LIMIT, PROMPT_LOGIT_LIMIT)
@@ -316,7 +330,7 @@ class Sam2(nn.Module):
 
         assert self.config.view_px is not None
         ladder = Ladder(self.config.view_px, question.features.grid)
-        return look(answer, extent, ladder, seeks=seeks, closely=closely)
+        return look(decode, extent, ladder, seeks=seeks, closely=closely)
 
     def _decode(self, question: _Question) -> MaskDecoderOutput:
         """Decode prompts in all that there is of a small frame, or of views."""
@@ -348,7 +362,8 @@ class Sam2(nn.Module):
         question = _Question(features.embedding, features, *self._no_points(mask), self.mask_downsample(mask))
         if self.config.view_px is None:
             return self._decode(question)
-        return self._look(question, extent_of_masks(mask > 0, self.working_size(features)))
+        # A second look would describe what the model sees there, not what was given.
+        return self._look(question, extent_of_masks(mask > 0, self.working_size(features)), closely=False)
 
     def mask_pointer(self, features: ImageFeatures, mask: Tensor) -> Tensor:
         """Object pointers (B, C) of masks (B, 1, H, W) of 0 and 1 that a user gave on a frame."""

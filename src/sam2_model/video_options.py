@@ -35,7 +35,7 @@ class VideoOptions:
     binarises_prompted : bool
         Whether the masks of prompted frames are remembered as black and white.
     hole_area : int
-        Holes of at most this many low-resolution cells are filled; 0 fills none.
+        Holes of at most this many low-resolution cells are filled; 0 fills none. In models with views these are finer.
     memory_dtype : torch.dtype, optional
         Precision in which spatial memories are stored; as computed when None.
     cached_frames : int

@@ -7,7 +7,7 @@ interpolated, and those wider than the field that the decoder knows from further
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from math import ceil
 
 import torch
@@ -38,6 +38,7 @@ _CLICK_REACH_PX = 24
 """A click says where an object is, not how small: so far round it, at least, it may extend."""
 
 _CELLS = STRIDE // VIEW_STRIDE
+"""Cells of a frame's mask logits along the side of a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class View:
     def paste(self, logits: Tensor) -> Tensor:
         """Put logits of the views (N, M, ...) into their frames, (N, M, H / `VIEW_STRIDE`, W / `VIEW_STRIDE`)."""
         cells = logits.shape[-2] // ceil(self.rows / self.distance)  # for each token of the view
-        fitted = _resize(logits, self.distance * _CELLS / cells)
+        fitted = _resize(logits.float(), self.distance * _CELLS / cells)
         fitted = fitted[..., : _CELLS * self.rows, : _CELLS * self.columns]
         if self._is_frame:
             return fitted
@@ -163,7 +164,7 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """The views of a frame, from the closest to the whole frame; each has twice the side of the one before.
+    """The views of a frame, rung by rung from the closest to the whole frame; sides double from one to the next.
 
     Attributes
     ----------
@@ -191,24 +192,24 @@ class Ladder:
     def rungs(self, extent: Extent) -> Tensor:
         """Choose for each object the closest view with room for it, (N,); the frame where nothing is known."""
         sides = self.sides
-        numbers = torch.full((len(extent.low),), len(sides), device=extent.low.device)
-        for number in reversed(range(len(sides))):
-            numbers = torch.where(extent.fits(sides[number]), number, numbers)
-        return numbers
+        rungs = torch.full((len(extent.low),), len(sides), device=extent.low.device)
+        for rung in reversed(range(len(sides))):
+            rungs = torch.where(extent.fits(sides[rung]), rung, rungs)
+        return rungs
 
-    def view(self, number: int, extent: Extent, objects: Tensor) -> View:
+    def view(self, rung: int, extent: Extent, objects: Tensor) -> View:
         """Lay views of one rung round some of the objects, within the frame."""
         sides, grid = self.sides, self.grid
-        if number == len(sides):
+        if rung == len(sides):
             return View(((0, 0),), *grid, grid, self._distance(max(grid) * STRIDE))
-        tokens = sides[number] // STRIDE
+        tokens = sides[rung] // STRIDE
         rows, columns = min(tokens, grid[0]), min(tokens, grid[1])
         middles = ((extent.low + extent.high) / 2 / STRIDE)[objects].tolist()
         corners = tuple(
             (min(max(round(y - rows / 2), 0), grid[0] - rows), min(max(round(x - columns / 2), 0), grid[1] - columns))
             for x, y in middles
         )
-        distance = min(sides[number] / self.view_px, self._distance(sides[number]))
+        distance = min(sides[rung] / self.view_px, self._distance(sides[rung]))
         return View(corners, rows, columns, grid, distance)
 
     def _distance(self, side_px: int) -> float:
@@ -243,27 +244,34 @@ def extent_of_masks(masks: Tensor, frame_px: tuple[int, int]) -> Extent:
     return Extent(torch.stack(lows, 1), torch.stack(highs, 1))
 
 
+def is_inside(mask_logits: Tensor) -> Tensor:
+    """Cells of masks (N, 1, h, w) that are inside; of one too thin to have any, the surest."""
+    surest = mask_logits.amax((-2, -1), keepdim=True)
+    return (mask_logits > 0) | ((mask_logits == surest) & (surest > NOT_SEEN))
+
+
 def extent_of_answers(output: MaskDecoderOutput, frame_px: tuple[int, int]) -> Extent:
     """Measure the best candidates of a look; an object that is not there has none."""
     masks = (best_candidate(output).mask_logits > 0) & (output.object_score_logit > 0)[..., None, None]
     return extent_of_masks(masks, frame_px)
 
 
-Answer = Callable[[Tensor, View, Tensor | None], MaskDecoderOutput]
+Decode = Callable[[Tensor, View, Tensor | None], MaskDecoderOutput]
 """Decodes M objects, given their numbers, views of them and, on a second look, masks (N, 1, ...) of all objects."""
 
 
 def look(
-    answer: Answer, extent: Extent, ladder: Ladder, *, seeks: bool = False, closely: bool = True
+    decode: Decode, extent: Extent, ladder: Ladder, *, seeks: bool = False, closely: bool = True
 ) -> MaskDecoderOutput:
     """Decode N objects, each in the closest view that does for it.
 
     Who reaches the border of a view is looked at in the next wider one. Who turns out to fit into a closer view is
-    looked at once more from there, and the mask that was found is shown with the prompts.
+    looked at once more from there, and the mask that was found is shown with the prompts; this second look has the last
+    word, unless it runs out of its view.
 
     Parameters
     ----------
-    answer : callable
+    decode : callable
         Decodes some of the objects in views.
     extent : Extent
         What is known of the objects.
@@ -282,11 +290,11 @@ def look(
     frame = len(ladder.sides)
     first = ladder.rungs(extent)
     beyond = torch.full_like(first, frame + 1)
-    found, _, seen_at = _climb(answer, extent, ladder, first, beyond, None)
+    found, _, seen_at = _climb(decode, extent, ladder, first, beyond, None, seeks=seeks)
     if seeks:
         is_lost = (found.object_score_logit[:, 0] <= 0) & (seen_at < frame)
-        sought, numbers, _ = _climb(answer, extent, ladder, torch.where(is_lost, frame, beyond), beyond, None)
-        found, seen_at = _with(found, numbers, sought), torch.where(is_lost, frame, seen_at)
+        sought, objects, _ = _climb(decode, extent, ladder, torch.where(is_lost, frame, beyond), beyond, None)
+        found, seen_at = _with(found, objects, sought), torch.where(is_lost, frame, seen_at)
     if not closely:
         return found
     frame_px = (ladder.grid[0] * STRIDE, ladder.grid[1] * STRIDE)
@@ -295,29 +303,37 @@ def look(
     if not (closest < seen_at).any():
         return found
     shown = best_candidate(found).mask_logits.detach()
-    closer, numbers, _ = _climb(answer, outline, ladder, closest, seen_at, shown)
-    return _with(found, numbers, closer)
+    closer, objects, _ = _climb(decode, outline, ladder, closest, seen_at, shown)
+    return _with(found, objects, closer)
 
 
-def _with(output: MaskDecoderOutput, numbers: Tensor, newer: MaskDecoderOutput) -> MaskDecoderOutput:
-    """Put newer answers in the place of some."""
-    if not len(numbers):
+def _with(output: MaskDecoderOutput, objects: Tensor, newer: MaskDecoderOutput) -> MaskDecoderOutput:
+    """Put newer answers in the place of those of some objects."""
+    if not len(objects):
         return output
-    chosen = torch.arange(len(output.predicted_iou), device=numbers.device)
-    chosen[numbers] = len(chosen) + torch.arange(len(numbers), device=numbers.device)
-    return MaskDecoderOutput.join([output, newer]).rows(chosen)
+    names = [field.name for field in fields(MaskDecoderOutput)]
+    return MaskDecoderOutput(*(getattr(output, name).index_copy(0, objects, getattr(newer, name)) for name in names))
 
 
 def _climb(
-    answer: Answer, extent: Extent, ladder: Ladder, first: Tensor, limit: Tensor, shown: Tensor | None
+    decode: Decode,
+    extent: Extent,
+    ladder: Ladder,
+    first: Tensor,
+    limit: Tensor,
+    shown: Tensor | None,
+    *,
+    seeks: bool = False,
 ) -> tuple[MaskDecoderOutput, Tensor, Tensor]:
     """Decode objects in wider and wider views, from rung `first` (N,) and as long as it is below `limit` (N,).
+
+    Where objects that are not there will be sought, they need not be looked for in the next view.
 
     Returns
     -------
     output : MaskDecoderOutput
         Of the objects that have a view that does.
-    numbers : Tensor
+    objects : Tensor
         Which these are, ascending.
     rungs : Tensor
         Shape (N,), where each was seen.
@@ -325,22 +341,24 @@ def _climb(
     rungs = first.clone()
     outputs: list[MaskDecoderOutput] = []
     order: list[Tensor] = []
-    for number in range(len(ladder.sides) + 1):
-        objects = ((rungs == number) & (rungs < limit)).nonzero()[:, 0]
-        if not len(objects):
+    for rung in range(len(ladder.sides) + 1):
+        chosen = ((rungs == rung) & (rungs < limit)).nonzero()[:, 0]
+        if not len(chosen):
             continue
-        view = ladder.view(number, extent, objects)
-        output = answer(objects, view, shown)
-        is_reached = view.is_reached(best_candidate(output).mask_logits)
-        rungs[objects[is_reached]] = number + 1
-        if not is_reached.all():
-            done = output if not is_reached.any() else output.rows(~is_reached)
-            views = view if len(view.corners) < len(objects) else view.some(~is_reached)
+        view = ladder.view(rung, extent, chosen)
+        output = decode(chosen, view, shown)
+        goes_on = view.is_reached(best_candidate(output).mask_logits)
+        if seeks:
+            goes_on &= output.object_score_logit[:, 0] > 0
+        rungs[chosen[goes_on]] = rung + 1
+        if not goes_on.all():
+            done = output if not goes_on.any() else output.rows(~goes_on)
+            views = view if len(view.corners) < len(chosen) else view.some(~goes_on)
             outputs.append(replace(done, mask_logits=views.paste(done.mask_logits)))
-            order.append(objects[~is_reached])
+            order.append(chosen[~goes_on])
     if not outputs:
         return MaskDecoderOutput(*(torch.empty(0),) * 4), rungs[:0], rungs
-    numbers = torch.cat(order)
+    objects = torch.cat(order)
     if len(outputs) == 1:
-        return outputs[0], numbers, rungs
-    return MaskDecoderOutput.join(outputs).rows(numbers.argsort()), numbers.sort().values, rungs
+        return outputs[0], objects, rungs
+    return MaskDecoderOutput.join(outputs).rows(objects.argsort()), objects.sort().values, rungs

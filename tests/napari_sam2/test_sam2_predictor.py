@@ -74,6 +74,14 @@ def test_a_mask_with_a_click_is_a_hint_and_not_the_answer(nano, cells):
     assert np.count_nonzero(on_canvas(answer, cells.shape)) > part.sum()
 
 
+def test_more_prompts_than_go_through_the_network_together_are_all_answered(nano, cells, monkeypatch):
+    monkeypatch.setattr("napari_sam2.sam2_predictor.MOST_AT_ONCE", 2)
+    found = answers(nano, cells, *(point(n, HIGH if n % 2 else LOW) for n in range(1, 6)))
+    assert list(found) == [1, 2, 3, 4, 5]
+    for n, mask in found.items():
+        np.testing.assert_allclose(centre(on_canvas(mask, cells.shape)), HIGH if n % 2 else LOW, atol=4)
+
+
 def test_prompts_answered_together_are_answered_as_if_alone(nano, cells):
     prompts = [
         point(1, HIGH),

@@ -270,7 +270,8 @@ def test_every_step_of_the_network_has_its_shape(network: Sam2, size):
     assert network.condition(features, random_memories(config, B, h, w), []).shape == (B, C, h, w)
 
     output = network.decode_without_prompt(conditioned, features)
-    assert output.mask_logits.shape == (B, 4, *network.mask_size(features))
+    cells = 4 if config.view_px is None else 8  # for each token, along each axis
+    assert output.mask_logits.shape == (B, 4, cells * h, cells * w)
     is_present = torch.tensor([[True], [False]])
     pointer = network.object_pointer(output.mask_tokens[:, 0], is_present)
     assert pointer.shape == (B, C)

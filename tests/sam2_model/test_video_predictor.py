@@ -131,7 +131,8 @@ def test_a_prompt_is_answered_for_the_objects_it_names(repaired):
     state = begin(repaired, [(5, 2, HERE)])
     prediction = repaired.prompt(state, 4, {9: THERE, 2: ELSEWHERE})
     assert (prediction.frame, prediction.object_ids) == (4, (9, 2))
-    assert prediction.low_res_logits.shape == (2, *repaired.model.mask_size(repaired.features(state, 4)))
+    side = 16 if repaired.model.config.view_px is None else 32
+    assert prediction.low_res_logits.shape == (2, side, side)
     assert prediction.low_res_logits.dtype is torch.float32
     assert prediction.predicted_iou.shape == prediction.object_score_logit.shape == (2,)
     assert ((prediction.predicted_iou >= 0) & (prediction.predicted_iou <= 1)).all()

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from sam2_model.mask_decoder import MaskDecoderOutput
+from sam2_model.mask_ops import ABSENT_LOGIT, as_low_res_logits
 from sam2_model.prompt_encoder import PointLabel
 from sam2_model.sam2 import PointerMemory, Sam2, SpatialMemory
-from sam2_model.views import NOT_SEEN, Extent, Ladder, View, extent_of_masks, extent_of_points, look, nowhere
+from sam2_model.views import NOT_SEEN, Extent, Ladder, View, extent_of_masks, extent_of_points, is_inside, look, nowhere
 
 from .seeded import seeded, seeded_model
 from .toy import TOY
@@ -231,6 +232,37 @@ def test_in_a_view_a_prompt_is_answered_as_in_an_image_of_that_size(network, mon
     alone = plain.decode(plain.without_memory(part), part, moved, labels)
     torch.testing.assert_close(answered.predicted_iou, alone.predicted_iou)
     torch.testing.assert_close(answered.mask_logits, view.paste(alone.mask_logits))
+
+
+def test_a_mask_too_thin_for_any_cell_still_has_a_place():
+    masks = torch.zeros(2, 1, 64, 64)
+    masks[0, 0, 31, 20:40] = 1
+    logits = as_low_res_logits(masks, 2)
+    assert not (logits > 0).any()
+    extent = extent_of_masks(is_inside(logits), (64, 64))
+    assert 20 <= extent.low[0, 0] <= extent.high[0, 0] <= 40
+    absent = torch.full((1, 1, 32, 32), ABSENT_LOGIT)
+    assert not extent_of_masks(is_inside(absent), (64, 64)).fits(10_000).any()
+
+
+def test_the_pointer_of_a_given_mask_is_read_from_that_mask_alone(network, monkeypatch):
+    shown = []
+    monkeypatch.setattr("sam2_model.sam2.look", lambda *_, closely=True, **__: shown.append(closely))
+    features = network.encode_image(seeded((1, 3, 128, 128), "image"))
+    network.decode_mask(features, torch.ones(1, 1, 128, 128))
+    assert shown == [False]
+
+
+def test_what_is_not_there_is_not_looked_for_in_the_next_view_but_in_the_frame():
+    asked = []
+
+    def decode(objects, view, _):
+        asked.append(max(view.rows, view.columns) * 16)
+        output = answer_of(torch.ones(len(objects), 1, *cells_of(view)), objects)
+        return replace(output, object_score_logit=-output.object_score_logit)
+
+    look(decode, rectangle(100, 60, 107, 66), LADDER, seeks=True)
+    assert asked == [32, 256]
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -52,6 +52,8 @@ def changed(**fields: object) -> dict[str, str]:
         (changed(memory_layers=-1), "memory_layers holds -1"),
         (changed(global_blocks=4), "global_blocks"),
         (changed(follows_masks=1), "follows_masks is 1"),
+        (changed(view_px=48), "Views of 48 px"),
+        (changed(view_px=0), "view_px holds 0"),
         (changed(calibration=[1.0]), "calibration"),
         (changed(calibration={"slope": "steep"}), "steep"),
         (changed(calibration={"slope": float("nan")}), "nan"),

@@ -26,7 +26,10 @@ HEIGHT, WIDTH = 48, 60
 
 
 FOLLOWER = replace(TOY, view_px=32, follows_masks=True)
-"""The same with what `nano` has and published models have not: views, and masks that are followed."""
+"""The same with what `nano` has and published models have not: finer masks, which are followed, and views.
+
+Masks of random weights run out of every view, so that all is seen in the frame at the end; `test_views` looks at views.
+"""
 
 
 def toy_model(presence: float = 3.0, config: Sam2Config = TOY) -> Sam2:

@@ -181,7 +181,7 @@ def _step(state: TrainingState, stage: Stage, local: int, source: BatchSource) -
     seed = int(rng.integers(2**62))
     load = stage.loads[rng.integers(len(stage.loads))]
     user = replace(stage.user, corrections=int(rng.integers(stage.user.corrections + 1)))
-    if rank():  # as much work in every process, so that none waits for another; scenes and clicks of its own
+    if rank():  # the same load and as many clicks in every process, so that none waits long; scenes of its own
         rng = np.random.default_rng([state.seed, state.step, rank()])
         seed = int(rng.integers(2**62))
     losses = _losses(state, user, source(rng, stage, load), torch.Generator().manual_seed(seed))

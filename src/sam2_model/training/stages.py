@@ -235,7 +235,7 @@ CURRICULUM: tuple[Stage, ...] = (
     ),
     Stage(
         "many followed",
-        1800,
+        589,
         3.4e-4,
         (
             Load(256, 2, 16),
@@ -252,6 +252,26 @@ CURRICULUM: tuple[Stage, ...] = (
         warm_up=10,
         user=Interaction(boxes=0.55, mask_prompts=0.75),
         scenes=SceneOptions(radius_px=(5.0, 256.0), sections=0.45, drift_px=2.5),
+    ),
+    Stage(
+        "last",
+        1100,
+        2.7e-4,
+        (
+            Load(256, 2, 16),
+            Load(256, 2, 16),
+            Load(256, 2, 16),
+            Load(384, 1, 24),
+            Load(512, 1, 20),
+            Load(512, 1, 20),
+            Load(128, 3, 8, 5),
+            Load(128, 3, 8, 5),
+            Load(192, 1, 10, 6),
+            Load(256, 1, 8, 5),
+        ),
+        warm_up=1,
+        user=Interaction(boxes=0.65, mask_prompts=0.75),
+        scenes=SceneOptions(radius_px=(5.0, 256.0), sections=0.45, drift_px=2.0),
     ),
 )
 """How `nano` is trained. The first weights went this way too, but met `initialise` after the prompts, not before."""

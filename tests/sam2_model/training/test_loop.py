@@ -39,8 +39,8 @@ def model() -> Sam2:
     return made
 
 
-def one_batch(seed: int, frames: int) -> Batch:
-    options = SceneOptions(size=64, frames=frames, families=("nuclei",), sections=0.0, radius_px=(8.0, 14.0))
+def one_batch(seed: int, frames: int, size: int = 64) -> Batch:
+    options = SceneOptions(size=size, frames=frames, families=("nuclei",), sections=0.0, radius_px=(8.0, 14.0))
     return scene_batch(np.random.default_rng(seed), options, clips=1, objects=3)
 
 
@@ -70,9 +70,17 @@ def test_a_few_steps_on_one_image_lower_the_loss(model: Sam2) -> None:
 
 
 @pytest.mark.parametrize("mask_prompts", [0.0, 1.0])
-def test_memory_attention_and_memory_encoder_receive_gradient_from_clips(model: Sam2, mask_prompts: float) -> None:
+@pytest.mark.parametrize("seed", [0, 1])  # objects are looked at from close by, or only found
+@pytest.mark.parametrize("config", [TOY, replace(TOY, view_px=64, follows_masks=True)], ids=["plain", "follows masks"])
+def test_memory_attention_and_memory_encoder_receive_gradient_from_clips(
+    config: Sam2Config, seed: int, mask_prompts: float
+) -> None:
+    torch.manual_seed(0)
+    model = Sam2(config)
+    soften_start(model)
     user = Interaction(mask_prompts=mask_prompts, second_prompts=1.0)
-    clip_losses(model, one_batch(2, frames=3), user, torch.Generator().manual_seed(0)).total.backward()
+    batch = one_batch(2, frames=3, size=2 * (config.view_px or 32))
+    clip_losses(model, batch, user, torch.Generator().manual_seed(seed)).total.backward()
     for part in (model.memory_attention, model.memory_encoder, model.obj_ptr_proj):
         gradients = [p.grad for p in part.parameters()]
         assert all(g is not None and g.isfinite().all() for g in gradients)
