@@ -255,7 +255,7 @@ CURRICULUM: tuple[Stage, ...] = (
     ),
     Stage(
         "last",
-        1100,
+        960,
         2.7e-4,
         (
             Load(256, 2, 16),
