@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 KEPT_TIMES = 20
 """Newest times of a kind that a typical one is taken from."""
 
-EFFICIENCY = 0.65
-"""Share of the rate of a large matrix multiplication that whole models reach on a CPU.
+EFFICIENCY = 0.4
+"""Share of the rate of a large matrix multiplication that whole models reach on a CPU, to a factor of two.
 
-Measured with one thread, float32, a full memory bank, against 1024 x 1024 matrices: `nano` at 256, 512 and 1024 px with
-one object 0.48, 0.61 and 0.59, at 256 and 512 px with four objects 0.63 and 0.73; `tiny` at 1024 px 0.89.
+Measured with one thread, float32, against 1024 x 1024 matrices: `nano` at 256, 512 and 1024 px, with one object and
+with four, 0.21 to 0.28, because its tensors are small; `tiny` at 1024 px 0.89.
 """
 
 
