@@ -50,6 +50,9 @@ CLEAN_AREA_PX = 8
 MOST_AT_ONCE = 16
 """Prompts on an image that go through the network together: each holds four masks of the size of the working image."""
 
+OUTSIDE_LOGIT = 0.1
+"""Logit, at least so far below zero, of a pixel that the user clicked as not belonging to the object."""
+
 GIVEN_LOGIT = 10.0
 """Logit of the pixels of a mask that the user gave."""
 
@@ -344,6 +347,9 @@ def _object_mask(
     clicked = prompt.points.round().astype(int) - (columns.start, rows.start)
     is_here = ((clicked >= 0) & (clicked < logits.shape[::-1])).all(1)
     x, y = clicked[is_here].T
+    # A pixel that the user calls outside is outside, also on an outline where the model is not so sure.
+    is_off = prompt.labels[is_here] == 0
+    logits[y[is_off], x[is_off]] = np.minimum(logits[y[is_off], x[is_off]], -OUTSIDE_LOGIT)
     prompted = np.zeros(logits.shape, np.bool_)
     prompted[y, x] = (logits[y, x] > 0) == (prompt.labels[is_here] == 1)
     logits = clean_small_regions(logits, CLEAN_AREA_PX, prompted)
