@@ -71,8 +71,9 @@ def whole(network: Sam2) -> Answers:
 
 
 @pytest.fixture
-def reference(network: Sam2) -> VideoPredictor:
-    return VideoPredictor(network, options=REFERENCE)
+def reference() -> VideoPredictor:
+    """The reference's policy, which is meant for models as published."""
+    return VideoPredictor(toy_model(), options=REFERENCE)
 
 
 def begin(predictor: VideoPredictor, said: Said, count: int = 12) -> VideoState:
