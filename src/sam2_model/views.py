@@ -68,7 +68,9 @@ class View:
         return (self.rows, self.columns) == self.grid
 
     def some(self, which: Tensor) -> "View":
-        """Keep the views of some of the objects, (N,) true where kept."""
+        """Keep the views of some of the objects, (N,) true where kept; all share the frame."""
+        if self._is_frame:
+            return self
         kept = which.tolist()
         return replace(self, corners=tuple(corner for corner, keep in zip(self.corners, kept, strict=True) if keep))
 
@@ -353,8 +355,7 @@ def _climb(
         rungs[chosen[goes_on]] = rung + 1
         if not goes_on.all():
             done = output if not goes_on.any() else output.rows(~goes_on)
-            views = view if len(view.corners) < len(chosen) else view.some(~goes_on)
-            outputs.append(replace(done, mask_logits=views.paste(done.mask_logits)))
+            outputs.append(replace(done, mask_logits=view.some(~goes_on).paste(done.mask_logits)))
             order.append(chosen[~goes_on])
     if not outputs:
         return MaskDecoderOutput(*(torch.empty(0),) * 4), rungs[:0], rungs
