@@ -206,8 +206,6 @@ class Sam2(nn.Module):
         memories: Sequence[SpatialMemory],
         pointers: Sequence[PointerMemory],
         last: Tensor,
-        *,
-        closely: bool = True,
     ) -> MaskDecoderOutput:
         """Decode B objects on a frame from what is remembered of them.
 
@@ -222,27 +220,21 @@ class Sam2(nn.Module):
             As in `condition`.
         last : Tensor
             Shape (B, 1, H / `mask_stride`, W / `mask_stride`), mask logits on the nearest remembered frame.
-        closely : bool
-            Whether objects are looked at in views of their own. In the whole frame alone, otherwise.
         """
         view_px = self.config.view_px
         if not self.config.follows_masks or view_px is None:
-            return self.decode_without_prompt(self.condition(features, memories, pointers), features, closely=closely)
+            return self.decode_without_prompt(self.condition(features, memories, pointers), features)
 
         def decode(objects: Tensor, view: View, shown: Tensor | None) -> MaskDecoderOutput:
             seen = features.map(lambda x: view.crop(x if len(x) == 1 else x[objects]))
             remembered = [SpatialMemory(view.crop(m.features[objects]), m.slot) for m in memories]
             heard = [PointerMemory(p.pointer[objects], p.age) for p in pointers]
             mask = view.crop((last if shown is None else shown)[objects])
-            return self.decode_without_prompt(self.condition(seen, remembered, heard), seen, mask, closely=closely)
+            return self.decode_without_prompt(self.condition(seen, remembered, heard), seen, mask)
 
         ladder = Ladder(view_px, features.grid, closest_px=view_px)
-        known = (
-            extent_of_masks(is_inside(last), self.working_size(features))
-            if closely
-            else nowhere(len(last), last.device)
-        )
-        return look(decode, known, ladder, seeks=True, closely=closely)
+        known = extent_of_masks(is_inside(last), self.working_size(features))
+        return look(decode, known, ladder, seeks=True)
 
     # Prompt encoder and mask decoder ---------------------------------------------------------------------------------
 
@@ -282,7 +274,7 @@ class Sam2(nn.Module):
         return self._look(question, known, closely=closely)
 
     def decode_without_prompt(
-        self, embedding: Tensor, features: ImageFeatures, last: Tensor | None = None, *, closely: bool = True
+        self, embedding: Tensor, features: ImageFeatures, last: Tensor | None = None
     ) -> MaskDecoderOutput:
         """Decode B objects that are followed, not prompted.
 
@@ -296,9 +288,6 @@ class Sam2(nn.Module):
             Shape (B, 1, H / `mask_stride`, W / `mask_stride`), mask logits on the nearest remembered frame. Read where
             the configuration says `follows_masks`: there an object is first looked for where it was, and in the whole
             frame if it is not found.
-        closely : bool
-            Whether an object is looked for where it was, and looked at in a view of its own. In the whole frame alone,
-            otherwise.
         """
         question = _Question(embedding, features, *self._no_points(embedding))
         if self.config.view_px is None:
@@ -306,9 +295,8 @@ class Sam2(nn.Module):
         known = nowhere(len(embedding), embedding.device)
         if self.config.follows_masks and last is not None:
             question = replace(question, mask_logits=last.clamp(-PROMPT_LOGIT_LIMIT, PROMPT_LOGIT_LIMIT))
-            if closely:
-                known = extent_of_masks(is_inside(last), self.working_size(features))
-        return self._look(question, known, seeks=True, closely=closely)
+            known = extent_of_masks(is_inside(last), self.working_size(features))
+        return self._look(question, known, seeks=True)
 
     def _no_points(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Points and labels that stand for no prompt of B objects, (B, 1, 2) and (B, 1)."""

@@ -88,11 +88,11 @@ def fluorescent_nuclei(rng: np.random.Generator, layout: Layout) -> Field:
 
 
 def cytoplasm(rng: np.random.Generator, layout: Layout) -> Field:
-    """Whole cells: a filled body, brighter or darker nucleus, granules."""
+    """Whole cells: a filled body, granules, a darker or brighter nucleus beside which the body may be faint."""
     canvas = _Canvas(rng, layout)
     body = canvas.inside() * canvas.per_body(0.5, 1.6) * (1 + 0.35 * canvas.grain(rng.uniform(0.6, 1.6)))
-    nucleus = _step((canvas.depth() - rng.uniform(0.45, 0.7)) / 0.1)
-    body *= 1 + rng.choice([-0.7, -0.4, 0.6, 1.5, 0.0]) * nucleus
+    nucleus = _step((canvas.depth() - rng.uniform(0.25, 0.7)) / 0.1)
+    body *= 1 + rng.choice([-0.7, -0.4, 0.0, 0.6, 1.5, 4.0]) * nucleus
     if rng.random() < 0.4:
         body *= 0.4 + 0.6 * np.clip(canvas.depth(), 0, 1)
     return np.asarray(body + rng.uniform(0, 0.5) * (1 + 0.2 * canvas.ground(1.5)), np.float32)

@@ -126,7 +126,7 @@ class SceneOptions:
     faults : Faults
         How bad the imaging may be.
     families : tuple of str
-        Names from `FAMILIES` to choose from; empty means all.
+        Names from `FAMILIES` to choose from, one given twice twice as often; empty means all.
     """
 
     size: int = 128

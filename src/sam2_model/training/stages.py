@@ -4,10 +4,8 @@ from dataclasses import dataclass, field
 from math import cos, pi
 
 from sam2_model.errors import ConfigError
-from sam2_model.training.scenes import SceneOptions
+from sam2_model.training.scenes import FAMILIES, SceneOptions
 from sam2_model.training.steps import Interaction
-
-_FINAL_RATE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +41,15 @@ class Stage:
     steps : int
         Optimiser steps.
     learning_rate : float
-        Highest rate: reached after the warm-up, from where it falls along a cosine to a tenth.
+        Highest rate: reached after the warm-up, from where it falls along a cosine.
     loads : tuple of Load
         One of them is drawn for each step.
     trunk_rate : float
         Rate of the image trunk relative to the rest.
     warm_up : int
         Steps over which the rate rises from zero.
+    last_rate : float
+        Where the rate ends, relative to the highest.
     user : Interaction
         What the imaginary user does.
     scenes : SceneOptions
@@ -64,6 +64,7 @@ class Stage:
     loads: tuple[Load, ...]
     trunk_rate: float = 1.0
     warm_up: int = 50
+    last_rate: float = 0.1
     user: Interaction = field(default_factory=Interaction)
     scenes: SceneOptions = field(default_factory=SceneOptions)
     matches_memory: bool = False
@@ -71,7 +72,7 @@ class Stage:
     def rate_at(self, step: int) -> float:
         """Learning rate at a step of this stage."""
         rise = min((step + 1) / max(self.warm_up, 1), 1.0)
-        fall = _FINAL_RATE + (1 - _FINAL_RATE) * 0.5 * (1 + cos(pi * min(step / max(self.steps, 1), 1.0)))
+        fall = self.last_rate + (1 - self.last_rate) * 0.5 * (1 + cos(pi * min(step / max(self.steps, 1), 1.0)))
         return self.learning_rate * rise * fall
 
 
@@ -272,6 +273,29 @@ CURRICULUM: tuple[Stage, ...] = (
         warm_up=1,
         user=Interaction(boxes=0.65, mask_prompts=0.75),
         scenes=SceneOptions(radius_px=(5.0, 256.0), sections=0.45, drift_px=2.0),
+    ),
+    Stage(
+        "longer clips",
+        2550,
+        3e-4,
+        (
+            Load(256, 2, 16),
+            Load(256, 2, 16),
+            Load(384, 1, 24),
+            Load(512, 1, 20),
+            Load(512, 1, 20),
+            Load(128, 3, 8, 5),
+            Load(128, 3, 8, 5),
+            Load(128, 2, 8, 8),
+            Load(192, 1, 10, 6),
+            Load(256, 1, 8, 5),
+        ),
+        warm_up=20,
+        last_rate=0.02,
+        user=Interaction(boxes=0.65, mask_prompts=0.8),
+        scenes=SceneOptions(
+            radius_px=(5.0, 256.0), sections=0.25, drift_px=2.0, families=(*FAMILIES, "cells", "rods", "phase contrast")
+        ),
     ),
 )
 """How `nano` is trained. The first weights went this way too, but met `initialise` after the prompts, not before."""

@@ -18,8 +18,8 @@ from sam2_model.training.dense import DenseHead, dense_target
 from sam2_model.training.losses import Losses, mean_losses, prompt_losses, target_of
 from sam2_model.training.prompting import correction_clicks, first_prompts, rough_masks
 
-_SECOND_LOOKS = 0.7
-"""Share of the steps in which small objects are looked at again from close by; the others teach to find them."""
+_SECOND_LOOKS = 0.85
+"""Share of the steps in which prompted objects are looked at again from close by; the others teach to find them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +152,13 @@ class _Bank:
     masks: dict[int, Tensor] = field(default_factory=dict)
     conditioning: list[int] = field(default_factory=list)
 
-    def follow(self, model: Sam2, features: ImageFeatures, frame: int, *, closely: bool = True) -> MaskDecoderOutput:
+    def follow(self, model: Sam2, features: ImageFeatures, frame: int) -> MaskDecoderOutput:
         """Decode all objects on a frame from what is remembered, as in prediction."""
         tracked = set(self.memories) - set(self.conditioning)
         chosen = recall(frame, self.conditioning, tracked, Direction.FORWARD, num_memories=model.config.num_memories)
         memories = [SpatialMemory(self.memories[m.frame], m.slot) for m in chosen.memories]
         pointers = [PointerMemory(self.pointers[p.frame], p.age / (self.reach - 1)) for p in chosen.pointers]
-        return model.follow(features, memories, pointers, self.masks[chosen.nearest(frame)], closely=closely)
+        return model.follow(features, memories, pointers, self.masks[chosen.nearest(frame)])
 
 
 def clip_losses(model: Sam2, batch: Batch, user: Interaction, generator: torch.Generator) -> Losses:
@@ -189,7 +189,6 @@ def clip_losses(model: Sam2, batch: Batch, user: Interaction, generator: torch.G
     bank = _Bank(T if is_short else MAX_POINTERS)
     losses = _start(model, frames[0], batch.masks[0], user, generator, bank)
     remembers_truth = bool(torch.rand((), generator=generator) < user.true_memories)
-    looks_closely = bool(torch.rand((), generator=generator) < _SECOND_LOOKS)
     if T > 2 and torch.rand((), generator=generator) < user.second_prompts:
         later = int(torch.randint(1, T, (), generator=generator))
         losses.append(_remember_truth(model, frames[later], batch.masks[later], bank, later))
@@ -198,7 +197,7 @@ def clip_losses(model: Sam2, batch: Batch, user: Interaction, generator: torch.G
             continue
         masks = batch.masks[t]
         target = target_of(masks, model.mask_stride).to(device)
-        output = bank.follow(model, frames[t], t, closely=looks_closely)
+        output = bank.follow(model, frames[t], t)
         losses.append(prompt_losses(output, target))
         if t < T - 1:
             _remember(model, frames[t], output, masks.to(device) if remembers_truth else None, bank, t)
