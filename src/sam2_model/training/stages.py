@@ -276,10 +276,9 @@ CURRICULUM: tuple[Stage, ...] = (
     ),
     Stage(
         "longer clips",
-        2550,
+        2600,
         3e-4,
         (
-            Load(256, 2, 16),
             Load(256, 2, 16),
             Load(384, 1, 24),
             Load(512, 1, 20),
@@ -288,6 +287,7 @@ CURRICULUM: tuple[Stage, ...] = (
             Load(128, 3, 8, 5),
             Load(128, 2, 8, 8),
             Load(192, 1, 10, 6),
+            Load(256, 1, 8, 5),
             Load(256, 1, 8, 5),
         ),
         warm_up=20,
