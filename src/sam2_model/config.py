@@ -83,8 +83,8 @@ class Sam2Config:
         Convolutional blocks in the mask decoder, at a stride of 8 pixels, that the published models do not have.
         Where objects are hardly larger than a token, masks are blocky without them.
     follows_masks : bool
-        Whether the decoder is shown, when an object is followed, the mask of the nearest remembered frame, and looks
-        for the object there first. Needs views. The published models know the object from its memories alone, at a
+        Whether the decoder is shown, when an object is followed, where it is expected (its last mask, moved on), and
+        looks for it there first. Needs views. The published models know the object from its memories alone, at a
         stride of 16.
 
     Raises

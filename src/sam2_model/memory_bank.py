@@ -58,6 +58,11 @@ class Recall:
         """Return the remembered frame nearest to one; of two equally near, the one that is attended to first."""
         return min((m.frame for m in self.memories), key=lambda other: abs(other - frame))
 
+    def before(self, nearest: int, frame: int) -> int | None:
+        """Return the remembered frame next to `nearest` on the far side of it from `frame`; None without one."""
+        behind = [m.frame for m in self.memories if (m.frame < nearest) is (nearest < frame) and m.frame != nearest]
+        return min(behind, key=lambda other: abs(other - nearest), default=None)
+
 
 def nearest_conditioning(frame: int, conditioning: Sequence[int], limit: int | None) -> tuple[int, ...]:
     """Choose the prompted frames to recall: the nearest on either side first, then by distance.

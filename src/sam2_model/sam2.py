@@ -205,12 +205,12 @@ class Sam2(nn.Module):
         features: ImageFeatures,
         memories: Sequence[SpatialMemory],
         pointers: Sequence[PointerMemory],
-        last: Tensor,
+        expected: Tensor,
     ) -> MaskDecoderOutput:
         """Decode B objects on a frame from what is remembered of them.
 
-        Models that follow masks (`Sam2Config.follows_masks`) are shown where an object was last: it is looked for in
-        a view round that place, in which the memories are recalled, too, and in the whole frame if it is not there.
+        Models that follow masks (`Sam2Config.follows_masks`) are shown where an object is expected: it is looked for
+        in a view round that place, in which the memories are recalled, too, and in the whole frame if it is not there.
 
         Parameters
         ----------
@@ -218,8 +218,8 @@ class Sam2(nn.Module):
             The frame; a batch of one is shared by all objects.
         memories, pointers : sequence
             As in `condition`.
-        last : Tensor
-            Shape (B, 1, H / `mask_stride`, W / `mask_stride`), mask logits on the nearest remembered frame.
+        expected : Tensor
+            Shape (B, 1, H / `mask_stride`, W / `mask_stride`), mask logits from `trajectory.expected_masks`.
         """
         view_px = self.config.view_px
         if not self.config.follows_masks or view_px is None:
@@ -229,11 +229,11 @@ class Sam2(nn.Module):
             seen = features.map(lambda x: view.crop(x if len(x) == 1 else x[objects]))
             remembered = [SpatialMemory(view.crop(m.features[objects]), m.slot) for m in memories]
             heard = [PointerMemory(p.pointer[objects], p.age) for p in pointers]
-            mask = view.crop((last if shown is None else shown)[objects])
+            mask = view.crop((expected if shown is None else shown)[objects])
             return self.decode_without_prompt(self.condition(seen, remembered, heard), seen, mask)
 
         ladder = Ladder(view_px, features.grid, closest_px=view_px)
-        known = extent_of_masks(is_inside(last), self.working_size(features))
+        known = extent_of_masks(is_inside(expected), self.working_size(features))
         return look(decode, known, ladder, seeks=True)
 
     # Prompt encoder and mask decoder ---------------------------------------------------------------------------------
@@ -274,7 +274,7 @@ class Sam2(nn.Module):
         return self._look(question, known, closely=closely)
 
     def decode_without_prompt(
-        self, embedding: Tensor, features: ImageFeatures, last: Tensor | None = None
+        self, embedding: Tensor, features: ImageFeatures, expected: Tensor | None = None
     ) -> MaskDecoderOutput:
         """Decode B objects that are followed, not prompted.
 
@@ -284,18 +284,17 @@ class Sam2(nn.Module):
             Shape (B, C, h, w), from `condition`.
         features : ImageFeatures
             The frame, for its finer levels.
-        last : Tensor, optional
-            Shape (B, 1, H / `mask_stride`, W / `mask_stride`), mask logits on the nearest remembered frame. Read where
-            the configuration says `follows_masks`: there an object is first looked for where it was, and in the whole
-            frame if it is not found.
+        expected : Tensor, optional
+            As in `follow`. Read where the configuration says `follows_masks`: there an object is first looked for where
+            it is expected, and in the whole frame if it is not found.
         """
         question = _Question(embedding, features, *self._no_points(embedding))
         if self.config.view_px is None:
             return self._decode(question)
         known = nowhere(len(embedding), embedding.device)
-        if self.config.follows_masks and last is not None:
-            question = replace(question, mask_logits=last.clamp(-PROMPT_LOGIT_LIMIT, PROMPT_LOGIT_LIMIT))
-            known = extent_of_masks(is_inside(last), self.working_size(features))
+        if self.config.follows_masks and expected is not None:
+            question = replace(question, mask_logits=expected.clamp(-PROMPT_LOGIT_LIMIT, PROMPT_LOGIT_LIMIT))
+            known = extent_of_masks(is_inside(expected), self.working_size(features))
         return self._look(question, known, seeks=True)
 
     def _no_points(self, like: Tensor) -> tuple[Tensor, Tensor]:

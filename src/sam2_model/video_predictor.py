@@ -18,6 +18,7 @@ from sam2_model.memory_bank import MAX_POINTERS, Direction, Recall
 from sam2_model.preprocessing import check_image, to_model_image, to_model_mask, to_model_points
 from sam2_model.prompt_encoder import PointLabel
 from sam2_model.sam2 import ImageFeatures, Sam2
+from sam2_model.trajectory import expected_masks
 from sam2_model.video_memory import VideoMemory
 from sam2_model.video_options import Policy, VideoOptions
 from sam2_model.video_state import (
@@ -447,9 +448,12 @@ class VideoPredictor:
         """Follow objects of equal recall to a frame and remember them there."""
         features = self.features(state, frame)
         remembered, pointers = self.memory.read(state, tracks, recalled)
-        nearest = recalled.nearest(frame)
-        last = torch.stack([track.memory(nearest).mask_logits for track in tracks])[:, None]  # (B, 1, h, w)
-        memories = self._judge(self.model.follow(features, remembered, pointers, last), is_ambiguous=True)
+
+        def masks_on(other: int) -> Tensor:
+            return torch.stack([track.memory(other).mask_logits for track in tracks])[:, None]  # (B, 1, h, w)
+
+        expected = expected_masks(recalled, frame, masks_on)
+        memories = self._judge(self.model.follow(features, remembered, pointers, expected), is_ambiguous=True)
         logits = torch.stack([m.mask_logits for m in memories])[:, None]  # (B, 1, h, w)
         spatial = self.memory.write(features, logits, memories, binarises=False)
         for track, memory, own in zip(tracks, memories, spatial, strict=True):

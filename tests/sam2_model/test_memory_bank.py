@@ -121,3 +121,22 @@ def test_the_nearest_remembered_frame_is_the_prompted_one_where_two_are_equally_
     assert recalled.nearest(5) == 6
     assert recall(5, (0, 9), [2, 3, 4], FORWARD, num_memories=4).nearest(5) == 4
     assert recall(1, (0, 9), [], FORWARD, num_memories=4).nearest(1) == 0
+
+
+@pytest.mark.parametrize(
+    ("frame", "conditioning", "tracked", "nearest", "before"),
+    [
+        (5, (0,), (3, 4), 4, 3),
+        (5, (0,), (4,), 4, 0),
+        (1, (0,), (), 0, None),
+        (5, (6, 9), (), 6, 9),  # both lie ahead: the movement is read backward in time
+        (5, (6,), (2, 3, 4), 6, None),
+        (5, (4, 6), (3,), 4, 3),
+    ],
+)
+def test_a_movement_is_read_from_the_two_nearest_remembered_frames_of_one_side(
+    frame, conditioning, tracked, nearest, before
+):
+    recalled = recall(frame, conditioning, tracked, FORWARD, num_memories=4)
+    assert recalled.nearest(frame) == nearest
+    assert recalled.before(nearest, frame) == before

@@ -276,7 +276,7 @@ CURRICULUM: tuple[Stage, ...] = (
     ),
     Stage(
         "longer clips",
-        2600,
+        2470,
         3e-4,
         (
             Load(256, 2, 16),

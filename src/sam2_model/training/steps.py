@@ -17,6 +17,7 @@ from sam2_model.training.batches import Batch
 from sam2_model.training.dense import DenseHead, dense_target
 from sam2_model.training.losses import Losses, mean_losses, prompt_losses, target_of
 from sam2_model.training.prompting import correction_clicks, first_prompts, rough_masks
+from sam2_model.trajectory import expected_masks
 
 _SECOND_LOOKS = 0.85
 """Share of the steps in which prompted objects are looked at again from close by; the others teach to find them."""
@@ -158,7 +159,7 @@ class _Bank:
         chosen = recall(frame, self.conditioning, tracked, Direction.FORWARD, num_memories=model.config.num_memories)
         memories = [SpatialMemory(self.memories[m.frame], m.slot) for m in chosen.memories]
         pointers = [PointerMemory(self.pointers[p.frame], p.age / (self.reach - 1)) for p in chosen.pointers]
-        return model.follow(features, memories, pointers, self.masks[chosen.nearest(frame)])
+        return model.follow(features, memories, pointers, expected_masks(chosen, frame, self.masks.__getitem__))
 
 
 def clip_losses(model: Sam2, batch: Batch, user: Interaction, generator: torch.Generator) -> Losses:
