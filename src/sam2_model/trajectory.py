@@ -77,5 +77,6 @@ def _middle(logits: Tensor) -> tuple[Tensor, Tensor]:
 
 def _shifted(mask: Tensor, down: int, right: int) -> Tensor:
     """Shift a mask (1, h, w) by whole cells, unless nothing of it stays on the frame."""
-    shifted = F.pad(mask, (right, -right, down, -down), value=NOT_SEEN)
-    return shifted if is_inside(shifted[None]).any() else mask
+    borders = (right, -right, down, -down)
+    stays = F.pad(is_inside(mask[None])[0].float(), borders).any()
+    return F.pad(mask, borders, value=NOT_SEEN) if stays else mask
