@@ -58,8 +58,9 @@ class Recall:
         """Return the remembered frame nearest to one; of two equally near, the one that is attended to first."""
         return min((m.frame for m in self.memories), key=lambda other: abs(other - frame))
 
-    def before(self, nearest: int, frame: int) -> int | None:
-        """Return the remembered frame next to `nearest` on the far side of it from `frame`; None without one."""
+    def before_nearest(self, frame: int) -> int | None:
+        """Return the remembered frame next to the nearest, on its far side from `frame`; None without one."""
+        nearest = self.nearest(frame)
         behind = [m.frame for m in self.memories if (m.frame < nearest) is (nearest < frame) and m.frame != nearest]
         return min(behind, key=lambda other: abs(other - nearest), default=None)
 

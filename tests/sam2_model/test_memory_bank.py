@@ -139,4 +139,4 @@ def test_a_movement_is_read_from_the_two_nearest_remembered_frames_of_one_side(
 ):
     recalled = recall(frame, conditioning, tracked, FORWARD, num_memories=4)
     assert recalled.nearest(frame) == nearest
-    assert recalled.before(nearest, frame) == before
+    assert recalled.before_nearest(frame) == before
