@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all."""
+"""Files that appear complete or not at all, and never in the place of an input."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_sam2.errors import ImageFileError
+from napari_sam2.errors import ImageFileError, OptionError
+from napari_sam2.partial_files import claim, remove, tidy, writing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 
 def check_replaceable(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -19,21 +20,48 @@ def check_replaceable(path: str | os.PathLike[str], *, overwrite: bool = False) 
     Raises
     ------
     ImageFileError
-        If its folder does not exist, it is a folder itself, or it exists and may not be overwritten.
+        If its folder does not exist or may not be written into, it is a folder itself, or it exists and may not be
+        overwritten.
     """
     path = Path(path)
-    if not path.parent.is_dir():
-        raise ImageFileError(f"There is no folder {path.parent} to write {path.name} into. Make it first.")
-    if path.is_dir():
-        raise ImageFileError(f"{path} is a folder. Choose another name.")
-    if path.exists() and not overwrite:
-        raise ImageFileError(f"{path} exists already. Choose another name, or allow overwriting.")
+    check_folder_of(path)
+    with writing(path):
+        if path.is_dir():
+            raise ImageFileError(f"{path} is a folder. Choose another name.")
+        if (path.exists() or path.is_symlink()) and not overwrite:
+            raise ImageFileError(f"{path} exists already. Choose another name, or allow overwriting.")
     return path
 
 
+def check_folder_of(path: Path) -> None:
+    """Refuse a path in whose folder nothing can be made.
+
+    Raises
+    ------
+    ImageFileError
+        If the folder does not exist, or may not be written into.
+    """
+    with writing(path):
+        if not path.parent.is_dir():
+            raise ImageFileError(f"There is no folder {path.parent} to write {path.name} into. Make it first.")
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise ImageFileError(f"{path.parent} may not be written into. Choose another folder for {path.name}.")
+
+
 @contextmanager
-def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+def replacing(
+    path: str | os.PathLike[str], *, overwrite: bool = False, is_whole: Callable[[Path], bool] = lambda _: False
+) -> Iterator[Path]:
     """Give a path to write to, beside the final one, which it replaces in one step when all went well.
+
+    Parameters
+    ----------
+    path : path
+        The file to become.
+    overwrite : bool
+        Whether an existing file may be replaced.
+    is_whole : callable
+        Whether a file that a killed process left beside it is a complete one, which is kept; others are removed.
 
     Raises
     ------
@@ -41,11 +69,45 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Itera
         If the path may not be written, or the disk refuses; nothing is left behind then.
     """
     path = check_replaceable(path, overwrite=overwrite)
-    partial = path.with_name(f"{path.stem}.partial.{os.getpid()}{path.suffix}")
+    tidy(path, path.suffix, is_whole)
+    partial = claim(path, path.suffix, overwrite=True)
     try:
-        yield partial
-        partial.replace(path)
-    except OSError as error:
-        raise ImageFileError(f"{path} cannot be written ({error}). Choose another folder, or free space.") from error
-    finally:
-        partial.unlink(missing_ok=True)
+        with writing(path):
+            yield partial
+            check_replaceable(path, overwrite=overwrite)  # somebody may have put a file there meanwhile
+            partial.replace(path)
+    except BaseException:
+        remove(partial)
+        raise
+
+
+def check_apart(outputs: Mapping[str, Path], inputs: Mapping[str, Path]) -> None:
+    """Refuse outputs that are an input, or each other, under any spelling or link.
+
+    Parameters
+    ----------
+    outputs, inputs : mapping of str to Path
+        By what they are called in a message, such as "--output" or "the image". Inputs may be folders.
+
+    Raises
+    ------
+    OptionError
+        If an output is an input or another output, or an input lies in an output, which replaces it as a whole.
+    """
+    for option, path in outputs.items():
+        others = {name: other for name, other in (*inputs.items(), *outputs.items()) if name != option}
+        for name, other in others.items():
+            if _is_same(path, other):
+                raise OptionError(f"{path} is {name} and {option} at once, and would be lost. Choose another name.")
+            if any(_is_same(path, parent) for parent in Path(os.path.realpath(other)).parents):
+                raise OptionError(f"{other} is {name} and lies in {path}, the {option}. Choose another name.")
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):
+        # One of them is not there yet. Some systems take names that differ in case for the same.
+        return os.path.realpath(one).casefold() == os.path.realpath(other).casefold() and not (
+            one.exists() or other.exists()
+        )

@@ -20,6 +20,7 @@ import psutil
 
 from napari_sam2.atomic_files import replacing
 from napari_sam2.errors import NapariSam2Error
+from napari_sam2.partial_files import this_host
 from napari_sam2.session_files import DOCUMENT, read_session, write_committed, write_document, write_masks
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ class Autosaver:
         self._has_news = bool(self._masks or self._committed)
         self._is_changed, self._is_over = threading.Event(), threading.Event()
         self._drafts: queue.Queue[_Draft | None] = queue.Queue()
+        self._state = 0
         space.masks_changed.connect(self._on_masks)
         space.results.committed_changed.connect(self._on_committed)
         space.changed.connect(self._on_change)
@@ -199,12 +201,13 @@ class Autosaver:
         if not draft.work.is_empty or self.folder.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             _claim(self.folder)
-            # Masks first: one that the document does not know is left out when the work is taken up again.
+            # Nothing of this counts before the document is there, and nothing of the last state goes before that.
+            self._state += 1
             for frame in sorted(draft.masks):
-                write_masks(self.folder, frame, draft.work.masks_on(frame))
+                write_masks(self.folder, frame, draft.work.masks_on(frame), state=self._state)
             for frame in sorted(draft.committed):
-                write_committed(self.folder, frame, draft.work.committed[frame])
-            write_document(self.folder, draft.work.session())
+                write_committed(self.folder, frame, draft.work.committed[frame], state=self._state)
+            write_document(self.folder, draft.work.session(), state=self._state)
             self._drop_replaced()
 
     def _drop_replaced(self) -> None:
@@ -249,13 +252,18 @@ def _claim(folder: Path) -> None:
     if not path.exists():
         me = psutil.Process()
         with replacing(path) as partial:
-            partial.write_text(json.dumps({"pid": me.pid, "started": me.create_time()}))
+            partial.write_text(json.dumps({"host": this_host(), "pid": me.pid, "started": me.create_time()}))
 
 
 def _is_owned(folder: Path) -> bool:
-    """Whether the process that writes there still runs; another one may have been given its number."""
+    """Whether the process that writes there still runs; another one may have been given its number.
+
+    Of a process on another machine that shares the folder nobody here can know: it may.
+    """
     try:
         owner = json.loads((folder / _OWNER).read_bytes())
+        if owner.get("host", this_host()) != this_host():
+            return True
         return bool(abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) < 1)
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, psutil.Error):
         return False

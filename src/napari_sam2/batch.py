@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from napari_sam2.atomic_files import replacing
 from napari_sam2.errors import ImageFileError
+from napari_sam2.partial_files import claim, keep, remove, writing
 from napari_sam2.propagation import label_frames
 from napari_sam2.results import feature_table, score_table
 from napari_sam2.zarr_label_files import ZarrLabelWriter
@@ -190,7 +191,9 @@ def _kept(writer: FrameWriter, scores_path: Path | None) -> Iterator[list[tuple[
     except BaseException as error:
         if done:
             error.add_note(f"Finished frames are kept in {writer.partial_path}.")
-            _keep_scores(scores_path, _table(done))
+            kept = None if scores_path is None else _keep_scores(scores_path, _table(done))
+            if kept is not None:
+                error.add_note(f"Their scores are in {kept}.")
         raise
 
 
@@ -206,11 +209,19 @@ def _described(writer: FrameWriter, done: list[tuple[ObjectScore, ...]]) -> pd.D
     return table
 
 
-def _keep_scores(path: Path | None, table: pd.DataFrame) -> None:
-    if path is not None:
-        # On a full disk this fails as well: what stopped the work is the news then.
-        with suppress(ImageFileError):
-            write_table(path.with_name(f"{path.stem}.partial{path.suffix}"), table, overwrite=True)
+def _keep_scores(path: Path, table: pd.DataFrame) -> Path | None:
+    """Write the scores of finished frames beside the final table; give their place, or None on a full disk."""
+    # What stopped the work is the news then.
+    with suppress(ImageFileError):
+        partial = claim(path, path.suffix, overwrite=True)
+        try:
+            with writing(path):
+                _write_csv(partial, table)
+        except ImageFileError:
+            remove(partial)
+            raise
+        return keep(partial, path, path.suffix)
+    return None
 
 
 def write_table(path: Path, table: pd.DataFrame, *, overwrite: bool = False) -> None:
@@ -222,4 +233,9 @@ def write_table(path: Path, table: pd.DataFrame, *, overwrite: bool = False) -> 
         If the file exists and may not be overwritten, or cannot be written.
     """
     with replacing(path, overwrite=overwrite) as partial:
-        table.to_csv(partial, index=False)
+        _write_csv(partial, table)
+
+
+def _write_csv(path: Path, table: pd.DataFrame) -> None:
+    # Names may hold letters that no encoding has, as file names do on Linux.
+    table.to_csv(path, index=False, encoding="utf-8", errors="backslashreplace")

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_sam2.command_line import make_parser
-from napari_sam2.errors import FrameError, NapariSam2Error, OptionError, SmallObjectWarning
+from napari_sam2.errors import FrameError, NapariSam2Error, SmallObjectWarning
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
     from typing import TextIO
 
     from napari_sam2.frames import ContrastLimits
     from napari_sam2.image_files import ImageFile
     from napari_sam2.prompt_files import PromptFile
     from napari_sam2.sam2_predictor import ImageSize
+    from napari_sam2.session_documents import SessionFile
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
@@ -53,6 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that lacks a letter of a file's name must not spoil work that is done.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         arguments = make_parser().parse_args(argv)
         logging.basicConfig(level=logging.WARNING, format="napari-sam2: %(message)s")
@@ -80,7 +86,7 @@ def _segment(arguments: argparse.Namespace) -> int:
     if image.has_frames:
         raise FrameError(f"{image.path} is a stack of {image.array.shape[0]} frames. Use napari-sam2 propagate.")
     spoken = _read_prompts(arguments)
-    _check_outputs(arguments, image, {arguments.prompts: "--prompts"})
+    _check_outputs(arguments, image, {"--prompts": arguments.prompts})
 
     # Loads torch, which takes seconds: not before the files are known to be good.
     from napari_sam2.api import segment
@@ -138,7 +144,7 @@ def _propagate(arguments: argparse.Namespace) -> int:
     plan = plan_propagation(
         prompts, len(frames), direction=arguments.direction, start=arguments.start, stop=arguments.stop
     )
-    _check_outputs(arguments, image, {arguments.prompts: "--prompts"})
+    _check_outputs(arguments, image, {"--prompts": arguments.prompts})
 
     # Load torch, which takes seconds: not before everything is known to be good.
     from napari_sam2.api import warn_of_small_objects
@@ -181,7 +187,7 @@ def _replay(arguments: argparse.Namespace) -> int:
 
     session = read_session(arguments.session)
     image = open_image(session, arguments.session, path=arguments.image)
-    _check_outputs(arguments, image.file, {arguments.session: "the session"})
+    _check_outputs(arguments, image.file, {"the session": arguments.session} | _models_of(session))
     _use_threads(arguments)
     replayed = replay(
         session, image.frames, lambda model: load_model_used(model, arguments.session, device=arguments.device)
@@ -324,24 +330,33 @@ def _read_prompts(arguments: argparse.Namespace) -> PromptFile:
     return read_prompts(arguments.prompts, frame=arguments.frame)
 
 
-def _check_outputs(arguments: argparse.Namespace, image: ImageFile, inputs: Mapping[Path, str]) -> None:
+def _check_outputs(arguments: argparse.Namespace, image: ImageFile, inputs: Mapping[str, Path]) -> None:
     """Refuse outputs that cannot be written, or that would replace an input or each other."""
-    from napari_sam2.atomic_files import check_replaceable
+    from napari_sam2.atomic_files import check_apart, check_replaceable
     from napari_sam2.label_formats import check_label_output
 
-    taken = {image.path.resolve(): "the image"} | {path.resolve(): name for path, name in inputs.items()}
-    for option, path in (("--output", arguments.output), ("--scores", arguments.scores)):
-        if path is not None:
-            other = taken.setdefault(path.resolve(), option)
-            if other != option:
-                raise OptionError(f"{path} is {other} and {option} at once, and would be lost. Choose another name.")
-    # An OME-Zarr is a folder, and is replaced with everything in it.
-    for path, name in taken.items():
-        if arguments.output.resolve() in path.parents:
-            raise OptionError(f"{path} is {name} and lies in {arguments.output}, the --output. Choose another name.")
+    outputs = {"--output": arguments.output, "--scores": arguments.scores}
+    check_apart(
+        {option: path for option, path in outputs.items() if path is not None},
+        {"the image": image.path, **inputs, **_model_file(arguments)},
+    )
     check_label_output(arguments.output, source=image, overwrite=arguments.overwrite)
     if arguments.scores is not None:
         check_replaceable(arguments.scores, overwrite=arguments.overwrite)
+
+
+def _models_of(session: SessionFile) -> dict[str, Path]:
+    """Give the weight files that a session names."""
+    from napari_sam2.replay import models_used
+
+    sources = (model.source for model in models_used(session))
+    return {f"the model {source}": Path(source) for source in sources if source is not None}
+
+
+def _model_file(arguments: argparse.Namespace) -> dict[str, Path]:
+    """Give the place of the model, if what was asked for is a file or a folder."""
+    model = getattr(arguments, "model", None)
+    return {"the model": Path(model)} if model is not None and Path(model).exists() else {}
 
 
 def _contrast(arguments: argparse.Namespace, spoken: PromptFile) -> ContrastLimits | None:

@@ -5,7 +5,6 @@ Importing this module does not load torch.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 from tqdm import tqdm
 
 from napari_sam2.annotation_files import read_annotations
-from napari_sam2.atomic_files import check_replaceable
-from napari_sam2.errors import FrameError, ImageFileError, ModelError, OptionError
+from napari_sam2.atomic_files import check_apart, check_replaceable
+from napari_sam2.errors import FrameError, OptionError
+from napari_sam2.partial_files import check_not_being_written, claim, keep, remove, tidy, writing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,7 +149,8 @@ def finetune(
     The best weights so far are beside the final file while the work goes on, and stay there if it ends early, whatever
     ends it; a note on the exception says where.
     """
-    path = _checked_output(Path(output), base, overwrite=overwrite)
+    path = _checked_output(Path(output), overwrite=overwrite)
+    check_apart({"the output": path}, {"the base": Path(base), "the image": Path(images), "the labels": Path(labels)})
     _check_options(steps, encoder, validation, seed)
     annotations = read_annotations(
         images, labels, data=data, axes=axes, channel=channel, contrast_limits=contrast_limits
@@ -166,29 +167,15 @@ def finetune(
         model = load_model(base, device=choose_device(device))
         split = _split(annotations, model, image_size, validation, seed)
         recipe = _recipe(model, steps, encoder)
-    result = _run(model, split, recipe, seed, path)
-    _finish(path, overwrite=overwrite)
-    return result
+    return _run(model, split, recipe, seed, path, overwrite=overwrite)
 
 
-def partial_path(path: Path) -> Path:
-    """Where the best weights so far are, until the work ends well."""
-    return path.with_name(f"{path.name}.partial{SUFFIX}")
-
-
-def _checked_output(path: Path, base: str | PathLike[str], *, overwrite: bool) -> Path:
+def _checked_output(path: Path, *, overwrite: bool) -> Path:
     if path.suffix.lower() != SUFFIX:
         raise OptionError(f"{path}: weights are written as safetensors. Use a name that ends in {SUFFIX}.")
-    if Path(base).resolve() == path.resolve():
-        raise OptionError(f"{path} is the base and the output at once, and would be lost. Choose another name.")
-    if Path(base).resolve() == partial_path(path).resolve():
-        raise OptionError(
-            f"{base} is the base, and the weights on the way to {path.name} would be written over it. Rename it first."
-        )
-    check_replaceable(partial_path(path), overwrite=overwrite)
     check_replaceable(path, overwrite=overwrite)
-    if not os.access(path.parent, os.W_OK):
-        raise ImageFileError(f"{path.parent} cannot be written into. Choose another folder for {path.name}.")
+    if not overwrite:
+        check_not_being_written(path, SUFFIX)
     return path
 
 
@@ -239,7 +226,7 @@ def _recipe(model: LoadedModel, steps: int | None, encoder: Encoder) -> Recipe:
     return recipe if steps is None else replace(recipe, steps=steps)
 
 
-def _run(model: LoadedModel, split: Split, recipe: Recipe, seed: int, path: Path) -> FineTuned:
+def _run(model: LoadedModel, split: Split, recipe: Recipe, seed: int, path: Path, *, overwrite: bool) -> FineTuned:
     """Learn; the best weights are in a file of their own from the moment they are found."""
     from napari_sam2.sam2_predictor import model_errors
     from sam2_model.checkpoints import save_model
@@ -248,6 +235,8 @@ def _run(model: LoadedModel, split: Split, recipe: Recipe, seed: int, path: Path
     before = after = None
     best: Sam2 | None = None
     best_step = 0
+    tidy(path, SUFFIX, lambda partial: partial.stat().st_size > 0)  # weights appear in it whole
+    partial = claim(path, SUFFIX, overwrite=overwrite)
     try:
         with model_errors(), tqdm(total=recipe.steps, unit="step", disable=None) as bar:
             for progress in fine_tune(model.network, split, recipe, seed=seed):
@@ -255,26 +244,21 @@ def _run(model: LoadedModel, split: Split, recipe: Recipe, seed: int, path: Path
                 if before is None:
                     before = progress.scores
                 elif progress.best is not None and progress.best is not best:
-                    save_model(partial_path(path), progress.best, name=path.stem, overwrite=True)
+                    save_model(partial, progress.best, name=path.stem, overwrite=True)
                     best, after, best_step = progress.best, progress.scores, progress.step
+        if before is None or after is None:
+            raise RuntimeError("A fine-tuning tests the model before its first step and after its last.")
+        with writing(path):
+            check_replaceable(path, overwrite=overwrite)  # somebody may have put a file there meanwhile
+            partial.replace(path)
     except BaseException as error:
-        if best is not None:
-            error.add_note(f"The best weights so far are kept in {partial_path(path)}.")
+        if best is None:
+            remove(partial)
+        else:
+            error.add_note(f"The best weights so far are kept in {keep(partial, path, SUFFIX)}.")
         raise
-    if before is None or after is None:
-        raise RuntimeError("A fine-tuning tests the model before its first step and after its last.")
     amounts = _amount(split.training), _amount(split.held_out)
     return FineTuned(path, model.name, recipe.steps, best_step, *amounts, before, after)
-
-
-def _finish(path: Path, *, overwrite: bool) -> None:
-    """Give the best weights their final name."""
-    partial = partial_path(path)
-    try:
-        check_replaceable(path, overwrite=overwrite)  # somebody may have put a file there meanwhile
-        partial.replace(path)
-    except (ImageFileError, OSError) as error:
-        raise ModelError(f"{error} The best weights are kept in {partial}.") from error
 
 
 def _amount(frames: Sequence[AnnotatedFrame]) -> Amount:

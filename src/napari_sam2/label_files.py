@@ -6,14 +6,16 @@ import math
 import operator
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 import numpy as np
 import tifffile
 
 from napari_sam2.atomic_files import check_replaceable
 from napari_sam2.errors import FrameError, ImageFileError, OptionError
+from napari_sam2.partial_files import check_not_being_written, claim, keep, remove, tidy, writing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +29,11 @@ if TYPE_CHECKING:
 
 LABEL_SUFFIXES = (".tif", ".tiff")
 
+PARTIAL_SUFFIX = ".tif"
+"""How the name of an unfinished label image ends."""
+
+_PIECE_BYTES = 2**24
+
 LARGEST_IMAGEJ = 2**32 - 2**26
 """Bytes beyond which a file is written as OME-TIFF, with 64-bit offsets; leaves room for the page headers."""
 
@@ -38,7 +45,7 @@ class LabelWriter:
 
     The file is made in full size at once, as `partial_path`, all background: from then on it is a readable TIFF at
     every moment and the disk has room for it. `close` gives it its name. As a context manager it closes at the end;
-    left by an exception, it keeps the partial file if a frame was written to it.
+    left by an exception, it keeps the partial file if a frame was written to it. What earlier runs have left stays.
 
     Axes and pixel size are those of the source. The file is an ImageJ TIFF, or an OME-TIFF if the source is one, if
     its name ends in `.ome.tif`, or if ImageJ's format cannot hold it (32-bit labels, 4 GB).
@@ -58,12 +65,12 @@ class LabelWriter:
     pixel_size : mapping of str to PixelSize, optional
         By letter of `axes`, as far as known. None means that of the source.
     overwrite : bool
-        Whether an existing file, or what is left of an unfinished one, may be replaced.
+        Whether an existing file may be replaced, and one that another run is writing now.
 
     Attributes
     ----------
     path, partial_path : Path
-        The file to become, and where it lives until `close`: the same name with `.partial.tif` behind it.
+        The file to become, and where it lives until `close`; see `partial_files`.
     shape : tuple of int
         As given.
     dtype : dtype
@@ -72,8 +79,8 @@ class LabelWriter:
     Raises
     ------
     ImageFileError
-        If the file exists, is the source itself, has a suffix that is not written, does not fit on the disk, or cannot
-        be made there.
+        If the file exists, is being written, is the source itself, has a suffix that is not written, does not fit on
+        the disk, or cannot be made there.
     OptionError
         If the shape, the dtype or the axes are not those of a label image, or do not fit the source.
     """
@@ -90,7 +97,6 @@ class LabelWriter:
         overwrite: bool = False,
     ) -> None:
         self.path = check_label_path(path, source=source, overwrite=overwrite)
-        self.partial_path = _partial_path(self.path)
         self.shape, self.dtype = tuple(shape), np.dtype(dtype)
         axes = checked_axes(self.shape, self.dtype, source, axes)
         if pixel_size is None:
@@ -102,16 +108,14 @@ class LabelWriter:
         size = self._frame_bytes * len(self)
         _check_space(self.path.parent, size + 2**20 + 2**10 * len(self))
         self._written = False
-        try:
-            self._offset = _allocate(
-                self.partial_path, self.shape, self._stored_dtype, size, axes, pixel_size, is_ome=is_ome
-            )
-            self._file = self.partial_path.open("r+b")
-        except OSError as error:
-            self.partial_path.unlink(missing_ok=True)
-            raise ImageFileError(
-                f"{self.path} cannot be written ({error}). Free space, or choose another folder."
-            ) from error
+        tidy(self.path, PARTIAL_SUFFIX, _holds_labels)
+        self.partial_path = claim(self.path, PARTIAL_SUFFIX, overwrite=overwrite)
+        with writing(self.path), ExitStack() as undo:
+            undo.callback(remove, self.partial_path)
+            self._file = undo.enter_context(self.partial_path.open("r+b"))
+            is_ome = is_ome or self.path.name.lower().endswith((".ome.tif", ".ome.tiff"))
+            self._offset = _allocate(self._file, self.shape, self._stored_dtype, size, axes, pixel_size, is_ome=is_ome)
+            undo.pop_all()  # all went well
 
     def __len__(self) -> int:
         return self.shape[0] if len(self.shape) == 3 else 1
@@ -125,9 +129,13 @@ class LabelWriter:
         if kind is None:
             self.close()
             return
+        if self._file.closed:
+            return
         self._file.close()
-        if not self._written:
-            self.partial_path.unlink(missing_ok=True)
+        if self._written:
+            self.partial_path = keep(self.partial_path, self.path, PARTIAL_SUFFIX)
+        else:
+            remove(self.partial_path)
 
     def write(self, frame: int, labels: NDArray[np.integer]) -> None:
         """Store the labels of one frame.
@@ -192,6 +200,7 @@ class LabelWriter:
             check_replaceable(self.path, overwrite=self._overwrite)
             self.partial_path.replace(self.path)
         except ImageFileError as error:
+            self.partial_path = keep(self.partial_path, self.path, PARTIAL_SUFFIX)
             raise ImageFileError(f"{error} The labels are complete in {self.partial_path}.") from None
         except OSError as error:
             raise ImageFileError(f"{self.path} could not be finished ({error}). See {self.partial_path}.") from error
@@ -219,18 +228,14 @@ def check_label_path(path: str | os.PathLike[str], *, source: ImageFile | None =
     path = Path(path)
     if path.suffix.lower() not in LABEL_SUFFIXES:
         raise ImageFileError(f"{path}: TIFF has the suffix .tif or .tiff. Use a name that ends in .tif.")
-    check_apart(path, source)
+    check_not_source(path, source)
     check_replaceable(path, overwrite=overwrite)
-    partial = _partial_path(path)
-    if partial.is_dir() or (partial.exists() and not overwrite):
-        raise ImageFileError(
-            f"{partial} is already there: an unfinished run left it, or one is writing it now. Move it away, choose "
-            "another name, or allow overwriting."
-        )
+    if not overwrite:
+        check_not_being_written(path, PARTIAL_SUFFIX)
     return path
 
 
-def check_apart(path: Path, source: ImageFile | None) -> None:
+def check_not_source(path: Path, source: ImageFile | None) -> None:
     """Refuse an output that is the source itself, or would become one of its frames.
 
     Raises
@@ -241,7 +246,7 @@ def check_apart(path: Path, source: ImageFile | None) -> None:
     if source is None:
         return
     given, taken = path.resolve(), source.path.resolve()
-    if given == taken:
+    if given == taken or (path.exists() and path.samefile(source.path)):
         raise ImageFileError(f"{path} is the image itself, which would be lost. Choose another name.")
     if taken == given.parent and taken.is_dir():
         raise ImageFileError(
@@ -311,8 +316,23 @@ def check_plane(labels: NDArray[np.generic], shape: tuple[int, ...], dtype: npt.
         )
 
 
-def _partial_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.partial.tif")
+def _holds_labels(partial: Path) -> bool:
+    """Whether a label image that was not finished can be read, and shows an object."""
+    try:
+        with tifffile.TiffFile(partial) as tif:
+            pixels = tif.series[0]
+            offset, left = pixels.dataoffset, pixels.nbytes
+    except Exception:  # noqa: BLE001  tifffile raises whatever a file that was cut off makes it stumble over
+        return False
+    if offset is None:
+        return False
+    with partial.open("rb") as file:
+        file.seek(offset)
+        while left > 0 and (piece := file.read(min(left, _PIECE_BYTES))):
+            if any(piece):
+                return True
+            left -= len(piece)
+    return False
 
 
 def _check_space(folder: Path, needed: int) -> None:
@@ -325,7 +345,7 @@ def _check_space(folder: Path, needed: int) -> None:
 
 
 def _allocate(
-    path: Path,
+    file: BinaryIO,
     shape: tuple[int, ...],
     dtype: np.dtype[np.generic],
     size: int,
@@ -335,13 +355,12 @@ def _allocate(
     is_ome: bool,
 ) -> int:
     """Make a TIFF whose pixels are all 0 and stored in one piece; give the byte at which they begin."""
-    named_ome = path.name.lower().endswith((".ome.tif.partial.tif", ".ome.tiff.partial.tif"))
-    is_ome = is_ome or named_ome or dtype.itemsize > 2 or size > LARGEST_IMAGEJ
+    is_ome = is_ome or dtype.itemsize > 2 or size > LARGEST_IMAGEJ
     resolution = None
     if not is_ome and {"Y", "X"} <= set(pixel_size):
         resolution = (1 / pixel_size["X"].size, 1 / pixel_size["Y"].size)
     pixels = tifffile.imwrite(
-        path,
+        file,
         data=None,
         shape=shape,
         dtype=dtype,
@@ -358,8 +377,8 @@ def _allocate(
         raise OSError("the TIFF could not be laid out in one piece")
     if hasattr(os, "posix_fallocate"):
         # A sparse file would promise space that another program can take before the last frame is written.
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        file.flush()
+        os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
     return pixels[0]
 
 

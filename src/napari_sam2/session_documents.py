@@ -51,7 +51,7 @@ _REQUIRED = (
 )
 _OPTIONAL = (
     *("contrast_limits", "start", "stop", "threshold", "least_confidence"),
-    *("names", "hidden", "locked", "approved", "replaced"),
+    *("names", "hidden", "locked", "approved", "replaced", "state"),
 )
 _TAKE = ("object_id", "model", "prompts", "frames")
 _PLANE = ("shape", "dtype", "sha256")
@@ -166,7 +166,7 @@ def planes_of(session: SessionFile) -> dict[str, PackedPlane]:
 # Writing -------------------------------------------------------------------------------------------------------------
 
 
-def to_json(session: SessionFile, folder: Path) -> str:
+def to_json(session: SessionFile, folder: Path, *, state: int = 0) -> str:
     """Write a session as JSON, without the frames edited by hand.
 
     Parameters
@@ -175,6 +175,8 @@ def to_json(session: SessionFile, folder: Path) -> str:
         The session.
     folder : Path
         Where the document is going to be. An image in it or below is found again when the folder is moved.
+    state : int
+        Number of the state of the folder of which the document is; see `session_files`.
     """
     tables = _Tables()
     takes = _Lines(tables.take_entry(take) for take in session.takes)
@@ -183,6 +185,7 @@ def to_json(session: SessionFile, folder: Path) -> str:
     parts: dict[str, object] = {
         "format": FORMAT,
         "version": VERSION,
+        "state": state or None,
         "image": _image_entry(session.image, folder),
         "contrast_limits": session.contrast_limits,
         "model": session.model,
@@ -330,6 +333,18 @@ def from_json(document: object, folder: Path, read_plane: Callable[[str], bytes]
         threshold=_share(entry, "threshold", 0.5),
         least_confidence=_share(entry, "least_confidence", 0.0),
     )
+
+
+def state_of(document: object) -> int:
+    """Read from the JSON of a session in which state its folder is; 0 unless it says otherwise.
+
+    Raises
+    ------
+    SessionError
+        If it is no session of a known version, or the state is no whole number from 0.
+    """
+    entry = _known_version(document)
+    return _number(entry, "state", least=0) if "state" in entry else 0
 
 
 _POLICIES = {policy.value: policy for policy in CommitPolicy}

@@ -3,26 +3,35 @@
 `session.json` says everything; `planes/` holds frames edited by hand. What can be computed again may be there too, so
 that nobody has to wait for it: `masks/000012.npz` has the masks that were held of frame 12, `committed/000012.npz` its
 committed labels.
+
+A folder changes from one state to the next in one step, when its document is replaced. Masks and labels of the next
+state are written beside those of the present one, with the number of the state in their names (`000012.s7.npz`, or
+`000012.s7.none` where there are none any more), and count from the moment at which the document says that number; what
+they replace is removed after that.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
+import tempfile
 import zipfile
 import zlib
+from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from napari_sam2.atomic_files import replacing
+from napari_sam2.atomic_files import check_replaceable, replacing
 from napari_sam2.errors import ImageFileError, SessionError
+from napari_sam2.partial_files import writing
 from napari_sam2.results import ObjectMask
-from napari_sam2.session_documents import from_json, planes_of, to_json
+from napari_sam2.session_documents import from_json, planes_of, state_of, to_json
 
 if TYPE_CHECKING:
     import os
@@ -36,6 +45,10 @@ SUFFIX = ".sam2session"
 """How the name of a session in one file ends."""
 
 DOCUMENT = "session.json"
+
+_SOME, _NONE = ".npz", ".none"
+
+_Place = TypeVar("_Place", bound=Path | zipfile.Path)
 
 _PLANES, _MASKS, _COMMITTED = "planes", "masks", "committed"
 
@@ -92,27 +105,52 @@ def write_session(
     """
     path = Path(path)
     masks, committed = masks or {}, committed or {}
-    with replacing(path, overwrite=overwrite) as partial, zipfile.ZipFile(partial, "w") as archive:
+    # What is killed while it is put together leaves nothing behind: that file has no name.
+    with writing(path), tempfile.TemporaryFile(dir=check_replaceable(path, overwrite=overwrite).parent) as content:
+        _write_archive(content, path, session, masks, committed)
+        content.seek(0)
+        with replacing(path, overwrite=overwrite, is_whole=zipfile.is_zipfile) as partial, partial.open("wb") as file:
+            shutil.copyfileobj(content, file)
+
+
+def _write_archive(
+    file: IO[bytes],
+    path: Path,
+    session: SessionFile,
+    masks: Mapping[int, Sequence[ObjectMask]],
+    committed: Mapping[int, NDArray[np.integer]],
+) -> None:
+    with zipfile.ZipFile(file, "w") as archive:
         archive.writestr(DOCUMENT, to_json(session, path.parent), zipfile.ZIP_DEFLATED)
         for digest, plane in planes_of(session).items():
             archive.writestr(_plane_name(digest), plane.data)
         for frame in sorted(masks):
             held = masks[frame]
             if held:
-                archive.writestr(_name(_MASKS, frame), _packed_masks(held))
+                archive.writestr(f"{_MASKS}/{_version(frame, 0)}{_SOME}", _packed_masks(held))
         for frame in sorted(committed):
             labels = committed[frame]
             if labels.any():
-                archive.writestr(_name(_COMMITTED, frame), _packed(plane=labels))
+                archive.writestr(f"{_COMMITTED}/{_version(frame, 0)}{_SOME}", _packed(plane=labels))
 
 
 # A folder ------------------------------------------------------------------------------------------------------------
 
 
-def write_document(folder: str | os.PathLike[str], session: SessionFile) -> None:
-    """Write a session into a folder, in the place of the one that is there; masks and labels stay as they are.
+def write_document(folder: str | os.PathLike[str], session: SessionFile, *, state: int = 0) -> None:
+    """Write a session into a folder, in the place of the one that is there, and remove what it has replaced.
 
-    Frames edited by hand are written once. At every moment the folder holds one whole session, the old or the new.
+    At every moment the folder holds one whole session, the old or the new.
+
+    Parameters
+    ----------
+    folder : path
+        The folder.
+    session : SessionFile
+        The session. Frames edited by hand are written once.
+    state : int
+        Number of the state of the folder that begins, from 0: masks and labels written with a higher number do not
+        count, and of those with a lower one just what has not been written since.
 
     Raises
     ------
@@ -124,42 +162,63 @@ def write_document(folder: str | os.PathLike[str], session: SessionFile) -> None
         path = folder / _plane_name(digest)
         if not path.exists():
             _write(path, plane.data)
-    _write(folder / DOCUMENT, to_json(session, folder).encode())
-    for path in (folder / _PLANES).glob("*.zlib"):
-        if path.stem not in planes:
-            path.unlink(missing_ok=True)
+    _write(folder / DOCUMENT, to_json(session, folder, state=state).encode())
+    with writing(folder):
+        for path in (folder / _PLANES).glob("*.zlib"):
+            if path.stem not in planes:
+                path.unlink(missing_ok=True)
+        for kind in (_MASKS, _COMMITTED):
+            _remove_replaced(folder / kind, state)
 
 
-def write_masks(folder: str | os.PathLike[str], frame: int, masks: Sequence[ObjectMask]) -> None:
-    """Write the masks that are held of a frame; without any, those that were written are removed.
-
-    Raises
-    ------
-    ImageFileError
-        If they cannot be written.
-    """
-    _write(Path(folder) / _name(_MASKS, frame), _packed_masks(masks) if masks else None)
-
-
-def write_committed(folder: str | os.PathLike[str], frame: int, plane: NDArray[np.integer]) -> None:
-    """Write the committed labels of a frame, (Y, X); empty, those that were written are removed.
+def write_masks(folder: str | os.PathLike[str], frame: int, masks: Sequence[ObjectMask], *, state: int = 0) -> None:
+    """Write the masks that are held of a frame from a state on; without any, none are stored then.
 
     Raises
     ------
     ImageFileError
         If they cannot be written.
     """
-    _write(Path(folder) / _name(_COMMITTED, frame), _packed(plane=plane) if plane.any() else None)
+    _write_version(Path(folder) / _MASKS, frame, state, _packed_masks(masks) if masks else None)
 
 
-def _write(path: Path, content: bytes | None) -> None:
-    try:
-        if content is None:
+def write_committed(folder: str | os.PathLike[str], frame: int, plane: NDArray[np.integer], *, state: int = 0) -> None:
+    """Write the committed labels of a frame, (Y, X), from a state on; empty, none are stored then.
+
+    Raises
+    ------
+    ImageFileError
+        If they cannot be written.
+    """
+    _write_version(Path(folder) / _COMMITTED, frame, state, _packed(plane=plane) if plane.any() else None)
+
+
+def _write_version(folder: Path, frame: int, state: int, content: bytes | None) -> None:
+    path = folder / f"{_version(frame, state)}{_SOME if content is not None else _NONE}"
+    with writing(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        # No document knows of it yet, so nobody reads it while it is not complete.
+        path.write_bytes(content or b"")
+
+
+def _remove_replaced(folder: Path, state: int) -> None:
+    if not folder.is_dir():
+        return
+    by_frame: dict[int, list[tuple[int, Path]]] = defaultdict(list)
+    for frame, since, path in _numbered(folder):
+        if since <= state:
+            by_frame[frame].append((since, path))
+    for versions in by_frame.values():
+        *replaced, (_, newest) = sorted(versions)
+        for _, path in replaced:
             path.unlink(missing_ok=True)
-            return
+        if newest.suffix == _NONE:  # after all that it has replaced
+            newest.unlink(missing_ok=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ImageFileError(f"{path} cannot be written ({error}). Choose another folder, or free space.") from error
     with replacing(path, overwrite=True) as partial:
         partial.write_bytes(content)
 
@@ -180,11 +239,14 @@ def read_session(path: str | os.PathLike[str]) -> SessionFile:
     path = Path(path)
     folder = path if path.is_dir() else path.parent
     with _opened(path) as root:
-        try:
-            document = json.loads((root / DOCUMENT).read_bytes())
-        except (ValueError, RecursionError) as error:
-            raise SessionError(f"{DOCUMENT} is not JSON ({error}). Give a session written by napari-sam2.") from error
-        return from_json(document, folder, lambda digest: (root / _plane_name(digest)).read_bytes())
+        return from_json(_document(root), folder, lambda digest: (root / _plane_name(digest)).read_bytes())
+
+
+def _document(root: Path | zipfile.Path) -> object:
+    try:
+        return json.loads((root / DOCUMENT).read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise SessionError(f"{DOCUMENT} is not JSON ({error}). Give a session written by napari-sam2.") from error
 
 
 def frames_stored(path: str | os.PathLike[str]) -> StoredFrames:
@@ -196,7 +258,7 @@ def frames_stored(path: str | os.PathLike[str]) -> StoredFrames:
         As in `read_session`.
     """
     with _opened(Path(path)) as root:
-        return StoredFrames(_frames_in(root / _MASKS), _frames_in(root / _COMMITTED))
+        return StoredFrames(*(tuple(sorted(_stored(root, kind))) for kind in (_MASKS, _COMMITTED)))
 
 
 def read_masks(path: str | os.PathLike[str], frame: int) -> tuple[ObjectMask, ...]:
@@ -208,7 +270,8 @@ def read_masks(path: str | os.PathLike[str], frame: int) -> tuple[ObjectMask, ..
         As in `read_session`.
     """
     with _opened(Path(path)) as root:
-        return _stored_masks(root, frame)
+        place = _stored(root, _MASKS).get(frame)
+        return () if place is None else _stored_masks(place, frame)
 
 
 def read_committed(path: str | os.PathLike[str], frame: int) -> NDArray[np.integer] | None:
@@ -220,7 +283,8 @@ def read_committed(path: str | os.PathLike[str], frame: int) -> NDArray[np.integ
         As in `read_session`.
     """
     with _opened(Path(path)) as root:
-        return _stored_plane(root, frame)
+        place = _stored(root, _COMMITTED).get(frame)
+        return None if place is None else _stored_plane(place, frame)
 
 
 def iter_masks(path: str | os.PathLike[str]) -> Iterator[tuple[int, tuple[ObjectMask, ...]]]:
@@ -232,8 +296,8 @@ def iter_masks(path: str | os.PathLike[str]) -> Iterator[tuple[int, tuple[Object
         As in `read_session`.
     """
     with _opened(Path(path)) as root:
-        for frame in _frames_in(root / _MASKS):
-            yield frame, _stored_masks(root, frame)
+        for frame, place in sorted(_stored(root, _MASKS).items()):
+            yield frame, _stored_masks(place, frame)
 
 
 def iter_committed(path: str | os.PathLike[str]) -> Iterator[tuple[int, NDArray[np.integer]]]:
@@ -245,10 +309,8 @@ def iter_committed(path: str | os.PathLike[str]) -> Iterator[tuple[int, NDArray[
         As in `read_session`.
     """
     with _opened(Path(path)) as root:
-        for frame in _frames_in(root / _COMMITTED):
-            plane = _stored_plane(root, frame)
-            if plane is not None:
-                yield frame, plane
+        for frame, place in sorted(_stored(root, _COMMITTED).items()):
+            yield frame, _stored_plane(place, frame)
 
 
 @contextmanager
@@ -274,17 +336,28 @@ def _opened(path: Path) -> Iterator[Path | zipfile.Path]:
         raise ImageFileError(f"{path} cannot be read ({error}). Check that you may read it.") from error
 
 
-def _frames_in(folder: Path | zipfile.Path) -> tuple[int, ...]:
+def _stored(root: Path | zipfile.Path, kind: str) -> dict[int, Path | zipfile.Path]:
+    """Where masks or committed labels are, by frame, in the state in which the document says that the session is."""
+    folder = root / kind
     if not folder.is_dir():
-        return ()
-    found = (re.fullmatch(r"(\d{6,})\.npz", entry.name) for entry in folder.iterdir())
-    return tuple(sorted(int(match[1]) for match in found if match))
+        return {}
+    state = state_of(_document(root))
+    newest: dict[int, tuple[int, Path | zipfile.Path]] = {}
+    for frame, since, path in _numbered(folder):
+        if since <= state and since >= newest.get(frame, (0, path))[0]:
+            newest[frame] = since, path
+    return {frame: path for frame, (_, path) in newest.items() if not path.name.endswith(_NONE)}
 
 
-def _stored_masks(root: Path | zipfile.Path, frame: int) -> tuple[ObjectMask, ...]:
-    path = root / _name(_MASKS, frame)
-    if not path.is_file():
-        return ()
+def _numbered(folder: _Place) -> Iterator[tuple[int, int, _Place]]:
+    """Frame, first state and place of everything in a folder of masks or labels."""
+    for entry in folder.iterdir():
+        match = re.fullmatch(rf"(\d{{6,}})(?:\.s(\d+))?(?:{_SOME}|{_NONE})", entry.name)
+        if match:
+            yield int(match[1]), int(match[2] or 0), entry  # type: ignore[misc]  # a folder gives what it is
+
+
+def _stored_masks(path: Path | zipfile.Path, frame: int) -> tuple[ObjectMask, ...]:
     try:
         stored = _unpacked(path.read_bytes())
         masks, start = [], 0
@@ -299,10 +372,7 @@ def _stored_masks(root: Path | zipfile.Path, frame: int) -> tuple[ObjectMask, ..
     return tuple(masks)
 
 
-def _stored_plane(root: Path | zipfile.Path, frame: int) -> NDArray[np.integer] | None:
-    path = root / _name(_COMMITTED, frame)
-    if not path.is_file():
-        return None
+def _stored_plane(path: Path | zipfile.Path, frame: int) -> NDArray[np.integer]:
     try:
         plane: NDArray[Any] = _unpacked(path.read_bytes())["plane"]
     except _DAMAGE as error:
@@ -339,8 +409,8 @@ def _unpacked(content: bytes) -> dict[str, NDArray[np.generic]]:
         return {name: stored[name] for name in stored.files}
 
 
-def _name(kind: str, frame: int) -> str:
-    return f"{kind}/{frame:06d}.npz"
+def _version(frame: int, state: int) -> str:
+    return f"{frame:06d}.s{state}" if state else f"{frame:06d}"
 
 
 def _plane_name(digest: str) -> str:

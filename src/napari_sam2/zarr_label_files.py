@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from napari_sam2.atomic_files import check_folder_of
 from napari_sam2.errors import ImageFileError, OptionError
-from napari_sam2.label_files import check_apart, check_plane, checked_axes, checked_frame
+from napari_sam2.label_files import check_not_source, check_plane, checked_axes, checked_frame
+from napari_sam2.partial_files import check_not_being_written, claim, keep, remove, tidy, writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -61,12 +63,12 @@ class ZarrLabelWriter:
     shape, dtype, source, axes, pixel_size
         As in `LabelWriter`.
     overwrite : bool
-        Whether an existing zarr, or what is left of an unfinished one, may be replaced.
+        Whether an existing zarr may be replaced, and one that another run is writing now.
 
     Attributes
     ----------
     path, partial_path : Path
-        The file to become, and where it lives until `close`: the same name with `.partial.zarr` behind it.
+        The file to become, and where it lives until `close`; see `partial_files`.
     shape : tuple of int
         As given.
     dtype : dtype
@@ -75,7 +77,7 @@ class ZarrLabelWriter:
     Raises
     ------
     ImageFileError
-        If the file exists, has another suffix, or cannot be made there.
+        If the file exists, is being written, has another suffix, or cannot be made there.
     OptionError
         If zarr is not installed, or the shape, the dtype or the axes are not those of a label image.
     """
@@ -92,34 +94,38 @@ class ZarrLabelWriter:
         overwrite: bool = False,
     ) -> None:
         self.path = check_zarr_path(path, source=source, overwrite=overwrite)
-        self.partial_path = _partial_path(self.path)
         self.shape, self.dtype = tuple(shape), np.dtype(dtype)
         axes = checked_axes(self.shape, self.dtype, source, axes)
         if pixel_size is None:
             pixel_size = {} if source is None else source.pixel_size
         self._overwrite = overwrite
         self._written = self._is_closed = False
+        self._metadata: dict[str, object] = {
+            "version": NGFF_VERSION,
+            "multiscales": [_multiscale(self.path, axes, pixel_size)],
+            "image-label": {},
+        }
+        tidy(self.path, ZARR_SUFFIX, _holds_labels)
+        self.partial_path = claim(self.path, ZARR_SUFFIX, is_folder=True, overwrite=overwrite)
+        try:
+            with writing(self.path):
+                self._make(axes)
+        except BaseException:
+            remove(self.partial_path)
+            raise
+
+    def _make(self, axes: str) -> None:
         import zarr
 
-        with _on_disk(self.partial_path):
-            if self.partial_path.exists():
-                shutil.rmtree(self.partial_path)
-            self._metadata: dict[str, object] = {
-                "version": NGFF_VERSION,
-                "multiscales": [_multiscale(self.path, axes, pixel_size)],
-                "image-label": {},
-            }
-            self._group = zarr.create_group(
-                store=str(self.partial_path), zarr_format=3, attributes={"ome": self._metadata}
-            )
-            self._array = self._group.create_array(
-                "0",
-                shape=self.shape,
-                chunks=(1,) * (len(self.shape) - 2) + tuple(min(side, LONGEST_CHUNK) for side in self.shape[-2:]),
-                dtype=self.dtype,
-                fill_value=0,
-                dimension_names=tuple(axes.lower()),
-            )
+        self._group = zarr.create_group(store=str(self.partial_path), zarr_format=3, attributes={"ome": self._metadata})
+        self._array = self._group.create_array(
+            "0",
+            shape=self.shape,
+            chunks=(1,) * (len(self.shape) - 2) + tuple(min(side, LONGEST_CHUNK) for side in self.shape[-2:]),
+            dtype=self.dtype,
+            fill_value=0,
+            dimension_names=tuple(axes.lower()),
+        )
 
     def __len__(self) -> int:
         return self.shape[0] if len(self.shape) == 3 else 1
@@ -133,9 +139,13 @@ class ZarrLabelWriter:
         if kind is None:
             self.close()
             return
+        if self._is_closed:
+            return
         self._is_closed = True
-        if not self._written:
-            shutil.rmtree(self.partial_path, ignore_errors=True)
+        if self._written:
+            self.partial_path = keep(self.partial_path, self.path, ZARR_SUFFIX)
+        else:
+            remove(self.partial_path)
 
     def write(self, frame: int, labels: NDArray[np.integer]) -> None:
         """Store the labels of one frame; as `LabelWriter.write`."""
@@ -191,6 +201,7 @@ class ZarrLabelWriter:
             _check_replaceable(self.path, overwrite=self._overwrite)
             _replace_folder(self.path, self.partial_path)
         except ImageFileError as error:
+            self.partial_path = keep(self.partial_path, self.path, ZARR_SUFFIX)
             raise ImageFileError(f"{error} The labels are complete in {self.partial_path}.") from None
         except OSError as error:
             raise ImageFileError(f"{self.path} could not be finished ({error}). See {self.partial_path}.") from error
@@ -229,20 +240,15 @@ def check_zarr_path(path: str | os.PathLike[str], *, source: ImageFile | None = 
         raise OptionError(
             f"{path}: zarr is not installed. Write a .tif, or install it: pip install 'napari-sam2[zarr]'."
         ) from error
-    check_apart(path, source)
+    check_not_source(path, source)
     _check_replaceable(path, overwrite=overwrite)
-    partial = _partial_path(path)
-    if partial.exists() and not (overwrite and _is_zarr(partial)):
-        raise ImageFileError(
-            f"{partial} is already there: an unfinished run left it, or one is writing it now. Move it away, choose "
-            "another name, or allow overwriting."
-        )
+    if not overwrite:
+        check_not_being_written(path, ZARR_SUFFIX)
     return path
 
 
 def _check_replaceable(path: Path, *, overwrite: bool) -> None:
-    if not path.parent.is_dir():
-        raise ImageFileError(f"There is no folder {path.parent} to write {path.name} into. Make it first.")
+    check_folder_of(path)
     # A whole folder is replaced, so it must be one that holds nothing else.
     if path.exists() and not _is_zarr(path):
         raise ImageFileError(f"{path} is there and is no zarr. Choose another name.")
@@ -254,8 +260,9 @@ def _is_zarr(path: Path) -> bool:
     return any((path / name).is_file() for name in _MARKS)
 
 
-def _partial_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.partial.zarr")
+def _holds_labels(partial: Path) -> bool:
+    """Whether a label image that was not finished shows an object: empty chunks are not stored."""
+    return any(entry.is_file() for entry in (partial / "0" / "c").rglob("*"))
 
 
 def _replace_folder(path: Path, partial: Path) -> None:

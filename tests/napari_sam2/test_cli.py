@@ -197,7 +197,7 @@ def test_axes_and_pixel_size_are_kept_in_a_zarr(shell, toy_movie):
     assert image["datasets"][0]["coordinateTransformations"][0]["scale"] == pytest.approx([3, 0.5, 0.25])
 
 
-def test_finished_frames_of_a_zarr_are_kept_after_ctrl_c(shell, fake, toy_labels):
+def test_finished_frames_of_a_zarr_are_kept_after_ctrl_c(shell, fake, toy_labels, caplog):
     stop_with(KeyboardInterrupt(), fake, before_frame=4)
     assert shell.run(ZARR) == 130
     assert shell.err == "napari-sam2: Stopped. Finished frames are kept in out.zarr.partial.zarr.\n"
@@ -206,10 +206,9 @@ def test_finished_frames_of_a_zarr_are_kept_after_ctrl_c(shell, fake, toy_labels
     expected = [nothing, nothing, toy_labels, toy_labels, nothing]
     np.testing.assert_array_equal(zarr_labels("out.zarr.partial.zarr"), expected)
     fake.before_follow = lambda frame: None
-    assert shell.run(ZARR) == 1
-    assert "an unfinished run left it" in shell.err
-    assert shell.run(ZARR, "--overwrite") == 0
-    assert [path.name for path in Path().glob("out*")] == ["out.zarr"]
+    assert shell.run(ZARR) == 0
+    assert "out.zarr.partial.zarr is left of an earlier run" in caplog.text
+    np.testing.assert_array_equal(zarr_labels("out.zarr.partial.zarr"), expected)
 
 
 def test_a_zarr_is_not_left_when_nothing_was_finished(shell, fake):
@@ -491,10 +490,10 @@ def test_finished_frames_of_a_replay_are_kept_when_it_ends_early(shell, fake, sa
 
     fake.before_follow = before_follow
     assert shell.run(REPLAY, "--scores", "scores.csv") == 130
-    assert shell.err.endswith("Finished frames are kept in out.tif.partial.tif.\n")
+    assert "Finished frames are kept in out.tif.partial.tif. Their scores are in scores.csv.partial.csv." in shell.err
     labels = tifffile.imread("out.tif.partial.tif")
     assert labels.any((1, 2)).tolist() == [False, True, True, False, False]
-    assert sorted(pd.read_csv("scores.partial.csv")["frame"].unique()) == [1, 2]
+    assert sorted(pd.read_csv("scores.csv.partial.csv")["frame"].unique()) == [1, 2]
 
 
 REFUSED_SESSIONS = {
@@ -569,7 +568,7 @@ def test_existing_files_are_replaced_only_when_allowed(shell, command, name):
         ("--prompts labels.tif --output labels.tif", "labels.tif is --prompts and --output at once"),
         ("--prompts prompts.json --output out.tif --scores prompts.json", "prompts.json is --prompts and --scores"),
         ("--prompts prompts.json --output out.tif --scores stack.tif", "stack.tif is the image and --scores"),
-        ("--prompts prompts.json --output out.tif --scores ./out.tif", "out.tif is --output and --scores"),
+        ("--prompts prompts.json --output out.tif --scores ./out.tif", "out.tif is --scores and --output"),
     ],
 )
 def test_no_output_replaces_an_input_or_another_output_even_when_overwriting(shell, options, message):
@@ -708,22 +707,47 @@ def test_finished_frames_are_kept_when_the_work_ends_early(shell, fake, toy_labe
     before = shell.files().keys()
     assert shell.run(PROPAGATE, "--scores", "scores.csv") == status
     assert shell.err.startswith(f"napari-sam2: {said}")
-    assert shell.err.endswith("Finished frames are kept in out.tif.partial.tif.\n")
-    assert shell.files().keys() == before | {"out.tif.partial.tif", "scores.partial.csv"}
+    assert "Finished frames are kept in out.tif.partial.tif. Their scores are in scores.csv.partial.csv." in shell.err
+    assert shell.files().keys() == before | {"out.tif.partial.tif", "scores.csv.partial.csv"}
     labels = tifffile.imread("out.tif.partial.tif")
     nothing = np.zeros_like(toy_labels)
     np.testing.assert_array_equal(labels, [nothing, nothing, toy_labels, toy_labels, nothing])
-    assert sorted(pd.read_csv("scores.partial.csv")["frame"].unique()) == [2, 3]
+    assert sorted(pd.read_csv("scores.csv.partial.csv")["frame"].unique()) == [2, 3]
 
 
-def test_what_an_unfinished_run_left_is_replaced_only_when_allowed(shell, fake):
+@pytest.mark.parametrize("allowed", ["", "--overwrite"])
+def test_what_an_unfinished_run_left_is_said_and_stays_as_it_is(shell, fake, caplog, allowed):
     stop_with(KeyboardInterrupt(), fake, before_frame=4)
-    shell.run(PROPAGATE)
+    shell.run(PROPAGATE, "--scores", "scores.csv")
+    left = {name: content for name, content in shell.files().items() if "partial" in name}
     fake.before_follow = lambda frame: None
-    assert shell.run(PROPAGATE) == 1
-    assert "an unfinished run left it" in shell.err
-    assert shell.run(PROPAGATE, "--overwrite") == 0
-    assert "out.tif.partial.tif" not in shell.files()
+    assert shell.run(PROPAGATE, "--scores", "scores.csv", *allowed.split()) == 0
+    assert "out.tif.partial.tif is left of an earlier run" in caplog.text
+    assert {name: content for name, content in shell.files().items() if "partial" in name} == left
+
+
+@pytest.mark.parametrize(
+    "inputs", ["labels.tif.partial.tif --prompts labels.tif", "stack.tif --prompts out.tif.partial.tif"]
+)
+def test_an_input_named_as_a_partial_file_survives(shell, fake, toy_movie, toy_labels, inputs):
+    tifffile.imwrite("labels.tif.partial.tif", toy_movie, metadata={"axes": "TYX"})
+    for name in ("labels.tif", "out.tif.partial.tif"):
+        tifffile.imwrite(name, toy_labels)
+    before = shell.files()
+    output = "labels2.tif" if "labels.tif.partial" in inputs else "out.tif"
+    assert shell.run(f"propagate {inputs} --output {output} --overwrite") == 0
+    assert {name: shell.files()[name] for name in before} == before
+
+
+@pytest.mark.parametrize("spelling", ["./model.pt", "link.csv", "twin.csv"])
+def test_the_model_is_no_output_under_any_name(shell, spelling):
+    Path("model.pt").write_bytes(b"weights")
+    Path("link.csv").symlink_to("model.pt")
+    os.link("model.pt", "twin.csv")
+    before = shell.files()
+    assert shell.run(PROPAGATE, "--model", "model.pt", "--scores", spelling, "--overwrite") == 1
+    assert "is the model and --scores at once, and would be lost" in shell.err
+    assert shell.files() == before
 
 
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt(), 130), (ModelError("No."), 1)])

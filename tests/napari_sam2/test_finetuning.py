@@ -1,5 +1,6 @@
 """Fine-tuning a toy model from files, in Python and in the shell."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from napari_sam2 import finetune
 from napari_sam2.annotation_files import read_annotations
 from napari_sam2.cli import main
 from napari_sam2.errors import FrameError, ImageFileError, ModelError, OptionError
-from napari_sam2.finetuning import Amount, partial_path
+from napari_sam2.finetuning import Amount
 from sam2_model.checkpoints import load_model, save_model
 from sam2_model.training import finetune as model_finetune
 from tests.sam2_model.toy import toy_labels, toy_model, toy_stack
@@ -179,12 +180,11 @@ def test_the_best_so_far_is_kept_when_the_work_ends_early(here, capsys, monkeypa
     assert "The best weights so far are kept in mine.safetensors.partial.safetensors." in err
     assert not Path("mine.safetensors").exists()
     assert load_model("mine.safetensors.partial.safetensors").config == load_model("toy.safetensors").config
-    assert main(command.split()) == 1
-    assert "mine.safetensors.partial.safetensors exists already" in capsys.readouterr().err
     monkeypatch.undo()
     monkeypatch.chdir(here)
-    quick(overwrite=True)
-    assert not partial_path(Path("mine.safetensors")).exists()
+    quick()
+    files = sorted(path.name for path in Path().glob("mine*"))
+    assert files == ["mine.safetensors", "mine.safetensors.partial.safetensors"]
 
 
 def test_the_best_so_far_is_on_disk_while_the_work_goes_on(here, monkeypatch):
@@ -194,7 +194,8 @@ def test_the_best_so_far_is_on_disk_while_the_work_goes_on(here, monkeypatch):
     def fine_tune(*args, **options):
         for progress in real(*args, **options):
             yield progress
-            seen.append((progress.best is not None, partial_path(Path("mine.safetensors")).exists()))
+            on_disk = any(path.stat().st_size for path in Path().glob("mine.safetensors.partial.*"))
+            seen.append((progress.best is not None, on_disk))
 
     monkeypatch.setattr(model_finetune, "fine_tune", fine_tune)
     quick(steps=3)
@@ -211,23 +212,32 @@ def test_a_file_that_appears_meanwhile_is_not_replaced_and_the_weights_are_kept(
         Path("mine.safetensors").write_text("precious")
 
     monkeypatch.setattr(model_finetune, "fine_tune", fine_tune)
-    with pytest.raises(ModelError, match=r"exists already.*The best weights are kept in mine"):
+    with pytest.raises(ImageFileError, match="exists already") as caught:
         quick()
+    assert caught.value.__notes__ == ["The best weights so far are kept in mine.safetensors.partial.safetensors."]
     assert Path("mine.safetensors").read_text() == "precious"
-    assert load_model(partial_path(Path("mine.safetensors"))).config == load_model("toy.safetensors").config
+    assert load_model("mine.safetensors.partial.safetensors").config == load_model("toy.safetensors").config
 
 
-def test_what_is_left_of_an_earlier_attempt_is_no_base_for_the_next_under_the_same_name(here):
-    left = shutil.copy("toy.safetensors", partial_path(Path("mine.safetensors")))
-    with pytest.raises(OptionError, match=r"would be written over it\. Rename it first"):
-        quick(base=left, overwrite=True)
-    assert load_model(left).config == load_model("toy.safetensors").config
+def test_what_is_left_of_an_earlier_attempt_is_a_base_for_the_next_under_the_same_name(here):
+    left = shutil.copy("toy.safetensors", "mine.safetensors.partial.safetensors")
+    quick(base=left)
+    assert load_model(left).config == load_model("mine.safetensors").config == load_model("toy.safetensors").config
+
+
+@pytest.mark.parametrize("name", ["base", "images", "labels"])
+def test_no_input_is_replaced_under_any_name(here, name):
+    shutil.copy("toy.safetensors", "input.safetensors")
+    os.link("input.safetensors", "mine.safetensors")
+    inputs = {"images": "stack.tif", "labels": "labels.tif", "base": "toy.safetensors"} | {name: "input.safetensors"}
+    with pytest.raises(OptionError, match="at once, and would be lost"):
+        finetune(**inputs, output="mine.safetensors", overwrite=True)
 
 
 def test_a_folder_that_cannot_be_written_into_is_refused_before_any_work(here, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_: False)
     monkeypatch.setattr(model_finetune, "fine_tune", None)
-    with pytest.raises(ImageFileError, match="cannot be written into"):
+    with pytest.raises(ImageFileError, match="may not be written into"):
         quick()
 
 

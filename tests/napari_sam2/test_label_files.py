@@ -66,7 +66,7 @@ def test_odd_shapes_survive(tmp_path, shape):
 def test_the_unfinished_file_is_a_readable_tiff_beside_the_final_name(tmp_path, dtype):
     path = tmp_path / "labels.tif"
     with LabelWriter(path, shape=LABELS.shape, dtype=dtype) as writer:
-        assert writer.partial_path == tmp_path / "labels.tif.partial.tif"
+        assert writer.partial_path.name.startswith("labels.tif.partial.")
         assert not tifffile.imread(writer.partial_path).any()
         writer.write(1, LABELS[1])
         seen = tifffile.imread(writer.partial_path)
@@ -163,13 +163,17 @@ def test_an_existing_file_is_refused_or_replaced_at_the_end(tmp_path):
     np.testing.assert_array_equal(tifffile.imread(path), LABELS)
 
 
-def test_what_an_unfinished_run_left_is_not_overwritten_unasked(tmp_path):
-    writer = interrupted_after_frame_0(tmp_path / "labels.tif")
-    with pytest.raises(ImageFileError, match="an unfinished run left it"):
-        LabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8")
-    np.testing.assert_array_equal(tifffile.imread(writer.partial_path)[0], LABELS[0])
-    with LabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8", overwrite=True):
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_an_unfinished_run_left_is_said_and_stays_as_it_is(tmp_path, caplog, overwrite):
+    left = interrupted_after_frame_0(tmp_path / "labels.tif").partial_path
+    assert left == tmp_path / "labels.tif.partial.tif"
+    before = left.read_bytes()
+    second = interrupted_after_frame_0(tmp_path / "labels.tif").partial_path
+    assert second == tmp_path / "labels.tif.partial-2.tif"
+    with LabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8", overwrite=overwrite):
         pass
+    assert f"{left} is left of an earlier run" in caplog.text
+    assert left.read_bytes() == second.read_bytes() == before
     assert not tifffile.imread(tmp_path / "labels.tif").any()
 
 
@@ -249,8 +253,9 @@ def test_a_folder_that_may_not_be_written_to_is_refused(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(tifffile, "imwrite", denied)
-    with pytest.raises(ImageFileError, match=r"cannot be written .*Permission denied.* choose another folder"):
+    with pytest.raises(ImageFileError, match=r"cannot be written .*Permission denied.*another name or folder"):
         LabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

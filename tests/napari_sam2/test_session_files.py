@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from napari_sam2.errors import ImageFileError, SessionError
+from napari_sam2.partial_files import this_host
 from napari_sam2.prompts import PromptSet
 from napari_sam2.results import ObjectMask
 from napari_sam2.session_documents import ImageUsed, SessionFile
@@ -172,9 +173,40 @@ def test_a_document_takes_the_place_of_the_one_before_and_leaves_the_frames(tmp_
 
 def test_frames_that_became_empty_are_removed(tmp_path):
     in_a_folder(tmp_path)
-    write_masks(tmp_path, 12, ())
-    write_committed(tmp_path, 12, PLANE * 0)
+    write_masks(tmp_path, 12, (), state=1)
+    write_committed(tmp_path, 12, PLANE * 0, state=1)
+    write_document(tmp_path, SESSION, state=1)
     assert frames_stored(tmp_path) == StoredFrames(masks=(3,), committed=())
+    assert sorted(path.name for path in tmp_path.glob("*/*")) == ["000003.npz"]
+
+
+def test_masks_and_labels_count_from_the_moment_at_which_the_document_says_so(tmp_path):
+    in_a_folder(tmp_path)
+    write_masks(tmp_path, 12, MASKS[:1], state=1)
+    write_masks(tmp_path, 3, (), state=1)
+    write_committed(tmp_path, 5, PLANE, state=1)
+    write_committed(tmp_path, 12, PLANE + 1, state=1)
+    assert frames_stored(tmp_path) == StoredFrames(masks=(3, 12), committed=(12,))
+    assert_same_masks(read_masks(tmp_path, 12), MASKS)
+    np.testing.assert_array_equal(read_committed(tmp_path, 12), PLANE)
+    write_document(tmp_path, SESSION, state=1)
+    assert frames_stored(tmp_path) == StoredFrames(masks=(12,), committed=(5, 12))
+    assert_same_masks(read_masks(tmp_path, 12), MASKS[:1])
+    np.testing.assert_array_equal(read_committed(tmp_path, 12), PLANE + 1)
+    assert len(list(tmp_path.glob("*/*"))) == 3
+
+
+def test_what_a_killed_save_left_goes_with_the_next_one(tmp_path):
+    path = tmp_path / "work.sam2session"
+    write_session(path, SESSION)
+    host, whole = this_host(), path.read_bytes()
+    cut = tmp_path / f"{path.name}.partial.{host}-999999999-1.sam2session"
+    complete = tmp_path / f"{path.name}.partial.{host}-999999999-2.sam2session"
+    cut.write_bytes(whole[:-20])
+    complete.write_bytes(whole)
+    write_session(path, SESSION, overwrite=True)
+    assert not cut.exists()
+    assert complete.read_bytes() == whole
 
 
 def test_frames_edited_by_hand_are_written_once_and_removed_when_nothing_refers_to_them(tmp_path):
@@ -270,6 +302,7 @@ def test_masks_that_are_damaged_are_refused(tmp_path):
 
 
 def test_masks_whose_windows_do_not_fit_are_refused(tmp_path):
+    write_document(tmp_path, SESSION)
     write_masks(tmp_path, 0, MASKS)
     path = tmp_path / "masks" / "000000.npz"
     stored = dict(np.load(path))

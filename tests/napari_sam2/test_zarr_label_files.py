@@ -156,13 +156,13 @@ def test_a_folder_or_a_file_that_is_no_zarr_is_never_replaced(tmp_path):
     assert (tmp_path / "folder.zarr" / "precious.txt").read_text() == "mine"
 
 
-def test_what_an_unfinished_run_left_is_not_overwritten_unasked(tmp_path):
-    writer = interrupted_after_frame_0(tmp_path / "labels.zarr")
-    with pytest.raises(ImageFileError, match="an unfinished run left it"):
-        new_writer(tmp_path / "labels.zarr")
-    np.testing.assert_array_equal(stored(writer.partial_path)[0], LABELS[0])
-    with new_writer(tmp_path / "labels.zarr", overwrite=True):
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_an_unfinished_run_left_is_said_and_stays_as_it_is(tmp_path, caplog, overwrite):
+    left = interrupted_after_frame_0(tmp_path / "labels.zarr").partial_path
+    with new_writer(tmp_path / "labels.zarr", overwrite=overwrite):
         pass
+    assert f"{left} is left of an earlier run" in caplog.text
+    np.testing.assert_array_equal(stored(left)[0], LABELS[0])
     assert not stored(tmp_path / "labels.zarr")[:].any()
 
 
@@ -210,8 +210,9 @@ def test_a_disk_that_refuses_is_an_error_with_a_cure(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(zarr, "create_group", full)
-    with pytest.raises(ImageFileError, match=r"No space left on device.*Free space, or choose another folder"):
+    with pytest.raises(ImageFileError, match=r"No space left on device.*or free space"):
         new_writer(tmp_path / "labels.zarr")
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_zarr_a_zarr_is_refused_with_a_cure(tmp_path, monkeypatch):
