@@ -2,16 +2,19 @@
 
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from napari_sam2.autosave import Autosaver, discard, left_over, prune
 from napari_sam2.saved_work import Choices, restore, snapshot
+from napari_sam2.session_files import iter_committed, iter_masks, read_session
 from tests.napari_sam2.bench import Bench
 from tests.napari_sam2.fake_predictor import FakePredictor
 
@@ -88,6 +91,68 @@ def test_work_that_is_taken_back_is_not_found(tmp_path):
     bench.settle()
     bench.close()
     assert all(not work.session.prompts and not work.session.takes for work in left_over(tmp_path))
+
+
+def moments(bench, place, monkeypatch, act):
+    """Do something, and return copies of the folder before and after every change of a file by which it is written."""
+    copies = []
+
+    def copy():
+        copies.append(shutil.copytree(bench.saver.folder, place / str(len(copies))))
+
+    with monkeypatch.context() as watched:
+        for name in ("replace", "unlink", "write_bytes"):
+            change = getattr(Path, name)
+
+            def counted(path, *given, change=change, **options):
+                copy()
+                return change(path, *given, **options)
+
+            watched.setattr(Path, name, counted)
+        act()
+        bench.settle()
+        bench.saver.wait_until_written()
+    copy()
+    return copies
+
+
+def state_of(folder):
+    masks = {frame: [mask.object_id for mask in held] for frame, held in iter_masks(folder)}
+    labels = {frame: plane.tolist() for frame, plane in iter_committed(folder)}
+    session = read_session(folder)
+    return masks, labels, session.steps, session.takes
+
+
+@pytest.mark.parametrize("step", ["commit", "undo"])
+def test_whoever_crashes_while_a_step_is_written_has_the_work_from_before_or_after_it(tmp_path, monkeypatch, step):
+    bench = Kept(tmp_path / "work")
+    bench.click(2, 10, 8)
+    bench.space.propagate()
+    bench.settle()
+    bench.saver.wait_until_written()
+    if step == "undo":
+        bench.space.commit()
+        bench.settle()
+        bench.saver.wait_until_written()
+    copies = moments(bench, tmp_path / "moments", monkeypatch, getattr(bench.space, step))
+    bench.close()
+    found = [state_of(folder) for folder in copies]
+    before, after = found[0], found[-1]
+    assert before != after
+    switched = found.index(after)
+    assert 2 < switched < len(found) - 2
+    assert found == [before] * switched + [after] * (len(found) - switched)
+
+
+def test_work_of_a_viewer_on_another_machine_is_neither_offered_nor_dropped(tmp_path):
+    bench = Kept(tmp_path)
+    bench.click(2, 10, 8)
+    bench.close()
+    (work,) = left_over(tmp_path)
+    (work.folder / "owner.json").write_text('{"host": "elsewhere", "pid": 1, "started": 0}')
+    assert left_over(tmp_path) == ()
+    prune(tmp_path, kept=0)
+    assert work.folder.exists()
 
 
 def test_what_could_not_be_written_is_written_with_what_comes_next(tmp_path, monkeypatch):
