@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
-from scipy import ndimage
 
-from napari_sam2.errors import FrameError, ImageFileError, OptionError
+from napari_sam2.errors import FrameError, ImageFileError, OptionError, PromptError
 from napari_sam2.frames import FrameStack
-from napari_sam2.image_files import IMAGE_SUFFIXES, read_image
+from napari_sam2.image_files import IMAGE_SUFFIXES, read_image, read_label_image
+from napari_sam2.label_values import check_label_type, object_ids_of
+from napari_sam2.mask_pieces import count_pieces
+from napari_sam2.source_files import reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,9 +31,6 @@ Data = Literal["auto", "stack", "images"]
 MIN_FRAMES, MIN_OUTLINES = 2, 4
 """Fewest annotated frames, and outlines of objects on them, from which anything can be learnt and tested."""
 
-_PIECE = 0.25
-"""Area of a piece of a label, relative to its largest piece, from which on it is no speck."""
-
 
 class LabelFrames:
     """The label images of a file, read one at a time.
@@ -39,7 +38,7 @@ class LabelFrames:
     Parameters
     ----------
     file : ImageFile
-        Integers without channels.
+        Numbers without channels.
     """
 
     __slots__ = ("_file",)
@@ -51,18 +50,18 @@ class LabelFrames:
         return int(self._file.array.shape[0]) if self._file.has_frames else 1
 
     def __getitem__(self, frame: int) -> NDArray[np.integer]:
-        """Labels of one frame, shape (Y, X); 0 is background.
+        """Labels of one frame, shape (Y, X), as integers; 0 is background.
 
         Raises
         ------
         FrameError
-            If a label is negative.
+            If a label is negative, no whole number, or larger than a label image can hold.
         """
         key = (frame,) if self._file.has_frames else ()
-        labels: NDArray[np.integer] = np.asarray(self._file.array[(*key, slice(None), slice(None))])
-        if labels.min() < 0:
-            raise FrameError(f"{self._file.path} holds the label {labels.min()}. Object ids start at 1: renumber them.")
-        return labels
+        try:
+            return object_ids_of(np.asarray(self._file.array[(*key, slice(None), slice(None))]))
+        except PromptError as error:
+            raise FrameError(f"{self._file.path}, frame {frame}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +117,7 @@ def read_annotations(
     ImageFileError
         If a file is missing or unreadable, or names do not fit together.
     FrameError
-        If labels are not integers, have another shape than their image, or are too few to learn from.
+        If labels are no whole numbers, have another shape than their image, or are too few to learn from.
     OptionError
         If an option does not exist or does not fit the files.
     """
@@ -135,8 +134,9 @@ def read_annotations(
 
 def _pairs(images: Path, labels: Path, data: Data) -> list[tuple[Path, Path]]:
     for path in (images, labels):
-        if not path.exists():
-            raise ImageFileError(f"There is no file or folder {path}. Check its name.")
+        with reading(path):
+            if not path.exists():
+                raise ImageFileError(f"There is no file or folder {path}. Check its name.")
     if data == "stack" or not (images.is_dir() or labels.is_dir()):
         return [(images, labels)]
     if images.is_dir() != labels.is_dir():
@@ -161,7 +161,9 @@ def _pairs(images: Path, labels: Path, data: Data) -> list[tuple[Path, Path]]:
 def _by_name(folder: Path) -> dict[str, Path]:
     """Return the images of a folder by name without ending, in order."""
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    with reading(folder):
+        inside = sorted(folder.iterdir())
+    for path in inside:
         if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
             continue
         if path.stem in found:
@@ -173,13 +175,15 @@ def _by_name(folder: Path) -> dict[str, Path]:
 def _read_labels(path: Path, image: ImageFile, axes: str | None) -> ImageFile:
     """Open labels, and refuse what cannot be labels of an image."""
     letters = None if axes is None else "".join(letter for letter in axes.upper() if letter not in "CS")
-    labels = read_image(path, axes=letters)
+    labels = read_label_image(path, axes=letters)
     if labels.axes != labels.label_axes:
         raise FrameError(
             f"{path} has axes {labels.axes}, and a label image has no channels or colours. Save it as one channel."
         )
-    if labels.array.dtype.kind not in "biu":
-        raise FrameError(f"{path} holds {labels.array.dtype}, and labels are integers. Save it as integers.")
+    try:
+        check_label_type(labels.array)
+    except PromptError as error:
+        raise FrameError(f"{path}: {error}") from error
     expected, shape = ((1, *file.label_shape)[-3:] for file in (image, labels))
     if shape != expected:
         raise FrameError(
@@ -215,7 +219,7 @@ def _check_enough(annotations: Sequence[Annotation]) -> None:
 def _check_numbered(annotations: Sequence[Annotation]) -> None:
     """Refuse masks of foreground and background, from which a model would learn that all objects are one."""
     labelled = ((a, frame, count) for a in annotations for frame, count in enumerate(a.outlines) if count)
-    if any(count > 1 or not _is_in_pieces(a.labels[frame]) for a, frame, count in labelled):
+    if any(count > 1 or count_pieces(a.labels[frame]) < 2 for a, frame, count in labelled):
         return
     first = annotations[0]
     value = max(int(first.labels[frame].max()) for frame in range(len(first.labels)))
@@ -224,13 +228,6 @@ def _check_numbered(annotations: Sequence[Annotation]) -> None:
         "on several separate objects, and so has every labelled frame. Give each object a number of its own, as "
         "skimage.measure.label does."
     )
-
-
-def _is_in_pieces(labels: NDArray[np.integer]) -> bool:
-    """Whether what is labelled falls into several pieces of some size; specks do not count."""
-    pieces, _ = ndimage.label(labels > 0)
-    areas = np.bincount(pieces.ravel())[1:]
-    return int((areas >= _PIECE * areas.max()).sum()) > 1
 
 
 def _in_words(shape: tuple[int, ...]) -> str:

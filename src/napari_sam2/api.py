@@ -102,7 +102,8 @@ def segment(
     Raises
     ------
     PromptError
-        If there is no prompt, one lies outside or is malformed, or an object has negative points alone.
+        If there is no prompt, one lies outside or is malformed, or an object has negative points alone. A box that
+        reaches beyond the image is cut at its border.
     FrameError
         If the image has the wrong number of axes, no pixels, or values that are no intensities.
     OptionError
@@ -115,7 +116,8 @@ def segment(
     snapshot.check(1, frames.height, frames.width, single_image=True)
     predictor = load_predictor(model, device=device, image_size=image_size)
     warn_of_small_objects(snapshot, predictor, frames)
-    result = FrameResult(0, predictor.segment(frames[0], snapshot.on_frame(0)))
+    asked = snapshot.inside(frames.height, frames.width).on_frame(0)
+    result = FrameResult(0, predictor.segment(frames[0], asked))
     labels = compose(result.objects, frames.height, frames.width, label_dtype(snapshot.object_ids))
     return segmentation(labels, result.scores, predictor, frames)
 
@@ -196,7 +198,7 @@ def segmentation(
 def warn_of_small_objects(prompts: PromptSet, predictor: Predictor, frames: FrameStack) -> None:
     """Warn of objects that the model would see as a few pixels; it finds them badly and remembers them worse."""
     size = predictor.working_size(frames.height, frames.width)
-    small = too_small_at(prompts, size / frames.height, size / frames.width)
+    small = too_small_at(prompts.inside(frames.height, frames.width), size / frames.height, size / frames.width)
     if small:
         named = ", ".join(map(str, small[:10])) + (f" and {len(small) - 10} more" if len(small) > 10 else "")
         warnings.warn(

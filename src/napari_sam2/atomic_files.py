@@ -92,15 +92,22 @@ def check_apart(outputs: Mapping[str, Path], inputs: Mapping[str, Path]) -> None
     Raises
     ------
     OptionError
-        If an output is an input or another output, or an input lies in an output, which replaces it as a whole.
+        If an output is an input, a part of an input that is a folder, or another output, or if an input lies in an
+        output, which replaces it as a whole.
     """
     for option, path in outputs.items():
-        others = {name: other for name, other in (*inputs.items(), *outputs.items()) if name != option}
-        for name, other in others.items():
+        for name, other in (*inputs.items(), *((name, other) for name, other in outputs.items() if name != option)):
             if _is_same(path, other):
                 raise OptionError(f"{path} is {name} and {option} at once, and would be lost. Choose another name.")
-            if any(_is_same(path, parent) for parent in Path(os.path.realpath(other)).parents):
+            if _is_in(other, path):
                 raise OptionError(f"{other} is {name} and lies in {path}, the {option}. Choose another name.")
+        for name, folder in inputs.items():
+            if path.exists() and _is_in(path, folder):
+                raise OptionError(f"{path} is a part of {folder}, {name}, and would be lost. Choose another name.")
+
+
+def _is_in(path: Path, folder: Path) -> bool:
+    return any(_is_same(folder, parent) for parent in Path(os.path.realpath(path)).parents)
 
 
 def _is_same(one: Path, other: Path) -> bool:

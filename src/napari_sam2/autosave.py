@@ -13,13 +13,14 @@ import shutil
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import psutil
 
 from napari_sam2.atomic_files import replacing
 from napari_sam2.errors import NapariSam2Error
+from napari_sam2.json_files import parse_json, read_document
 from napari_sam2.partial_files import this_host
 from napari_sam2.session_files import DOCUMENT, read_session, write_committed, write_document, write_masks
 
@@ -261,9 +262,9 @@ def _is_owned(folder: Path) -> bool:
     Of a process on another machine that shares the folder nobody here can know: it may.
     """
     try:
-        owner = json.loads((folder / _OWNER).read_bytes())
+        owner: Any = parse_json(read_document(folder / _OWNER))
         if owner.get("host", this_host()) != this_host():
             return True
         return bool(abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) < 1)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, psutil.Error):
+    except (OSError, ArithmeticError, ValueError, KeyError, TypeError, AttributeError, psutil.Error):
         return False

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_sam2.command_line import make_parser
-from napari_sam2.errors import FrameError, NapariSam2Error, SmallObjectWarning
+from napari_sam2.errors import BinaryMaskWarning, FrameError, NapariSam2Error, SmallObjectWarning, is_out_of_memory
 
 if TYPE_CHECKING:
     import argparse
@@ -41,7 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NapariSam2Error as error:
         _say(_with_notes(str(error), error), sys.stderr)
         return EXIT_ERROR
-    except MemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         remedy = "The memory is full. Use a smaller --image-size or model, or cut the stack to the part that matters."
         _say(_with_notes(remedy, error), sys.stderr)
         return EXIT_ERROR
@@ -65,7 +67,8 @@ def _run(argv: Sequence[str] | None) -> int:
         # What it logs of a damaged file comes as an error of ours, in a sentence.
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)
         with warnings.catch_warnings():
-            warnings.simplefilter("always", SmallObjectWarning)
+            for kind in (SmallObjectWarning, BinaryMaskWarning):
+                warnings.simplefilter("always", kind)
             warnings.showwarning = _show_warning
             action = getattr(arguments, "action", None)
             return _VERBS[arguments.verb if action is None else f"{arguments.verb} {action}"](arguments)
@@ -85,7 +88,7 @@ def _segment(arguments: argparse.Namespace) -> int:
     image = _open(arguments)
     if image.has_frames:
         raise FrameError(f"{image.path} is a stack of {image.array.shape[0]} frames. Use napari-sam2 propagate.")
-    spoken = _read_prompts(arguments)
+    spoken = _read_prompts(arguments, image)
     _check_outputs(arguments, image, {"--prompts": arguments.prompts})
 
     # Loads torch, which takes seconds: not before the files are known to be good.
@@ -132,7 +135,7 @@ def _propagate(arguments: argparse.Namespace) -> int:
     image = _open(arguments)
     if not image.has_frames:
         raise FrameError(f"{image.path} is a single image. Use napari-sam2 segment.")
-    spoken = _read_prompts(arguments)
+    spoken = _read_prompts(arguments, image)
     prompts = spoken.prompts
     frames = FrameStack(
         image.array,
@@ -154,6 +157,7 @@ def _propagate(arguments: argparse.Namespace) -> int:
     predictor = load_predictor(model, device=arguments.device, image_size=image_size)
     _warn_of_other_weights(arguments, spoken, predictor.sha256)
     warn_of_small_objects(prompts, predictor, frames)
+    session = Session(predictor, frames)  # refuses a model that cannot follow, before there is an output
     writer = open_label_writer(
         arguments.output,
         shape=image.label_shape,
@@ -163,7 +167,7 @@ def _propagate(arguments: argparse.Namespace) -> int:
     )
     scores = propagate_into(
         writer,
-        Session(predictor, frames),
+        session,
         prompts,
         plan,
         scores_path=arguments.scores,
@@ -324,10 +328,11 @@ def _open(arguments: argparse.Namespace) -> ImageFile:
     return read_image(arguments.image, axes=arguments.axes, channel=arguments.channel)
 
 
-def _read_prompts(arguments: argparse.Namespace) -> PromptFile:
+def _read_prompts(arguments: argparse.Namespace, image: ImageFile) -> PromptFile:
     from napari_sam2.prompt_files import read_prompts
 
-    return read_prompts(arguments.prompts, frame=arguments.frame)
+    rows, columns = image.label_shape[-2:]
+    return read_prompts(arguments.prompts, frame=arguments.frame, shape=(rows, columns), split=arguments.split)
 
 
 def _check_outputs(arguments: argparse.Namespace, image: ImageFile, inputs: Mapping[str, Path]) -> None:

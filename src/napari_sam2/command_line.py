@@ -60,12 +60,20 @@ def make_parser() -> argparse.ArgumentParser:
 def _add_input(parser: argparse.ArgumentParser, name: str, kinds: str) -> None:
     parser.add_argument("image", type=Path, metavar=name, help=kinds)
     parser.add_argument(
-        "--prompts", type=Path, required=True, metavar="P", help="JSON prompts, or a label image whose ids are masks"
+        "--prompts",
+        type=Path,
+        required=True,
+        metavar="P",
+        help="JSON prompts, or a label image whose ids are masks, or a folder of label images, one a frame",
     )
     parser.add_argument("--output", type=Path, required=True, metavar="OUT", help="label image to write, .tif or .zarr")
     parser.add_argument("--scores", type=Path, metavar="CSV", help="table of scores to write")
+    parser.add_argument("--frame", type=int, metavar="N", help="frame on which one label image stands (default: 0)")
     parser.add_argument(
-        "--frame", type=int, default=0, metavar="N", help="frame on which a 2-D label image stands (default: 0)"
+        "--split",
+        action="store_true",
+        help="of a label image, make each separate piece an object, as for a mask of 0 and 255 of many cells; in a "
+        "stack a piece goes on where it touches one on the next frame",
     )
     _add_reading(parser)
 
@@ -119,13 +127,17 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", metavar="NAME|PATH", help="registry name or weight file (default: nano)")
+    parser.add_argument(
+        "--model", metavar="NAME|PATH", help="registry name, weight file or folder of weights (default: nano)"
+    )
     _add_computing(parser)
 
 
 def _add_computing(parser: argparse.ArgumentParser) -> None:
     _add_machine(parser)
-    parser.add_argument("--image-size", type=int, metavar="PX", help="working size, a multiple of 32 (default: auto)")
+    parser.add_argument(
+        "--image-size", type=int, metavar="PX", help="working size, a multiple of 32 up to 4096 (default: auto)"
+    )
 
 
 def _add_machine(parser: argparse.ArgumentParser) -> None:

@@ -109,12 +109,11 @@ def run_demo(folder: Path, predictor: Predictor, *, overwrite: bool = False) -> 
     frames = FrameStack(stack)
     prompts = PromptSet(prompts_from_labels(annotated, frames=PROMPTED_SLICE))
     plan = plan_propagation(prompts, len(frames))
+    session = Session(predictor, frames)  # refuses a model that cannot follow, before there is an output
     writer = LabelWriter(
         folder / "labels.tif", shape=stack.shape, dtype=label_dtype(prompts.object_ids), overwrite=overwrite
     )
-    scores = propagate_into(
-        writer, Session(predictor, frames), prompts, plan, scores_path=folder / "scores.csv", overwrite=overwrite
-    )
+    scores = propagate_into(writer, session, prompts, plan, scores_path=folder / "scores.csv", overwrite=overwrite)
     labels = tifffile.imread(folder / "labels.tif")
     features = feature_table(scores)
     others = np.arange(len(frames)) != PROMPTED_SLICE

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_sam2.errors import NapariSam2Error, PromptError
+from napari_sam2.heeded_prompts import without_unknown
 from napari_sam2.held_masks import HeldMask
 from napari_sam2.inference import Activity, Inference
+from napari_sam2.lost_objects import lost_sentence
 from napari_sam2.object_list import listed
 from napari_sam2.prompts import PromptSet, Target
 from napari_sam2.propagation import plan_propagation
@@ -78,6 +80,8 @@ class Dialogue:
         All that was asked; of locked objects, what was said when they were locked.
     waiting : frozenset of int
         Locked objects of which something else is said by now.
+    unknown : frozenset of int
+        Objects of which is said where they are not, and nothing else; they are not asked about.
     status : Status
         What there is to show.
     is_closed : bool
@@ -102,7 +106,9 @@ class Dialogue:
         self._objects, self._history = objects, history
         self.prompts = PromptSet()
         self.waiting: frozenset[int] = frozenset()
+        self.unknown: frozenset[int] = frozenset()
         self.status = Status()
+        self._standing = ""
         self._asks_soon = False
         self._next: Callable[[], None] | None = None
         self._follow_on: Callable[[], None] = self.cancel
@@ -191,27 +197,37 @@ class Dialogue:
         frames = self._sight.frames
         try:
             said = self._sources.read()
-            prompts = self._but_for_locked(said)
+            heeded = without_unknown(self._but_for_locked(said))
+            prompts = heeded.prompts
             if prompts:
                 prompts.check(len(frames), frames.height, frames.width)
-                self._results.check_ids(prompts.object_ids)
         except NapariSam2Error as error:
             self.complain(str(error))
             return ()
         lost = (*self._replaced(prompts), *self._forget_removed(prompts))
-        self.prompts = prompts
+        self.prompts, self.unknown = prompts, heeded.unknown
         if self._is_following() and self._next is None:
             # Whoever clicks wants to see the answer, not the rest of the stack first. It goes on after that.
             self._inference.cancel()
             self._next = self._follow_on if prompts else None
         self._inference.answer(prompts)
         self._tell(Status(Activity.ANSWERING))
-        self.waiting = frozenset(target.object_id for target in said.changed_since(prompts))
+        locked = self._objects.notes.locked
+        self.waiting = locked.intersection(target.object_id for target in said.changed_since(prompts))
+        self._remark(heeded.remark)
+        return lost
+
+    def _remark(self, remark: str) -> None:
+        """Say what is not heeded of all that is said: of what stays so, once."""
+        standing, before = " ".join(filter(None, (self._sources.remark, remark))), self._standing
+        self._standing = standing
+        news = [self._sources.dropped, standing if standing != before else ""]
         if self.waiting:
-            self.complain(
+            news.append(
                 f"Object {listed(self.waiting)} is locked. What is said of it now is answered when it is unlocked."
             )
-        return lost
+        if any(news):
+            self.complain(" ".join(filter(None, news)))
 
     def _is_following(self) -> bool:
         requests = self._inference.requests
@@ -351,7 +367,10 @@ class Dialogue:
             self._interrupted = request.edits  # one step together with what comes when it goes on
         else:
             self._record([request])
-        self._tell(Status(self.activity, message=message or self.status.message))
+        message = message or self.status.message
+        if request.activity is Activity.FOLLOWING and self._next is None:
+            message = message or lost_sentence(self._results.held, self.prompts)
+        self._tell(Status(self.activity, message=message))
         if self.activity is Activity.READY:
             self._results.set_features(self._objects.notes.names)
         if self._next is not None and self.activity is not Activity.ANSWERING:

@@ -29,5 +29,29 @@ class SessionError(NapariSam2Error, ValueError):
     """A saved session cannot be restored or replayed."""
 
 
+_ALLOCATORS_SAY = (
+    "can't allocate memory",  # torch on the CPU
+    "not enough memory",  # the same on Windows
+    "out of memory",  # CUDA and MPS
+    "alloc_failed",  # cuBLAS and cuDNN
+    "bad_alloc",  # C++
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there is no memory left, as Python or torch say it on any device.
+
+    Torch has no kind of error of its own for this on the CPU, and several on graphics cards.
+    """
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in text for words in _ALLOCATORS_SAY)
+
+
 class SmallObjectWarning(UserWarning):
     """Objects are so small at the model's working size that their masks cannot be good."""
+
+
+class BinaryMaskWarning(UserWarning):
+    """Labels have one id on several separate objects, as a mask of foreground and background has."""

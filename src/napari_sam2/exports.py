@@ -17,15 +17,17 @@ import numpy as np
 from napari_sam2.atomic_files import check_replaceable
 from napari_sam2.batch import write_table
 from napari_sam2.errors import FrameError, ImageFileError
-from napari_sam2.file_arrays import PixelSize
+from napari_sam2.file_arrays import AxesView
 from napari_sam2.label_formats import check_label_output, open_label_writer
+from napari_sam2.layer_files import described, file_of
+from napari_sam2.pixel_sizes import PixelSize
 from napari_sam2.prompt_files import write_prompts
 from napari_sam2.results import feature_table, score_table
 from napari_sam2.zarr_label_files import ZarrLabelWriter
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     import pandas as pd
     import pint
@@ -57,16 +59,20 @@ class LabelsToExport:
     Attributes
     ----------
     array : ArrayLike
-        The labels, in the order of the data; not copied, so what changes before its frame is written is written.
+        The labels, in the order of the data, without further axes of length one; not copied, so what changes before
+        its frame is written is written.
     axes : str
         "TYX", "ZYX" or "YX".
     pixel_size : mapping of str to PixelSize
-        By letter of `axes`, as far as the layer has units: lengths all in one unit, time in seconds.
+        By letter of `axes`, as far as it is known. What the layer says is in lengths of one unit, and in seconds.
+    remark : str
+        What could not be found out, in a sentence; empty if there is no such thing.
     """
 
     array: ArrayLike
     axes: str
     pixel_size: Mapping[str, PixelSize]
+    remark: str = ""
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger]:
@@ -109,29 +115,71 @@ def export_paths(folder: str | os.PathLike[str], label_format: LabelFormat = Lab
     )
 
 
-def labels_to_export(layer: Labels) -> LabelsToExport:
+def labels_to_export(
+    layer: Labels, *, array: ArrayLike | None = None, path: str | os.PathLike[str] | None = None
+) -> LabelsToExport:
     """Take from a Labels layer what is needed to write it; on the viewer's thread.
 
-    The first of three axes is time or depth, as its name says (t, z), else its unit, else time.
+    The first of three axes is time or depth, as its name says (t, z), else its unit, else the file, else time. Sizes
+    and units that the layer has are its own. Of what it does not say, the file is asked: napari opens many files
+    without axes and pixel size. A layer that is scaled without a unit says how it wants to be seen, and the sizes of
+    the file do not apply to it.
 
     Parameters
     ----------
     layer : napari.layers.Labels
-        Of two or three axes. Of several resolutions, the finest is taken.
+        Of rows and columns, or with one more axis; further ones are of length one. Of several resolutions, the finest
+        is taken.
+    array : ArrayLike, optional
+        What is to be written in the place of its data, of the same shape.
+    path : path, optional
+        The file of the image that it lies on. None means the one it comes from or was made for, where there is one.
 
     Raises
     ------
     FrameError
-        If it has another number of axes.
+        If more than one axis beside rows and columns is longer than one.
     """
-    array = layer.data[0] if layer.multiscale else layer.data
-    if layer.ndim not in (2, 3):
+    if array is None:
+        array = layer.data[0] if layer.multiscale else layer.data
+    kept = _kept_axes(layer, tuple(array.shape))
+    if len(kept) < layer.ndim:
+        array = AxesView(array, {axis: 0 for axis in range(layer.ndim) if axis not in kept}, kept)
+    source = file_of(layer) if path is None else path
+    scales, units = [abs(float(layer.scale[axis])) for axis in kept], [layer.units[axis] for axis in kept]
+    letter = _frame_letter(layer.axis_labels[kept[0]], units[0]) if len(kept) == 3 else ""
+    if source is None or (letter is not None and all(_is_size(unit) for unit in units)):
+        axes = f"{letter or 'T'}YX" if len(kept) == 3 else "YX"
+        return LabelsToExport(array, axes, _pixel_size(axes, scales, units))
+    file = described(Path(source), tuple(array.shape))
+    if letter is None:
+        letter = "T" if file is None else file.axes[0]
+    axes = f"{letter}YX"
+    own = _pixel_size(axes, scales, units)
+    if file is None:
+        remark = f"Axes and pixel size are as the layer says: {source} could not be asked for them."
+        return LabelsToExport(array, axes, own, remark)
+    given = {axis: size for axis, size in file.pixel_size.items() if axis in axes}
+    is_scaled = any(
+        not _is_size(unit) and scale != 1 and not (axis in given and np.isclose(scale, given[axis].size))
+        for axis, scale, unit in zip(axes, scales, units, strict=True)
+    )
+    return LabelsToExport(array, axes, own if is_scaled else {**given, **own})
+
+
+def _kept_axes(layer: Labels, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Axes that are written: three at most, and the others are of length one, the first ones first."""
+    kept = list(range(layer.ndim))
+    for axis in range(layer.ndim):
+        if len(kept) > 3 and shape[axis] == 1:
+            kept.remove(axis)
+    if len(kept) > 3:
         raise FrameError(
-            f"Labels layer {layer.name!r} has {layer.ndim} axes, and labels are written with two or three. "
-            "Take one position along the others: right-click the layer > Split Stack, or slice its array."
+            f"Labels layer {layer.name!r} of shape {shape} has {layer.ndim} axes, and labels are written with two or "
+            "three that are longer than one. Take one position along the others: right-click the layer > Split Stack, "
+            "or slice its array."
         )
-    axes = "YX" if layer.ndim == 2 else f"{_frame_letter(layer)}YX"
-    return LabelsToExport(array, axes, _pixel_size(axes, layer))
+    return tuple(kept)
 
 
 def export_labels(
@@ -323,21 +371,30 @@ def _object_table(
     return table
 
 
-def _frame_letter(layer: Labels) -> str:
-    name, unit = layer.axis_labels[0].strip().casefold(), layer.units[0]
-    return _LETTERS.get(name) or ("Z" if _is_length(unit) else "T")
+def _frame_letter(name: str, unit: pint.Unit) -> str | None:
+    """Letter of the axis of frames as its name says, else its unit; None if neither does."""
+    named = _LETTERS.get(name.strip().casefold())
+    return named or ("Z" if _is_length(unit) else "T" if _is_time(unit) else None)
 
 
-def _pixel_size(axes: str, layer: Labels) -> dict[str, PixelSize]:
-    known = {axis: abs(float(size)) * unit for axis, size, unit in zip(axes, layer.scale, layer.units, strict=True)}
+def _pixel_size(axes: str, scales: Sequence[float], units: Sequence[pint.Unit]) -> dict[str, PixelSize]:
+    known = {axis: size * unit for axis, size, unit in zip(axes, scales, units, strict=True)}
     lengths = {axis: size for axis, size in known.items() if axis != "T" and _is_length(size.units)}
     given = [f"{size.units:~}" for size in lengths.values()]
     unit = given[-1] if given and given[-1] in _LENGTHS else "\N{MICRO SIGN}m"
     # TIFF has one unit for all lengths.
     sizes = {axis: PixelSize(float(size.to(unit).magnitude), unit) for axis, size in lengths.items()}
-    if "T" in known and known["T"].check("[time]"):
+    if "T" in known and _is_time(known["T"].units):
         sizes = {"T": PixelSize(float(known["T"].to("s").magnitude), "s"), **sizes}
     return sizes
+
+
+def _is_size(unit: pint.Unit) -> bool:
+    return _is_length(unit) or _is_time(unit)
+
+
+def _is_time(unit: pint.Unit) -> bool:
+    return bool(unit.is_compatible_with("s"))
 
 
 def _is_length(unit: pint.Unit) -> bool:

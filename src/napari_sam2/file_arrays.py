@@ -1,64 +1,34 @@
 """Arrays that stay in their file: shape and dtype are known, pixels are read when they are asked for.
 
 Files are not kept open or mapped. A mapping counts as memory of the process for every page it ever touched, so memory
-would grow with the stack; here each read opens the file, copies one frame and lets go.
+would grow with the stack; and a file that is cut while it is mapped ends the process. Here each read opens the file,
+copies one frame and lets go.
 """
 
 from __future__ import annotations
 
-import struct
-import zlib
-from contextlib import contextmanager
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
-from napari_sam2.errors import ImageFileError, NapariSam2Error
+from napari_sam2.errors import ImageFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
+    from io import RawIOBase
 
     from numpy.typing import NDArray
 
     from napari_sam2.frames import ArrayLike
+    from napari_sam2.pixel_sizes import PixelSize
+    from napari_sam2.source_files import SourceFile
 
 Key = tuple[int | slice, ...]
 
-# What tifffile, Pillow and numpy raise on damaged files, as found by cutting and corrupting them.
-_DAMAGE = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class PixelSize:
-    """Distance between two neighbours along an axis.
-
-    Attributes
-    ----------
-    size : float
-        The distance, above 0.
-    unit : str
-        For example "µm" or "s".
-    """
-
-    size: float
-    unit: str
+_PIECE = 2**24
+"""Bytes that are read at once where an array is not asked for row by row."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,35 +89,92 @@ class LazyFrames:
         return frames.reshape(np.shape(numbers) + frames.shape[1:])
 
 
-class MappedFile:
-    """An uncompressed array in a file, mapped only while a part of it is copied.
+class UncompressedFile:
+    """An array as it lies in a file, read as far as it is asked for.
 
     Parameters
     ----------
-    path : Path
-        The file, for messages.
-    open_map : callable
-        Maps the whole array.
+    source : SourceFile
+        The file.
+    offset : int
+        The byte at which the array begins.
+    shape : tuple of int
+        Its shape.
+    dtype : dtype
+        Type of its pixels, with their byte order.
+    columns_first : bool
+        Whether the first index runs fastest (Fortran order).
 
     Raises
     ------
     ImageFileError
-        If the file cannot be mapped.
+        If the file is too short for the array.
     """
 
-    __slots__ = ("_open_map", "_path", "dtype", "shape")
+    __slots__ = ("_columns_first", "_offset", "_source", "dtype", "shape")
 
-    def __init__(self, path: Path, open_map: Callable[[], NDArray[np.generic]]) -> None:
-        self._path = path
-        self._open_map = open_map
-        with reading(path):
-            mapped = open_map()
-        self.shape: tuple[int, ...] = mapped.shape
-        self.dtype: np.dtype[np.generic] = mapped.dtype
+    def __init__(
+        self,
+        source: SourceFile,
+        offset: int,
+        shape: tuple[int, ...],
+        dtype: np.dtype[np.generic],
+        *,
+        columns_first: bool = False,
+    ) -> None:
+        needed = math.prod(shape) * dtype.itemsize
+        if offset + needed > source.size:
+            raise ImageFileError(
+                f"{source.path} cannot be read: pixels of shape {shape} and type {dtype} take {needed:,} bytes, and it "
+                f"holds {max(source.size - offset, 0):,}. It may be incomplete: copy or export it again."
+            )
+        self._source = source
+        self._offset = offset
+        self._columns_first = columns_first
+        self.shape = shape
+        self.dtype = dtype
 
     def __getitem__(self, key: Key, /) -> NDArray[np.generic]:
-        with reading(self._path):
-            return np.array(self._open_map()[key])
+        whole = (*key, *(slice(None),) * (len(self.shape) - len(key)))
+        with self._source.reading(), self._source.path.open("rb", buffering=0) as file:
+            if self._columns_first:
+                return self._taken(file, self._offset, self.shape[::-1], whole[::-1]).T
+            return self._taken(file, self._offset, self.shape, whole)
+
+    def _taken(self, file: RawIOBase, start: int, shape: tuple[int, ...], key: Key) -> NDArray[np.generic]:
+        """Read a part of an array of some shape that begins at a byte."""
+        if not shape:
+            return self._read(file, start, ())
+        row_bytes = math.prod(shape[1:]) * self.dtype.itemsize
+        first, rest = key[0], key[1:]
+        if not isinstance(first, slice):
+            return self._taken(file, start + range(shape[0])[first] * row_bytes, shape[1:], rest)
+        rows = range(shape[0])[first]
+        whole_rows = all(part == slice(None) for part in rest)
+        together = len(rows) if whole_rows and abs(rows.step) == 1 else _PIECE // max(1, row_bytes * abs(rows.step))
+        if together <= 1:
+            parts = [self._taken(file, start + row * row_bytes, shape[1:], rest)[np.newaxis] for row in rows]
+        else:
+            parts = []
+            for begin in range(0, len(rows), together):
+                some = rows[begin : begin + together]
+                low = min(some[0], some[-1])
+                span = self._read(file, start + low * row_bytes, (abs(some[-1] - some[0]) + 1, *shape[1:]))
+                parts.append(span[(slice(None, None, some.step), *rest)])
+        if not parts:
+            return np.empty((0, *shape[1:]), self.dtype)[(slice(None), *rest)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, dtype=self.dtype)
+
+    def _read(self, file: RawIOBase, start: int, shape: tuple[int, ...]) -> NDArray[np.generic]:
+        pixels = np.empty(shape, self.dtype)
+        left = memoryview(pixels.reshape(-1).view(np.uint8).data)
+        file.seek(start)
+        while left:
+            count = file.readinto(left)
+            if not count:
+                raise ImageFileError(f"{self._source.path} ended while it was read. Open it again.")
+            left = left[count:]
+        return pixels
 
 
 class AxesView:
@@ -207,34 +234,3 @@ class JoinedChannels:
 
     def __getitem__(self, key: Key, /) -> NDArray[np.generic]:
         return np.stack([np.asarray(channel[key[1:]]) for channel in self._channels])
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn whatever a file raises while it is read into a sentence.
-
-    Raises
-    ------
-    ImageFileError
-        In place of any error that a missing, forbidden or damaged file causes.
-    """
-    try:
-        yield
-    except NapariSam2Error:
-        raise
-    except FileNotFoundError as error:
-        raise ImageFileError(f"There is no file {path}. Check its name and folder.") from error
-    except PermissionError as error:
-        raise ImageFileError(f"{path} may not be read: permission is denied. Change its permissions.") from error
-    except Image.DecompressionBombError as error:
-        raise ImageFileError(f"{path} is larger than its format is read here. Save it as TIFF.") from error
-    except _DAMAGE as error:
-        if "imagecodecs" in str(error):
-            raise ImageFileError(
-                f"{path} is compressed in a way that needs the package imagecodecs ({error}). "
-                "Install it (pip install imagecodecs), or save the file without compression."
-            ) from error
-        raise ImageFileError(
-            f"{path} cannot be read ({str(error) or type(error).__name__}). It may be damaged or incomplete: "
-            "copy or export it again."
-        ) from error

@@ -5,6 +5,7 @@ Importing this module does not load torch.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -13,7 +14,7 @@ from tqdm import tqdm
 
 from napari_sam2.annotation_files import read_annotations
 from napari_sam2.atomic_files import check_apart, check_replaceable
-from napari_sam2.errors import FrameError, OptionError
+from napari_sam2.errors import FrameError, ModelError, OptionError
 from napari_sam2.partial_files import check_not_being_written, claim, keep, remove, tidy, writing
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def finetune(
     output : path
         The weight file to write, `.safetensors`.
     base : str or path
-        Name or weight file of the model to start from.
+        Name, weight file or folder of weights of the model to start from.
     steps : int, optional
         Optimiser steps; 300 for `nano` and 100 for other models when omitted.
     encoder : {"auto", "frozen", "trained"}
@@ -151,20 +152,29 @@ def finetune(
     """
     path = _checked_output(Path(output), overwrite=overwrite)
     check_apart({"the output": path}, {"the base": Path(base), "the image": Path(images), "the labels": Path(labels)})
+    if os.path.realpath(path.parent) == os.path.realpath(base):
+        # Even a new file may change what the folder stands for.
+        raise OptionError(f"{path} lies in {base}, the folder of the base. Choose another folder.")
     _check_options(steps, encoder, validation, seed)
     annotations = read_annotations(
         images, labels, data=data, axes=axes, channel=channel, contrast_limits=contrast_limits
     )
 
     # Loads torch, which takes seconds: not before the files are known to be good.
-    from napari_sam2.sam2_predictor import model_errors, use_threads
+    from napari_sam2.sam2_predictor import check_working_size, model_errors, use_threads
     from sam2_model.checkpoints import load_model
     from sam2_model.device import choose_device
 
+    check_working_size(image_size)
     if threads is not None:
         use_threads(threads)
     with model_errors():
         model = load_model(base, device=choose_device(device))
+        if not model.config.has_memory:
+            raise ModelError(
+                f"{base} has no memory: it segments images and follows nothing, and fine-tuning teaches both. Start "
+                "from weights of the whole SAM 2."
+            )
         split = _split(annotations, model, image_size, validation, seed)
         recipe = _recipe(model, steps, encoder)
     return _run(model, split, recipe, seed, path, overwrite=overwrite)

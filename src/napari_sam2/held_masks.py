@@ -146,6 +146,20 @@ class HeldMasks:
         frame = int(confidence.argmin())
         return None if np.isinf(confidence[frame]) else (float(confidence[frame]), frame)
 
+    def frames_lost(self, object_id: int) -> range:
+        """Frames after the last one on which an object was found, else before the first, as far as it was looked for.
+
+        Empty if it was found at both ends, or nowhere.
+        """
+        row = self._rows.get(object_id)
+        found = np.flatnonzero(row.area_px > 0) if row is not None else np.zeros(0, np.intp)
+        if row is None or not found.size:
+            return range(0)
+        looked = np.flatnonzero(row.area_px >= 0)
+        after, before = looked[looked > found[-1]], looked[looked < found[0]]
+        lost = after if after.size else before
+        return range(int(lost[0]), int(lost[-1]) + 1) if lost.size else range(0)
+
     def doubtful_frames(self, threshold: float) -> NDArray[np.intp]:
         """Frames on which an object was found with less confidence, ascending."""
         is_doubtful = np.zeros(self.num_frames, np.bool_)
@@ -175,9 +189,7 @@ def takes_of(masks: Snapshot, current: PromptSet, shown: Shown | None = None) ->
     shown : Shown, optional
         Which masks; all when omitted.
     """
-    today: dict[int, tuple[Prompt, ...]] = {}
-    for prompt in current.prompts:
-        today[prompt.object_id] = (*today.get(prompt.object_id, ()), prompt)
+    today = current.by_object()
     states: dict[tuple[Prompt, ...], _Said] = {}
     known: dict[int, _Said] = {}  # by identity: the prompts of many masks are one and the same object
 
@@ -208,9 +220,10 @@ class _Said:
 
     def __init__(self, prompts: tuple[Prompt, ...]) -> None:
         self.prompts = prompts
-        self._frames: dict[int, tuple[Prompt, ...]] = {}
+        of: dict[int, list[Prompt]] = {}
         for prompt in prompts:
-            self._frames[prompt.frame] = (*self._frames.get(prompt.frame, ()), prompt)
+            of.setdefault(prompt.frame, []).append(prompt)
+        self._frames = {frame: tuple(given) for frame, given in of.items()}
 
     def on(self, frame: int) -> tuple[Prompt, ...]:
         return self._frames.get(frame, ())

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-import re
+import logging
+import stat
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import tifffile
-from PIL import Image
 
 from napari_sam2.errors import FrameError, ImageFileError, OptionError
-from napari_sam2.file_arrays import AxesView, LazyFrames, MappedFile, PixelSize, StoredArray, reading
+from napari_sam2.file_arrays import AxesView
+from napari_sam2.frame_folders import PICTURE_SUFFIXES, TIFF_SUFFIXES, open_folder
+from napari_sam2.npy_files import open_npy
+from napari_sam2.picture_files import open_picture
+from napari_sam2.source_files import reading
 from napari_sam2.tiff_files import open_tiff
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
+    from napari_sam2.file_arrays import StoredArray
     from napari_sam2.frames import ArrayLike
+    from napari_sam2.pixel_sizes import PixelSize
 
-TIFF_SUFFIXES = (".tif", ".tiff")
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+logger = logging.getLogger(__name__)
+
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".npy", *PICTURE_SUFFIXES)
 """What can be read; a folder of TIFF, PNG or JPEG files is a stack."""
+
+_UNKNOWN = "?QI"
+"""Letters of axes of unknown meaning; the last two are those of tifffile."""
 
 _TO_TIFF = "Open it in Fiji (File > Import > Bio-Formats) and save it as OME-TIFF"
 _TO_FRAMES = "Export its frames as a folder of PNG files, or as TIFF"
@@ -86,7 +92,13 @@ class ImageFile:
         return tuple(lengths[axis] for axis in self.label_axes)
 
 
-def read_image(path: str | os.PathLike[str], *, axes: str | None = None, channel: int | None = None) -> ImageFile:
+def read_image(
+    path: str | os.PathLike[str],
+    *,
+    axes: str | None = None,
+    channel: int | None = None,
+    unknown_axis: str | None = None,
+) -> ImageFile:
     """Open an image, a stack or a folder of frames; pixels are read later.
 
     Parameters
@@ -95,9 +107,11 @@ def read_image(path: str | os.PathLike[str], *, axes: str | None = None, channel
         TIFF, NPY, PNG or JPEG, or a folder of TIFF, PNG or JPEG files, which are frames in natural order.
     axes : str, optional
         One letter per axis of the file, out of T, Z, C, Y, X, S. None takes what the file says; an axis of unknown
-        meaning then counts as T.
+        meaning then counts as T, unless it is 3 long and could be channels.
     channel : int, optional
         The one channel to take, from 0. None takes them all, of which there may be three at most.
+    unknown_axis : str, optional
+        The letter of an axis of unknown meaning, where more is known of it than the file says.
 
     Returns
     -------
@@ -111,104 +125,65 @@ def read_image(path: str | os.PathLike[str], *, axes: str | None = None, channel
     FrameError
         If it has no pixels, or more than one axis of frames.
     OptionError
-        If `axes` or `channel` do not fit the file, or it has more than three channels and none is chosen.
+        If `axes` or `channel` do not fit the file, it has more than three channels and none is chosen, or it does not
+        say whether its three planes are frames or channels.
     """
     path = Path(path)
-    stored = _open(path)
+    stored = _open(path, "colours")
     letters = stored.axes if axes is None else _checked_axes(axes, stored, path)
-    return _arranged(path, stored, letters, channel)
+    return _arranged(path, stored, letters, channel, unknown_axis)
 
 
-def _open(path: Path) -> StoredArray:
+def read_label_image(path: str | os.PathLike[str], *, axes: str | None = None) -> ImageFile:
+    """Open a label image, a stack of them or a folder of label frames; values are read later.
+
+    As `read_image`, except that a picture with a palette gives the numbers stored in it, which are its labels, and not
+    the colours in which they are shown; and that an axis of unknown meaning is one of frames, since labels have no
+    channels.
+
+    Parameters
+    ----------
+    path : path
+        As in `read_image`.
+    axes : str, optional
+        As in `read_image`.
+
+    Returns
+    -------
+    ImageFile
+        Frames first, then rows and columns. A file with channels or colours is given as it is, and so are values that
+        are no whole numbers: whether these can be labels is for the caller to say.
+
+    Raises
+    ------
+    ImageFileError, FrameError, OptionError
+        As in `read_image`.
+    """
+    path = Path(path)
+    stored = _open(path, "numbers")
+    letters = stored.axes if axes is None else _checked_axes(axes, stored, path)
+    if axes is None and letters == "SYX":
+        letters = "TYX"  # tifffile writes a stack of three label images as the planes of a colour image
+    return _arranged(path, stored, letters, None, "T")
+
+
+def _open(path: Path, palette: str) -> StoredArray:
     suffix = path.suffix.lower()
     if suffix in _CURES:
         raise ImageFileError(f"{path}: {suffix} files are not read. {_CURES[suffix]}.")
-    if path.is_dir():
-        return _open_folder(path)
-    if not path.exists():
-        raise ImageFileError(f"There is no file {path}. Check its name and folder.")
-    if suffix not in IMAGE_SUFFIXES:
-        raise ImageFileError(f"{path}: files of this kind are not read. Use one of: {', '.join(IMAGE_SUFFIXES)}.")
-    if path.stat().st_size == 0:
-        raise ImageFileError(f"{path} is empty (0 bytes). Copy or export it again.")
+    with reading(path):
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    if is_folder:
+        return open_folder(path, palette=palette)
     if suffix in TIFF_SUFFIXES:
         return open_tiff(path)
+    if suffix in PICTURE_SUFFIXES:
+        picture = open_picture(path, palette=palette)
+        # A single image is read now: it stays what it is, and a damaged one is refused.
+        return replace(picture, array=np.asarray(picture.array[()]))
     if suffix == ".npy":
-        array = MappedFile(path, lambda: np.load(path, mmap_mode="r", allow_pickle=False))
-        return StoredArray(array, _guessed_axes(array.shape))
-    picture = _read_picture(path)
-    return StoredArray(picture, "YXS"[: picture.ndim])
-
-
-def _guessed_axes(shape: tuple[int, ...]) -> str:
-    if len(shape) in (3, 4) and shape[-1] in (3, 4):
-        return "TYXS"[4 - len(shape) :]
-    # A question mark is an axis of unknown meaning.
-    return ("?" * len(shape) + "YX")[-len(shape) :] if len(shape) >= 2 else "?" * len(shape)
-
-
-def _read_picture(path: Path) -> NDArray[np.generic]:
-    with reading(path), Image.open(path) as picture:
-        # Palettes, CMYK and alpha beside grey are ways to store colour or grey, not further channels.
-        plain = {"P": "RGB", "PA": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "LA": "L", "La": "L"}.get(picture.mode)
-        return np.asarray(picture.convert(plain) if plain else picture)
-
-
-def _open_folder(folder: Path) -> StoredArray:
-    with reading(folder):
-        names = sorted((path.name for path in folder.iterdir() if _is_frame(path)), key=_natural_order)
-    if not names:
-        raise ImageFileError(f"{folder} holds no TIFF, PNG or JPEG files. Choose the folder with the frames.")
-    paths = [folder / name for name in names]
-    form = _form(paths[0])
-    for path in paths[1:]:
-        if _form(path) != form:
-            raise ImageFileError(
-                f"{path} ({_form(path)}) and {paths[0]} ({form}) differ, and all frames of a stack must be alike. "
-                "Remove or convert the odd ones."
-            )
-    first = _read_frame(paths[0])
-
-    def read(number: int) -> NDArray[np.generic]:
-        frame = _read_frame(paths[number])
-        if frame.shape != first_shape:
-            raise ImageFileError(f"{paths[number]} has changed since the folder was opened. Open the folder again.")
-        return frame
-
-    first_shape, dtype = first.shape, first.dtype
-    return StoredArray(LazyFrames(read, (len(paths),), first_shape, dtype), "TYXS"[: 1 + len(first_shape)])
-
-
-def _is_frame(path: Path) -> bool:
-    return path.suffix.lower() in TIFF_SUFFIXES + PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-
-
-def _natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
-    """Sort key under which frame 9 comes before frame 10."""
-    pieces = re.split(r"(\d+)", name)  # every second piece is a number
-    return [(int(piece), "") if index % 2 else (0, piece.casefold()) for index, piece in enumerate(pieces)], name
-
-
-def _form(path: Path) -> str:
-    """Describe what must be the same in all files of a folder, read from the header alone."""
-    with reading(path):
-        if path.suffix.lower() not in TIFF_SUFFIXES:
-            with Image.open(path) as picture:
-                return f"{picture.height} x {picture.width} pixels, {picture.mode}"
-        with tifffile.TiffFile(path) as tif:
-            if len(tif.pages) != 1:
-                raise ImageFileError(f"{path} holds {len(tif.pages)} pages. Open it as a file, not by its folder.")
-            height, width = tif.pages.first.imagelength, tif.pages.first.imagewidth
-            return f"{height} x {width} pixels, {tif.pages.first.samplesperpixel} x {tif.pages.first.dtype}"
-
-
-def _read_frame(path: Path) -> NDArray[np.generic]:
-    if path.suffix.lower() not in TIFF_SUFFIXES:
-        return _read_picture(path)
-    with reading(path), tifffile.TiffFile(path) as tif:
-        page = tif.pages.first
-        image = page.asarray()
-        return np.moveaxis(image, 0, -1) if page.axes == "SYX" else image
+        return open_npy(path)
+    raise ImageFileError(f"{path}: files of this kind are not read. Use one of: {', '.join(IMAGE_SUFFIXES)}.")
 
 
 def _checked_axes(axes: str, stored: StoredArray, path: Path) -> str:
@@ -225,17 +200,21 @@ def _checked_axes(axes: str, stored: StoredArray, path: Path) -> str:
     return letters
 
 
-def _arranged(path: Path, stored: StoredArray, letters: str, channel: int | None) -> ImageFile:
+def _arranged(
+    path: Path, stored: StoredArray, letters: str, channel: int | None, unknown_axis: str | None
+) -> ImageFile:
     """Choose the channel, take out axes of length 1, and bring the others into order."""
     shape = tuple(stored.array.shape)
     if 0 in shape or len(shape) < 2:
         raise FrameError(f"{path} has the shape {shape}, which is no image. Save at least rows and columns of pixels.")
+    letters = _settled(path, shape, letters, unknown_axis)
     position = {letter: axis for axis, letter in enumerate(letters) if letter in "CYXS"}
     fixed: dict[int, int] = {}
     if channel is not None:
         _choose_channel(path, channel, shape, position, fixed)
-    if "C" in position and shape[position["C"]] == 1:
-        fixed[position.pop("C")] = 0
+    for letter in "CS":
+        if letter in position and shape[position[letter]] == 1:
+            fixed[position.pop(letter)] = 0
     _check_colours(path, shape, position)
     others = [axis for axis, letter in enumerate(letters) if letter not in "CYXS"]
     long = [axis for axis in others if shape[axis] > 1]
@@ -255,6 +234,36 @@ def _arranged(path: Path, stored: StoredArray, letters: str, channel: int | None
         axes="".join(named),
         pixel_size={axis: stored.pixel_size[axis] for axis in named if axis in stored.pixel_size},
         is_ome=stored.is_ome,
+    )
+
+
+def _settled(path: Path, shape: tuple[int, ...], letters: str, unknown_axis: str | None) -> str:
+    """Name an axis of unknown meaning, and refuse one that may be colours: they would follow each other as frames."""
+    unknown = [axis for axis, letter in enumerate(letters) if letter in _UNKNOWN and shape[axis] > 1]
+    if not unknown:
+        return letters
+    axis = unknown[0]
+    if unknown_axis is not None:
+        return letters if unknown_axis in letters else f"{letters[:axis]}{unknown_axis}{letters[axis + 1 :]}"
+    others = [length for place, length in enumerate(shape) if letters[place] not in "YX" and place != axis]
+    if set(letters) & set("CS") or max(others, default=1) > 1 or shape[axis] not in (2, 3):
+        return letters
+    if shape[axis] == 2:
+        logger.warning("%s does not say what its 2 planes are: they are taken for frames.", path)
+        return letters
+    asked = {letter: _named(letters, axis, letter) for letter in "TZC"}
+    raise OptionError(
+        f"{path} has the shape {shape}, and does not say whether its 3 planes are frames or channels. Say so with "
+        f"axes: --axes {asked['T']} for time points ({asked['Z']} for slices), --axes {asked['C']} for channels."
+    )
+
+
+def _named(letters: str, axis: int, letter: str) -> str:
+    """Name one axis, and those of length 1 whose meaning is unknown by what is left."""
+    left = [other for other in "TZCS" if other != letter and other not in letters]
+    return "".join(
+        letter if place == axis else known if known not in _UNKNOWN or not left else left.pop(0)
+        for place, known in enumerate(letters)
     )
 
 

@@ -57,14 +57,14 @@ class Request:
     edits: list[Change] = field(default_factory=list)
     is_planned: bool = False
     is_broken_off: bool = False
-    _by_object: dict[int, tuple[Prompt, ...]] = field(default_factory=dict)
+    _by_object: dict[int, tuple[Prompt, ...]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._by_object = self.prompts.by_object()
 
     def prompts_of(self, object_id: int) -> tuple[Prompt, ...]:
-        """All prompts of one object, in order; always the same tuple for the same object."""
-        if object_id not in self._by_object:
-            of_object = (prompt for prompt in self.prompts.prompts if prompt.object_id == object_id)
-            self._by_object[object_id] = tuple(of_object)
-        return self._by_object[object_id]
+        """All prompts of one object, in order; always the same tuple for the same object, empty for an unknown one."""
+        return self._by_object.get(object_id, ())
 
 
 class Asker(Protocol):

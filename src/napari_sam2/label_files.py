@@ -16,6 +16,7 @@ import tifffile
 from napari_sam2.atomic_files import check_replaceable
 from napari_sam2.errors import FrameError, ImageFileError, OptionError
 from napari_sam2.partial_files import check_not_being_written, claim, keep, remove, tidy, writing
+from napari_sam2.pixel_sizes import imagej_calibration, ome_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from numpy.typing import NDArray
 
-    from napari_sam2.file_arrays import PixelSize
     from napari_sam2.image_files import ImageFile
+    from napari_sam2.pixel_sizes import PixelSize
 
 LABEL_SUFFIXES = (".tif", ".tiff")
 
@@ -36,8 +37,6 @@ _PIECE_BYTES = 2**24
 
 LARGEST_IMAGEJ = 2**32 - 2**26
 """Bytes beyond which a file is written as OME-TIFF, with 64-bit offsets; leaves room for the page headers."""
-
-_OME_UNITS = ("m", "cm", "mm", "\N{MICRO SIGN}m", "nm", "in", "s", "ms", "min", "h")
 
 
 class LabelWriter:
@@ -356,9 +355,7 @@ def _allocate(
 ) -> int:
     """Make a TIFF whose pixels are all 0 and stored in one piece; give the byte at which they begin."""
     is_ome = is_ome or dtype.itemsize > 2 or size > LARGEST_IMAGEJ
-    resolution = None
-    if not is_ome and {"Y", "X"} <= set(pixel_size):
-        resolution = (1 / pixel_size["X"].size, 1 / pixel_size["Y"].size)
+    calibration = None if is_ome else imagej_calibration(pixel_size)
     pixels = tifffile.imwrite(
         file,
         data=None,
@@ -369,8 +366,8 @@ def _allocate(
         ome=is_ome,
         imagej=not is_ome,
         photometric="minisblack",
-        resolution=resolution,
-        metadata={"axes": axes} | (_ome_metadata(pixel_size) if is_ome else _imagej_metadata(pixel_size)),
+        resolution=None if calibration is None else calibration.resolution,
+        metadata={"axes": axes} | (ome_metadata(pixel_size) if calibration is None else calibration.metadata),
         returnoffset=True,
     )
     if pixels is None:
@@ -380,25 +377,3 @@ def _allocate(
         file.flush()
         os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
     return pixels[0]
-
-
-def _ome_metadata(pixel_size: Mapping[str, PixelSize]) -> dict[str, float | str]:
-    metadata: dict[str, float | str] = {}
-    for axis, spacing in pixel_size.items():
-        if spacing.unit in _OME_UNITS:
-            name = "TimeIncrement" if axis == "T" else f"PhysicalSize{axis}"
-            metadata |= {name: spacing.size, f"{name}Unit": spacing.unit}
-    return metadata
-
-
-def _imagej_metadata(pixel_size: Mapping[str, PixelSize]) -> dict[str, float | str]:
-    metadata: dict[str, float | str] = {}
-    if "X" in pixel_size:
-        unit = {"in": "inch"}.get(pixel_size["X"].unit, pixel_size["X"].unit)
-        # ImageJ reads ASCII alone and writes every other character in this way itself.
-        metadata["unit"] = "".join(letter if letter.isascii() else f"\\u{ord(letter):04X}" for letter in unit)
-    if "Z" in pixel_size:
-        metadata["spacing"] = pixel_size["Z"].size
-    if "T" in pixel_size:
-        metadata["finterval"] = pixel_size["T"].size
-    return metadata

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_sam2.file_arrays import PixelSize
     from napari_sam2.image_files import ImageFile
+    from napari_sam2.pixel_sizes import PixelSize
 
 AnyLabelWriter = LabelWriter | ZarrLabelWriter
 

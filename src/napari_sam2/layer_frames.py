@@ -33,7 +33,8 @@ class LayerGrid:
     Attributes
     ----------
     shape : tuple of int
-        Length of each data axis, without colours, on the resolution level that is read.
+        Length of each data axis, without colours, on the resolution level that is read. Axes beside frames, rows and
+        columns have length one.
     frame_axis : int or None
         Data axis along which frames follow each other; None for a single image.
     row_axis, column_axis : int
@@ -72,9 +73,34 @@ class LayerGrid:
         """Columns of a frame."""
         return self.shape[self.column_axis]
 
+    @property
+    def spare_axes(self) -> tuple[int, ...]:
+        """Data axes of length one that are neither frames, rows nor columns, ascending."""
+        return tuple(axis for axis in range(len(self.shape)) if axis not in self.axes)
+
+    @property
+    def plain_shape(self) -> tuple[int, ...]:
+        """Shape without spare axes, in the order of the data: that of a file of the same image."""
+        return tuple(self.shape[axis] for axis in sorted(self.axes))
+
+    @property
+    def plain_order(self) -> tuple[int, ...]:
+        """Which axes of `plain_shape` are frames (where there are any), rows and columns."""
+        kept = sorted(self.axes)
+        return tuple(kept.index(axis) for axis in self.axes)
+
     def key(self, frame: int) -> Key:
         """Index of one frame in an array of this shape; its rows and columns come in the order of the data."""
-        return tuple(frame if axis == self.frame_axis else slice(None) for axis in range(len(self.shape)))
+        plane = (self.row_axis, self.column_axis)
+        return tuple(
+            slice(None) if axis in plane else frame if axis == self.frame_axis else 0 for axis in range(len(self.shape))
+        )
+
+    def view(self, array: ArrayLike, *, colours: bool = False) -> ArrayLike:
+        """View an array of this shape as frames, rows and columns, and then its colours, if it has any."""
+        order = (*self.axes, len(self.shape)) if colours else self.axes
+        is_view = self.spare_axes or order != tuple(range(len(order)))
+        return AxesView(array, dict.fromkeys(self.spare_axes, 0), order) if is_view else array
 
     def oriented(self, plane: NDArray[Scalar]) -> NDArray[Scalar]:
         """Turn a plane from the order of the data to rows and columns, or back: a view."""
@@ -93,13 +119,21 @@ class LayerGrid:
     def to_data(self, frames: npt.ArrayLike) -> NDArray[np.float64]:
         """Turn frame, y and x, (N, 3), into data coordinates of the layer, (N, D)."""
         given = np.asarray(frames, np.float64)
-        level = np.empty((len(given), len(self.shape)))
+        level = np.zeros((len(given), len(self.shape)))
         level[:, list(self.axes)] = given[:, 3 - len(self.axes) :]
         return (level + 0.5) * self.downsampling - 0.5
+
+    def holds(self, data: npt.ArrayLike) -> NDArray[np.bool_]:
+        """Whether data coordinates, (N, D), lie at the one position of each spare axis, (N,)."""
+        beside = np.asarray(data, np.float64)[:, list(self.spare_axes)]
+        return np.asarray((np.abs(beside) <= 0.5).all(axis=1))  # NaN compares as false
 
 
 def grid_of(image: Image, order: Sequence[int] | None = None, *, level: int = 0) -> LayerGrid:
     """Read the axes of an image from how it is shown: the last two on the canvas are rows and columns.
+
+    Of the others, the one that is longer than one is that of the frames. Axes of length one beside it say nothing, and
+    may be anywhere: readers of OME-Zarr and Bio-Formats give five axes whatever the file has.
 
     Parameters
     ----------
@@ -114,15 +148,10 @@ def grid_of(image: Image, order: Sequence[int] | None = None, *, level: int = 0)
     Raises
     ------
     FrameError
-        If the image has more than one axis beside those shown.
+        If the image has more than one axis beside those shown that is longer than one.
     OptionError
         If there is no such level.
     """
-    if image.ndim > 3:
-        raise FrameError(
-            f"Image {image.name!r} has {image.ndim} axes, and a stack has three: frames, rows and columns. "
-            "Take one position along the others: right-click the layer > Split Stack, or slice its array."
-        )
     shapes = np.atleast_2d(image.level_shapes if image.multiscale else image.data.shape)[:, : image.ndim].tolist()
     if not 0 <= level < len(shapes):
         raise OptionError(f"Image {image.name!r} has no level {level}. Use 0 to {len(shapes) - 1}; 0 is the finest.")
@@ -130,9 +159,18 @@ def grid_of(image: Image, order: Sequence[int] | None = None, *, level: int = 0)
     surplus = 0 if order is None else len(order) - image.ndim
     shown = [axis - surplus for axis in order or range(image.ndim) if axis >= surplus]
     shown = [*range(-surplus), *shown]
+    beside = shown[:-2]
+    long = [axis for axis in beside if shapes[0][axis] != 1]
+    if len(long) > 1:
+        where = " and ".join(f"{shapes[0][axis]} along axis {axis}" for axis in long)
+        raise FrameError(
+            f"Image {image.name!r} of shape {tuple(shapes[0])} has {image.ndim} axes, and more than one of frames "
+            f"beside rows and columns: {where}. Only one can be followed. Take one position along the others: "
+            "right-click the layer > Split Stack, or slice its array."
+        )
     return LayerGrid(
         shape=tuple(shapes[level]),
-        frame_axis=shown[0] if image.ndim > 2 else None,
+        frame_axis=(*long, *beside, None)[0],
         row_axis=shown[-2],
         column_axis=shown[-1],
         level=level,
@@ -158,10 +196,7 @@ def frames_of(image: Image, grid: LayerGrid, *, contrast_limits: ContrastLimits 
     FrameError
         If the values are no intensities, or the data of the layer no longer has the shape of the grid.
     """
-    array = _array(image, grid)
-    order = (*grid.axes, len(grid.shape)) if image.rgb else grid.axes
-    if order != tuple(range(len(order))):
-        array = AxesView(array, {}, order)
+    array = grid.view(_array(image, grid), colours=image.rgb)
     if contrast_limits is None and not (image.rgb and np.dtype(array.dtype) == np.uint8):
         contrast_limits = tuple(image.contrast_limits)
     return FrameStack(array, contrast_limits=contrast_limits, rgb=image.rgb, single_image=grid.frame_axis is None)
@@ -193,14 +228,16 @@ def frames_of_channels(
                 f"Image {image.name!r} does not lie on {first.name!r} pixel by pixel as a channel of it. "
                 "Choose layers of one shape, scale and position, none of them RGB."
             )
-    joined = JoinedChannels([AxesView(_array(image, grid), {}, grid.axes) for image in channels])
+    joined = JoinedChannels([grid.view(_array(image, grid)) for image in channels])
     if contrast_limits is None:
         contrast_limits = tuple(tuple(image.contrast_limits) for image in channels)
     return FrameStack(joined, contrast_limits=contrast_limits, channel_axis=0, single_image=grid.frame_axis is None)
 
 
-def frame_at(image: Image, grid: LayerGrid, point: Sequence[float], units: Sequence[pint.Unit] | None = None) -> int:
-    """Frame of an image at a point of the world, or the nearest one.
+def place_in(
+    image: Image, grid: LayerGrid, point: Sequence[float], units: Sequence[pint.Unit] | None = None
+) -> tuple[float, float, float]:
+    """Frame, y and x in an image of a point of the world; not rounded, and maybe outside.
 
     Parameters
     ----------
@@ -215,14 +252,20 @@ def frame_at(image: Image, grid: LayerGrid, point: Sequence[float], units: Seque
     if units is not None:
         common = min(len(world), image.ndim)
         world[-common:] *= _unit_factors(units[-common:], image.units[-common:])
-    frame = grid.to_frames([image.world_to_data(world)])[0, 0]
+    frame, y, x = grid.to_frames([image.world_to_data(world)])[0].tolist()
+    return frame, y, x
+
+
+def frame_at(image: Image, grid: LayerGrid, point: Sequence[float], units: Sequence[pint.Unit] | None = None) -> int:
+    """Frame of an image at a point of the world, or the nearest one; parameters as of `place_in`."""
+    frame, _, _ = place_in(image, grid, point, units)
     return int(np.clip(np.floor(frame + 0.5), 0, grid.num_frames - 1))
 
 
 def point_of(
     image: Image, grid: LayerGrid, frame: int, units: Sequence[pint.Unit] | None = None
 ) -> NDArray[np.float64]:
-    """World coordinates of the first pixel of a frame, for each axis of the image; parameters as of `frame_at`."""
+    """World coordinates of the first pixel of a frame, for each axis of the image; parameters as of `place_in`."""
     world = np.array(image.data_to_world(grid.to_data([(frame, 0, 0)])[0]), np.float64)
     if units is not None:
         common = min(len(units), image.ndim)
@@ -240,26 +283,28 @@ def in_frames(
     coordinates : array-like
         Data coordinates of `layer`, shape (N, d).
     layer : napari.layers.Layer
-        Where they stand. A layer with fewer axes than the image is shown on every frame.
+        Where they stand. A layer with fewer axes than the image has its last ones; without that of the frames, it is
+        shown on every frame.
     image : napari.layers.Image
         Where they are wanted.
     grid : LayerGrid
         How the image is read.
     current_frame : int
-        The frame on which the coordinates of such a layer stand.
+        The frame on which the coordinates of a layer stand that is shown on every frame.
 
     Returns
     -------
     ndarray
-        Frame, y and x, shape (N, 3), float64; not rounded.
+        Frame, y and x, shape (N, 3), float64; not rounded. The frame is NaN where the coordinates lie beside the image
+        along an axis of length one, on which it has a single position.
 
     Raises
     ------
     FrameError
-        If the layer has fewer axes than the image, and those are not rows and columns.
+        If the layer has fewer axes than the image, and lacks rows or columns.
     """
     missing = max(0, image.ndim - layer.ndim)
-    if missing and grid.frame_axis != 0:
+    if missing > min(grid.row_axis, grid.column_axis):
         raise FrameError(
             f"Layer {layer.name!r} has {layer.ndim} axes, and image {image.name!r} is shown in another order of its "
             f"{image.ndim}: which frame is meant cannot be told. Use a layer with {image.ndim} axes."
@@ -269,10 +314,17 @@ def in_frames(
     if missing:
         here = image.data_to_world(grid.to_data([(current_frame, 0, 0)])[0])[:missing]
         world = np.hstack((np.tile(here, (len(world), 1)), world))
-    frames = grid.to_frames(_affine(image.world_to_data, image.ndim)(world))
-    if missing:
+    data = _affine(image.world_to_data, image.ndim)(world)
+    frames = grid.to_frames(data)
+    if _is_on_every_frame(missing, grid):
         frames[:, 0] = current_frame
+    frames[~grid.holds(data), 0] = np.nan
     return frames
+
+
+def _is_on_every_frame(missing: int, grid: LayerGrid) -> bool:
+    """Whether a layer that lacks so many of the first axes lacks that of the frames."""
+    return grid.frame_axis is not None and grid.frame_axis < missing
 
 
 def is_aligned(
@@ -285,21 +337,29 @@ def is_aligned(
     layer : napari.layers.Image or napari.layers.Labels
         The other layer.
     shape : tuple of int
-        Of its array, on the level of the grid if it has several; with as many axes as the image, or without frames.
+        Of its array, on the level of the grid if it has several; with the axes of the image, or the last of them, or
+        further ones of length one before them.
     image, grid, current_frame
         As in `in_frames`.
     """
-    ndim = len(shape)
-    if shape != grid.shape[len(grid.shape) - ndim :] or (ndim < len(grid.shape) and grid.frame_axis != 0):
+    more = max(0, len(shape) - len(grid.shape))
+    missing = max(0, len(grid.shape) - len(shape))
+    if any(length != 1 for length in shape[:more]) or shape[more:] != grid.shape[missing:]:
         return False
-    # An affine map is known by its values at the origin and at the end of each axis.
-    corners = np.vstack((np.zeros(ndim), np.diag(np.maximum(np.array(shape) - 1, 1))))
+    if missing > min(grid.row_axis, grid.column_axis):
+        return False
+    lengths = np.array(shape[more:])
+    # An affine map is known by its values at the origin and at the end of each axis; spare axes have the origin only.
+    ends = np.diag(np.maximum(lengths - 1, 1))[[axis - missing for axis in sorted(grid.axes) if axis >= missing]]
+    corners = np.vstack((np.zeros(len(lengths)), ends))
+    on_grid = np.hstack((np.zeros((len(corners), missing)), corners))
     expected = np.zeros((len(corners), 3))
-    expected[:, 0] = current_frame if ndim < len(grid.shape) else 0
-    axes = [axis - len(grid.shape) + ndim for axis in grid.axes[-ndim:]]
-    expected[:, 3 - ndim :] = corners[:, axes]
+    expected[:, 3 - len(grid.axes) :] = on_grid[:, list(grid.axes)]
+    if _is_on_every_frame(missing, grid):
+        expected[:, 0] = current_frame
     if layer.multiscale:
-        corners = (corners + 0.5) * grid.downsampling[-ndim:] - 0.5
+        corners = (corners + 0.5) * grid.downsampling[missing:] - 0.5
+    corners = np.hstack((np.zeros((len(corners), more)), corners))
     found = in_frames(corners, layer, image, grid, current_frame=current_frame)
     return bool(np.allclose(found, expected, rtol=0, atol=0.1))
 

@@ -1,4 +1,4 @@
-"""Points, Shapes and Labels layers as prompts, always as a whole snapshot: what is not kept cannot drift.
+"""Points and Shapes layers as prompts, always as a whole snapshot: what is not kept cannot drift.
 
 Points and shapes may be scaled, rotated and moved against the image. A layer with fewer axes than the image is shown on
 every frame; what is drawn there belongs to the frame that is current.
@@ -6,8 +6,9 @@ every frame; what is drawn there belongs to the frame that is current.
 
 from __future__ import annotations
 
-import hashlib
 import math
+from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,15 +16,14 @@ import numpy as np
 from skimage import draw
 
 from napari_sam2.errors import PromptError
-from napari_sam2.label_prompts import prompts_from_labels
-from napari_sam2.layer_frames import in_frames, is_aligned
-from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, Target
+from napari_sam2.layer_frames import in_frames
+from napari_sam2.prompts import MAX_OBJECT_ID, BoxPrompt, MaskPrompt, PointPrompt, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterator
 
     import pandas as pd
-    from napari.layers import Image, Labels, Points, Shapes
+    from napari.layers import Image, Points, Shapes
     from numpy.typing import NDArray
 
     from napari_sam2.layer_frames import LayerGrid
@@ -43,11 +43,28 @@ SCRIBBLE_POINTS = 8
 SCRIBBLE_SPACING = 4.0
 """Pixels of a scribble per point, as long as there are fewer."""
 
+OnOutside = Callable[[int, str], None]
+"""Told the number of a point or a shape that lies nowhere in the image, and where it lies, in a sentence."""
+
 _polygon: Callable[..., tuple[NDArray[np.intp], NDArray[np.intp]]] = draw.polygon  # which has no types of its own
 
 
+class _OutsideError(PromptError):
+    """Something lies nowhere in the image: beside it, on no frame of it, or between its pixels."""
+
+    def __init__(self, fact: str, cure: str) -> None:
+        super().__init__(f"{fact} {cure}")
+        self.fact = fact
+
+
 def prompts_of_points(
-    points: Points, image: Image, grid: LayerGrid, *, current_frame: int = 0, default_object: int = 1
+    points: Points,
+    image: Image,
+    grid: LayerGrid,
+    *,
+    current_frame: int = 0,
+    default_object: int = 1,
+    on_outside: OnOutside | None = None,
 ) -> tuple[PointPrompt, ...]:
     """Read every point of a layer as a click.
 
@@ -63,6 +80,8 @@ def prompts_of_points(
         Frame of the points, if the layer has fewer axes than the image.
     default_object : int
         Object of points that name none. A point without polarity is positive.
+    on_outside : callable, optional
+        Called for every point outside the image or the stack, which is passed over. None means that it is an error.
 
     Raises
     ------
@@ -78,18 +97,35 @@ def prompts_of_points(
         zip(where, _said(points.features, len(where), "Point", name, default_object), strict=True)
     ):
         what = f"Point {number} of layer {name!r}"
-        if not _is_inside(y, x, grid):
-            raise PromptError(
-                f"{what} lies outside the image, at y {y:.1f}, x {x:.1f} of {grid.height} x {grid.width} pixels. "
-                "Move it inside or delete it."
-            )
-        target = Target(said.object_id, _frame(frame, grid, what))
-        prompts.append(PointPrompt(target.object_id, target.frame, float(y), float(x), positive=said.positive))
+        with _passing_over(number, on_outside):
+            if not _is_inside(y, x, grid):
+                raise _OutsideError(
+                    f"{what} lies outside the image, at y {y:.1f}, x {x:.1f} of {grid.height} x {grid.width} pixels.",
+                    "Move it inside or delete it.",
+                )
+            target = Target(said.object_id, _frame(frame, grid, what))
+            prompts.append(PointPrompt(target.object_id, target.frame, float(y), float(x), positive=said.positive))
     return tuple(prompts)
 
 
+@contextmanager
+def _passing_over(number: int, on_outside: OnOutside | None) -> Iterator[None]:
+    try:
+        yield
+    except _OutsideError as error:
+        if on_outside is None:
+            raise
+        on_outside(number, error.fact)
+
+
 def prompts_of_shapes(
-    shapes: Shapes, image: Image, grid: LayerGrid, *, current_frame: int = 0, default_object: int = 1
+    shapes: Shapes,
+    image: Image,
+    grid: LayerGrid,
+    *,
+    current_frame: int = 0,
+    default_object: int = 1,
+    on_outside: OnOutside | None = None,
 ) -> tuple[Prompt, ...]:
     """Read every shape of a layer.
 
@@ -103,6 +139,9 @@ def prompts_of_shapes(
         The layer, with features as in `prompts_of_points`.
     image, grid, current_frame, default_object
         As in `prompts_of_points`.
+    on_outside : callable, optional
+        Called for every shape outside the image or the stack, or between its pixels, which is passed over. None means
+        that it is an error.
 
     Returns
     -------
@@ -127,101 +166,25 @@ def prompts_of_shapes(
     features = _said(shapes.features, len(outlines), "Shape", name, default_object)
     for number, (where, kind, said) in enumerate(zip(outlines, shapes.shape_type, features, strict=True)):
         what = f"Shape {number} ({kind}) of layer {name!r}"
-        frames = {_frame(frame, grid, what) for frame in where[:, 0]}
-        if len(frames) > 1:
-            raise PromptError(f"{what} runs through frames {min(frames)} to {max(frames)}. Draw it on one.")
-        target, outline = Target(said.object_id, frames.pop()), where[:, 1:]
-        if kind == "line" or (kind == "path" and not _is_closed(outline)):
-            prompts += _scribble(target, outline, grid, what, positive=said.positive)
-            continue
-        if not said.positive:
-            raise PromptError(
-                f"{what} is negative, and only points and lines can be. Draw a line over what does not belong to "
-                f"the object, or make its feature {POLARITY!r} {POSITIVE!r}."
-            )
-        if kind in ("rectangle", "ellipse"):
-            prompts.append(_box(target, outline, grid, what))
-        else:
-            pixels.setdefault(target, []).append(_filled(outline, grid, what))
+        with _passing_over(number, on_outside):
+            frames = {_frame(frame, grid, what) for frame in where[:, 0]}
+            if len(frames) > 1:
+                raise PromptError(f"{what} runs through frames {min(frames)} to {max(frames)}. Draw it on one.")
+            target, outline = Target(said.object_id, frames.pop()), where[:, 1:]
+            if kind == "line" or (kind == "path" and not _is_closed(outline)):
+                prompts += _scribble(target, outline, grid, what, positive=said.positive)
+                continue
+            if not said.positive:
+                raise PromptError(
+                    f"{what} is negative, and only points and lines can be. Draw a line over what does not belong to "
+                    f"the object, or make its feature {POLARITY!r} {POSITIVE!r}."
+                )
+            if kind in ("rectangle", "ellipse"):
+                prompts.append(_box(target, outline, grid, what))
+            else:
+                filled = _filled(outline, grid, what)
+                pixels.setdefault(target, []).append(filled)
     return (*prompts, *(_mask(target, np.hstack(parts), grid) for target, parts in pixels.items()))
-
-
-class LabelsReader:
-    """Every id of a Labels layer, on every frame, as a mask prompt.
-
-    Frames are read once and again when they are touched. Of each, the packed prompts and a checksum are kept: a frame
-    that was touched and is the same costs no more than reading it.
-
-    Parameters
-    ----------
-    labels : napari.layers.Labels
-        The layer. It lies on the image pixel by pixel; with fewer axes, on the frame that is current.
-    image : napari.layers.Image
-        The image that is segmented.
-    grid : LayerGrid
-        How the image is read.
-    """
-
-    def __init__(self, labels: Labels, image: Image, grid: LayerGrid) -> None:
-        self._labels = labels
-        self._image = image
-        self._grid = grid
-        self._known: dict[int, _FrameOfLabels] = {}
-        self._touched: set[int] = set()
-        self._array = labels.data
-
-    def touch(self, frames: Iterable[int] | None = None) -> None:
-        """Say on which frames something may have been painted since the last reading; None means all of them.
-
-        New data of the layer is noticed without it.
-        """
-        self._touched |= self._known.keys() if frames is None else set(frames)
-
-    def read(self, *, current_frame: int = 0) -> tuple[MaskPrompt, ...]:
-        """Read what is new.
-
-        Parameters
-        ----------
-        current_frame : int
-            Frame of the masks, if the layer has fewer axes than the image.
-
-        Returns
-        -------
-        tuple of MaskPrompt
-            By frame, then by ascending id; empty if nothing is painted.
-
-        Raises
-        ------
-        PromptError
-            If the layer does not lie on the image pixel by pixel, or holds negative numbers.
-        """
-        labels, grid = self._labels, self._grid
-        if labels.data is not self._array:
-            self._array = labels.data
-            self.touch()
-        array = labels.data[min(grid.level, len(labels.data) - 1)] if labels.multiscale else labels.data
-        if not is_aligned(labels, tuple(array.shape), self._image, grid, current_frame=current_frame):
-            raise PromptError(
-                f"Labels layer {labels.name!r} of shape {tuple(array.shape)} does not lie on image "
-                f"{self._image.name!r} of shape {grid.shape} pixel by pixel. Make one that does: "
-                "New Labels Layer, with the image selected."
-            )
-        is_flat = len(array.shape) < len(grid.shape)
-        frames = (current_frame,) if is_flat else range(grid.num_frames)
-        self._known = {frame: self._known[frame] for frame in frames if frame in self._known}
-        for frame in frames:
-            known = self._known.get(frame)
-            if known is None or is_flat or frame in self._touched:
-                plane: NDArray[np.integer] = np.asarray(array[(...,) if is_flat else grid.key(frame)])
-                self._known[frame] = _read_frame(grid.oriented(plane), frame, labels.name, known)
-        self._touched.clear()
-        return tuple(prompt for frame in frames for prompt in self._known[frame].prompts)
-
-
-@dataclass(frozen=True, slots=True)
-class _FrameOfLabels:
-    checksum: bytes
-    prompts: tuple[MaskPrompt, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,16 +193,6 @@ class _Said:
 
     object_id: int
     positive: bool
-
-
-def _read_frame(plane: NDArray[np.integer], frame: int, name: str, known: _FrameOfLabels | None) -> _FrameOfLabels:
-    checksum = hashlib.blake2b(plane.tobytes()).digest()
-    if known is not None and known.checksum == checksum:
-        return known
-    try:
-        return _FrameOfLabels(checksum, prompts_from_labels(plane, frames=frame) if plane.any() else ())
-    except PromptError as error:
-        raise PromptError(f"Labels layer {name!r}, frame {frame}: {error}") from error
 
 
 def _said(features: pd.DataFrame, count: int, kind: str, name: str, default_object: int) -> Iterator[_Said]:
@@ -267,17 +220,19 @@ def _whole(value: object, what: str) -> int:
         number = float(str(value))
     except ValueError:
         number = math.nan
-    if not number.is_integer() or number < 1:
-        raise PromptError(f"{what} has the {OBJECT_ID} {value!r}. Use a whole number from 1.")
+    if not number.is_integer() or not 1 <= number <= MAX_OBJECT_ID:
+        raise PromptError(f"{what} has the {OBJECT_ID} {value!r}. Use a whole number from 1 to {MAX_OBJECT_ID}.")
     return int(number)
 
 
 def _frame(position: float, grid: LayerGrid, what: str) -> int:
-    frame = math.floor(position + 0.5) if math.isfinite(position) else -1
+    if not math.isfinite(position):
+        raise _OutsideError(f"{what} lies beside the image, on none of its frames.", "Move it to one or delete it.")
+    frame = math.floor(position + 0.5)
     if not 0 <= frame < grid.num_frames:
-        raise PromptError(
-            f"{what} stands on frame {position:.1f}, and the stack has frames 0 to {grid.num_frames - 1}. "
-            "Move it to one of them or delete it."
+        raise _OutsideError(
+            f"{what} stands on frame {position:.1f}, and the stack has frames 0 to {grid.num_frames - 1}.",
+            "Move it to one of them or delete it.",
         )
     return frame
 
@@ -292,18 +247,20 @@ def _is_closed(line: NDArray[np.float64]) -> bool:
 
 
 def _box(target: Target, outline: NDArray[np.float64], grid: LayerGrid, what: str) -> BoxPrompt:
-    end = np.array((grid.height, grid.width)) - 0.5
-    low, high = np.maximum(outline.min(axis=0), -0.5), np.minimum(outline.max(axis=0), end)
-    if not (low < high).all():
-        raise PromptError(f"{what} has no extent inside the image. Drag it over the object, or delete it.")
-    return BoxPrompt(target.object_id, target.frame, *low.tolist(), *high.tolist())
+    corners = (*outline.min(axis=0).tolist(), *outline.max(axis=0).tolist())
+    try:
+        return BoxPrompt(target.object_id, target.frame, *corners).inside(grid.height, grid.width)
+    except PromptError as error:
+        raise _OutsideError(
+            f"{what} has no extent inside the image.", "Drag it over the object, or delete it."
+        ) from error
 
 
 def _filled(outline: NDArray[np.float64], grid: LayerGrid, what: str) -> NDArray[np.intp]:
     """Rows and columns of the pixels whose centres lie inside a polygon, (2, P)."""
     pixels = np.array(_polygon(outline[:, 0], outline[:, 1], (grid.height, grid.width)), np.intp)
     if not pixels.size:
-        raise PromptError(f"{what} covers no pixel of the image. Draw it larger and inside, or delete it.")
+        raise _OutsideError(f"{what} covers no pixel of the image.", "Draw it larger and inside, or delete it.")
     return pixels
 
 
@@ -326,6 +283,6 @@ def _scribble(
     places = np.column_stack([np.interp(stops, lengths, line[:, axis]) for axis in (0, 1)]).tolist()
     inside = [(y, x) for y, x in places if _is_inside(y, x, grid)]
     if not inside:
-        raise PromptError(f"{what} lies outside the image. Move it inside or delete it.")
+        raise _OutsideError(f"{what} lies outside the image.", "Move it inside or delete it.")
     for y, x in inside:
         yield PointPrompt(target.object_id, target.frame, y, x, positive=positive)

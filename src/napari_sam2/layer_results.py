@@ -7,12 +7,13 @@ import shutil
 import tempfile
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from skimage.color import hsv2rgb
 
 from napari_sam2.errors import OptionError
+from napari_sam2.layer_files import FILE
 from napari_sam2.layer_frames import grid_of
 
 if TYPE_CHECKING:
@@ -24,8 +25,27 @@ if TYPE_CHECKING:
     from napari.utils.colormaps import CyclicLabelColormap
     from numpy.typing import NDArray
 
-    from napari_sam2.frames import ArrayLike
+    from napari_sam2.file_arrays import Key
     from napari_sam2.layer_frames import LayerGrid
+
+
+class WritableArray(Protocol):
+    """An array of which frames are read and written: numpy or zarr."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis."""
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of the values."""
+
+    def __getitem__(self, key: Key, /) -> npt.ArrayLike:
+        """Read a part."""
+
+    def __setitem__(self, key: Key, value: NDArray[np.generic], /) -> None:
+        """Write a part."""
+
 
 NUM_COLOURS = 24
 """Objects after which colours come again."""
@@ -92,6 +112,7 @@ def new_labels_layer(
         affine=image.affine,
         units=image.units,
         axis_labels=image.axis_labels,
+        metadata={} if image.source.path is None else {FILE: image.source.path},
     )
 
 
@@ -122,8 +143,52 @@ def object_colour(layer: Labels, object_id: int) -> tuple[float, float, float, f
     colormap = layer.colormap
     if colormap.use_selection:
         colormap = colormap.model_copy(update={"use_selection": False})
-    red, green, blue, alpha = colormap.map(np.array([object_id], layer.data.dtype))[0].tolist()
+    red, green, blue, alpha = colormap.map(np.array([object_id], _wide_enough(layer.data.dtype, object_id)))[0].tolist()
     return red, green, blue, alpha
+
+
+def widen(layer: Labels, grid: LayerGrid, object_id: int, *, max_bytes: int = MAX_BYTES_IN_MEMORY) -> bool:
+    """Give a Labels layer a type that holds the number of an object; return whether it had none.
+
+    Its data is another array then, with the same labels: in memory, or on disk as `new_labels_layer` keeps it.
+
+    Parameters
+    ----------
+    layer : napari.layers.Labels
+        Of the shape of the grid.
+    grid : LayerGrid
+        How its data is read as frames.
+    object_id : int
+        The number.
+    max_bytes : int
+        As in `new_labels_layer`.
+
+    Raises
+    ------
+    OptionError
+        If there is no such type, or the labels are too large for memory and zarr is not installed.
+    """
+    given = np.dtype(layer.data.dtype)
+    dtype = _wide_enough(given, object_id)
+    if dtype == given:
+        return False
+    wider = _empty(grid, dtype, max_bytes, None)
+    for frame in range(grid.num_frames):
+        key = grid.key(frame)
+        plane = np.asarray(layer.data[key])
+        if plane.any():  # empty frames take no space on disk
+            wider[key] = plane
+    layer.data = wider
+    return True
+
+
+def _wide_enough(given: np.dtype[np.integer], object_id: int) -> np.dtype[np.integer]:
+    """Type that holds all that a type holds, and a number."""
+    wider: tuple[np.dtype[np.integer], ...] = (np.dtype(np.uint16), np.dtype(np.uint32), np.dtype(np.int64))
+    for dtype in (given, *wider):
+        if np.can_cast(given, dtype) and object_id <= np.iinfo(dtype).max:
+            return dtype
+    raise OptionError(f"There is no type of labels that holds object {object_id}. Renumber it.")
 
 
 def _bright_colours() -> CyclicLabelColormap:
@@ -137,7 +202,7 @@ def _bright_colours() -> CyclicLabelColormap:
     return CyclicLabelColormap(colors=np.vstack((background, np.column_stack((colours, np.ones(NUM_COLOURS))))))
 
 
-def _empty(grid: LayerGrid, dtype: np.dtype[np.generic], max_bytes: int, folder: Path | None) -> ArrayLike:
+def _empty(grid: LayerGrid, dtype: np.dtype[np.generic], max_bytes: int, folder: Path | None) -> WritableArray:
     size = math.prod(grid.shape) * dtype.itemsize
     if size <= max_bytes:
         zeros: NDArray[np.generic] = np.zeros(grid.shape, dtype)
@@ -151,7 +216,7 @@ def _empty(grid: LayerGrid, dtype: np.dtype[np.generic], max_bytes: int, folder:
         ) from error
     where = folder or Path(tempfile.mkdtemp(prefix="napari-sam2-"))
     chunks = tuple(1 if axis == grid.frame_axis else length for axis, length in enumerate(grid.shape))
-    array: ArrayLike = zarr.create_array(
+    array: WritableArray = zarr.create_array(
         store=str(where / "labels.zarr" if folder is None else where),
         shape=grid.shape,
         chunks=chunks,

@@ -6,7 +6,7 @@ Positions are measured on an array, on any thread; the layer is made of their ta
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from napari_sam2.frames import ArrayLike
     from napari_sam2.layer_frames import LayerGrid
+
+MAX_AXES = 4
+"""Axes of a Tracks layer: frames, rows, columns and one more."""
 
 UNKNOWN_COLOUR = "#8b8f98"
 """Of positions without a confidence: neither doubtful nor sure."""
@@ -120,29 +123,37 @@ def new_tracks_layer(image: Image, grid: LayerGrid, table: pd.DataFrame, *, name
     Returns
     -------
     napari.layers.Tracks
-        Not added to a viewer. The number of a track is the object's id; confidence, area_px and frame are its features,
-        and it is coloured by confidence, from 0 to 1.
+        Not added to a viewer. It has the axes of the image from that of the frames on. The number of a track is the
+        object's id; confidence, area_px and frame are its features, and it is coloured by confidence, from 0 to 1.
 
     Raises
     ------
     FrameError
-        If the table is empty, the image is no stack, or its frames do not lie along its first axis.
+        If the table is empty, the image is no stack, its frames do not lie along the first of its axes that are longer
+        than one, or there are more axes after it than tracks can have.
     """
     from napari.layers import Tracks
     from napari.utils.colormaps import Colormap
 
     from napari_sam2.overview import CONFIDENCE_COLOURS
 
-    if grid.frame_axis != 0:
+    first = grid.frame_axis
+    if first is None or first > min(grid.row_axis, grid.column_axis):
         # napari orders the points of a track by their first coordinate, and would join them in the wrong order.
         raise FrameError(
             f"Image {image.name!r} is read as "
-            + ("a single image" if grid.frame_axis is None else f"frames along its axis {grid.frame_axis}")
+            + ("a single image" if first is None else f"frames along its axis {first}")
             + ", and tracks run along the first of three axes. Show a stack in its own order to have tracks of it."
+        )
+    if image.ndim - first > MAX_AXES:
+        raise FrameError(
+            f"Image {image.name!r} has {image.ndim - first} axes from that of its frames on, and tracks have "
+            f"{MAX_AXES} at most. Take out axes of length one: slice its array."
         )
     if table.empty:
         raise FrameError("There is no object to track: the labels are empty on all frames. Propagate first.")
-    coordinates = grid.to_data(table[["frame", "y", "x"]])
+    # Before the frames there are but axes of length one, and napari lays layers of fewer axes on the last ones.
+    coordinates = grid.to_data(table[["frame", "y", "x"]])[:, first:]
     return Tracks(
         np.column_stack((table["object_id"], coordinates)),
         name=name,
@@ -154,11 +165,19 @@ def new_tracks_layer(image: Image, grid: LayerGrid, table: pd.DataFrame, *, name
                 CONFIDENCE_COLOURS(np.linspace(0, 1, 256)), name="confidence", nan_color=UNKNOWN_COLOUR
             )
         },
-        scale=image.scale,
-        translate=image.translate,
-        rotate=image.rotate,
-        shear=image.shear,
-        affine=image.affine,
-        units=image.units,
-        axis_labels=image.axis_labels,
+        **_placement(image, first),
     )
+
+
+def _placement(image: Image, first: int) -> dict[str, Any]:
+    """Where a layer lies that has the axes of an image from one on."""
+    ndim = image.ndim - first
+    return {
+        "scale": image.scale[first:],
+        "translate": image.translate[first:],
+        "rotate": np.asarray(image.rotate)[first:, first:],
+        "shear": image.shear[len(image.shear) - ndim * (ndim - 1) // 2 :],  # an upper triangle, row by row
+        "affine": np.asarray(image.affine.affine_matrix)[first:, first:],
+        "units": image.units[first:],
+        "axis_labels": image.axis_labels[first:],
+    }

@@ -65,12 +65,16 @@ class MergedLabels:
 
     def __getitem__(self, key: Key, /) -> NDArray[np.integer]:
         """Read along the first axis of the data, whatever the axis of the frames is."""
-        if self.grid.frame_axis is None:
-            whole: NDArray[np.integer] = self.grid.oriented(self.frame(0))
+        grid = self.grid
+        if grid.frame_axis is None:
+            whole: NDArray[np.integer] = grid.oriented(self.frame(0))
             return whole[key]
-        axis, given = self.grid.frame_axis, key if isinstance(key, tuple) else (key,)
+        axis, given = grid.frame_axis, key if isinstance(key, tuple) else (key,)
         keys = [*given, *(slice(None),) * (len(self.shape) - len(given))]
-        frames = np.arange(self.grid.num_frames)[keys[axis]]
-        planes = [self.grid.oriented(self.frame(frame)) for frame in np.atleast_1d(frames).tolist()]
+        frames = np.arange(grid.num_frames)[keys[axis]]
+        planes = [grid.oriented(self.frame(frame)) for frame in np.atleast_1d(frames).tolist()]
         keys[axis] = slice(None) if frames.ndim else 0
-        return np.stack(planes, axis=axis)[tuple(keys)]
+        part: NDArray[np.integer] = np.expand_dims(
+            np.stack(planes, axis=sorted(grid.axes).index(axis)), grid.spare_axes
+        )
+        return part[tuple(keys)]

@@ -36,11 +36,12 @@ class ModelInfo:
     Attributes
     ----------
     name : str
-        Name in the registry, or name of the file.
+        Name in the registry, or name of the file or folder.
     release : str
-        Generation of SAM 2 it belongs to, "2.0" or "2.1"; empty for a file that was not opened yet.
+        Generation of SAM 2 it belongs to, "2.0" or "2.1"; empty for a file that was not opened yet, and for weights
+        without memory, which do not show it.
     size_bytes : int
-        Length of its weight file.
+        Length of its weight file, or of all files in its folder of weights.
     licence : str
         SPDX identifier of the licence of its weights; empty for a file, which does not say.
     path : Path or None
@@ -138,16 +139,23 @@ def download_model(name: str, progress: Callable[[int, int], None] | None = None
 
 
 def verify_model(source: str | PathLike[str]) -> Verification:
-    """Try a weight file, given by path or name, and report what it is and whether it can be used.
+    """Try a weight file or folder, given by path or name, and report what it is and whether it can be used.
 
     Raises
     ------
     ModelError
-        If there is no such file. Whatever is wrong with an existing file is in the report.
+        If there is no such file, or it is nothing that can be read, such as a pipe. Whatever is wrong with an existing
+        file is in the report.
     """
-    from sam2_model.verification import verify
+    from sam2_model.config import CONFIGS
+    from sam2_model.weight_places import place_of
 
     with _as_model_error():
+        if source not in CONFIGS and os.path.lexists(source):
+            place_of(Path(source))  # what cannot be read is refused at once; torch takes seconds to load
+
+        from sam2_model.verification import verify
+
         return verify(source)
 
 
@@ -157,15 +165,16 @@ def find_model(source: str | Path) -> ModelInfo:
     Raises
     ------
     ModelError
-        If there is neither such a name nor such a file.
+        If there is neither such a name nor such a file or folder of weights.
     """
+    from sam2_model.weight_places import place_of
+
     for info in list_models():
         if info.name == source:
             return info
     path = Path(source)
-    if not path.is_file():
-        raise ModelError(f"There is no file {path} (any more). Choose another model.")
-    return ModelInfo(path.name, "", path.stat().st_size, "", path, ())
+    with _as_model_error():
+        return ModelInfo(path.name, "", place_of(path).size_bytes, "", path, ())
 
 
 def check_model(source: str | Path) -> ModelInfo:
@@ -180,8 +189,8 @@ def check_model(source: str | Path) -> ModelInfo:
     if found.config is None:
         raise ModelError(found.problem or f"{found.path} cannot be used.")
     info = find_model(source)
-    sizes = _working_sizes(found.config)
-    return replace(info, release=found.config.release.value, working_sizes=sizes)
+    release = found.config.release.value if found.config.has_memory else ""
+    return replace(info, release=release, working_sizes=_working_sizes(found.config))
 
 
 def use_cores() -> int:

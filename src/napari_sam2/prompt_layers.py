@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_sam2.layer_frames import LayerGrid
+    from napari_sam2.layer_prompts import OnOutside
     from napari_sam2.prompts import Prompt, Target
 
 POINTS_NAME, SHAPES_NAME = "point_prompts", "prompts"
@@ -48,8 +49,9 @@ class LayersState:
             np.array_equal(self.points, other.points)
             and self.shape_types == other.shape_types
             and all(np.array_equal(a, b) for a, b in zip(self.shapes, other.shapes, strict=True))
-            and self.point_features.equals(other.point_features)
-            and self.shape_features.equals(other.shape_features)
+            # As objects, because napari gives empty tables other types than those with rows.
+            and self.point_features.astype(object).equals(other.point_features.astype(object))
+            and self.shape_features.astype(object).equals(other.shape_features.astype(object))
         )
 
 
@@ -124,8 +126,17 @@ class PromptLayers:
         self.polarity = NEGATIVE if self.polarity == POSITIVE else POSITIVE
         self._set_defaults()
 
-    def read(self, image: Image, grid: LayerGrid, *, current_frame: int) -> tuple[Prompt, ...]:
+    def read(
+        self, image: Image, grid: LayerGrid, *, current_frame: int, on_outside: tuple[OnOutside, OnOutside]
+    ) -> tuple[Prompt, ...]:
         """Read all prompts.
+
+        Parameters
+        ----------
+        image, grid, current_frame
+            As in `prompts_of_points`.
+        on_outside : (callable, callable)
+            Told of the points, and of the shapes, that lie nowhere in the image.
 
         Raises
         ------
@@ -133,9 +144,10 @@ class PromptLayers:
             If one of them makes no sense; the message names it.
         """
         common = {"current_frame": current_frame, "default_object": self.object_id}
+        of_points, of_shapes = on_outside
         return (
-            *prompts_of_points(self.points, image, grid, **common),
-            *prompts_of_shapes(self.shapes, image, grid, **common),
+            *prompts_of_points(self.points, image, grid, on_outside=of_points, **common),
+            *prompts_of_shapes(self.shapes, image, grid, on_outside=of_shapes, **common),
         )
 
     def state(self) -> LayersState:
@@ -195,13 +207,21 @@ class PromptLayers:
             np.array([keep(int(i)) for i in features[OBJECT_ID]], np.bool_)
             for features in (state.point_features, state.shape_features)
         )
-        return LayersState(
-            state.points[of_points] if len(state.points) else state.points,
-            state.point_features[of_points].reset_index(drop=True),
-            tuple(one for one, kept in zip(state.shapes, of_shapes, strict=True) if kept),
-            tuple(one for one, kept in zip(state.shape_types, of_shapes, strict=True) if kept),
-            state.shape_features[of_shapes].reset_index(drop=True),
-        )
+        return _chosen(state, of_points, of_shapes)
+
+    def without_numbers(self, state: LayersState, points: Iterable[int], shapes: Iterable[int]) -> LayersState:
+        """Return a state without some points and shapes."""
+        of_points, of_shapes = np.ones(len(state.points), np.bool_), np.ones(len(state.shapes), np.bool_)
+        of_points[list(points)] = of_shapes[list(shapes)] = False
+        return _chosen(state, of_points, of_shapes)
+
+    def remove(self, points: Sequence[int], shapes: Sequence[int]) -> None:
+        """Take some points and shapes out of the layers."""
+        if points:
+            self.points.remove(list(points))
+        if shapes:
+            self.shapes.remove(list(shapes))
+        self._set_defaults()
 
     def state_with_absence(self, state: LayersState, target: Target, image: Image, grid: LayerGrid) -> LayersState:
         """Return a state in which all that is said of a target is one negative point, in the middle of the frame."""
@@ -243,6 +263,16 @@ class PromptLayers:
         self.points.current_face_color = colour
         self.points.current_border_color = BORDER_COLOURS[self.polarity]
         self.shapes.current_edge_color = colour
+
+
+def _chosen(state: LayersState, of_points: NDArray[np.bool_], of_shapes: NDArray[np.bool_]) -> LayersState:
+    return LayersState(
+        state.points[of_points] if len(state.points) else state.points,
+        state.point_features[of_points].reset_index(drop=True),
+        tuple(one for one, kept in zip(state.shapes, of_shapes, strict=True) if kept),
+        tuple(one for one, kept in zip(state.shape_types, of_shapes, strict=True) if kept),
+        state.shape_features[of_shapes].reset_index(drop=True),
+    )
 
 
 def _features(object_ids: Sequence[int], polarities: Sequence[str]) -> pd.DataFrame:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from psygnal import Signal
 
-from napari_sam2.errors import NapariSam2Error, OptionError, PromptError
-from napari_sam2.layer_prompts import LabelsReader, prompts_of_points, prompts_of_shapes
+from napari_sam2.errors import OptionError, PromptError
+from napari_sam2.heeded_prompts import without_rivals
 from napari_sam2.prompt_layers import LayersState, PromptEdit, PromptLayers
 from napari_sam2.prompts import MaskPrompt, PromptSet, Target
+from napari_sam2.user_layers import PassedOver, UserLayer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -63,6 +64,8 @@ class PromptSources:
     settled : frozenset of Prompt
         Prompts in layers of the user's own that are not heeded any more: of objects that are committed, for example.
         One that is changed is another prompt, and is heeded.
+    remark : str
+        What was not heeded when all was read last, and what to do; empty if all was.
     """
 
     edited = Signal(PromptEdit)
@@ -78,9 +81,11 @@ class PromptSources:
         self.own = PromptLayers(image, colour_of)
         self.overruled: Mapping[Target, Overruling] = {}
         self.settled: frozenset[Prompt] = frozenset()
-        self._others: list[_Other] = []
+        self._others: list[UserLayer] = []
+        self.remark = ""
         self._is_restoring = False
         self._last_state = self.own.state()
+        self._outside = (PassedOver(), PassedOver())
         for layer in (self.own.points, self.own.shapes):
             layer.events.data.connect(self._on_edit)
 
@@ -92,24 +97,55 @@ class PromptSources:
     def read(self) -> PromptSet:
         """Read all that is said, masks painted or approved in the place of what was said before them.
 
+        What cannot be heeded is left out, and told by `dropped` and `remark`: prompts that lie nowhere in the image,
+        second boxes and masks, and layers of the user's own that make no sense at present and count as before.
+
         Raises
         ------
         NapariSam2Error
-            If a prompt makes no sense; the message names it.
+            If a prompt in our layers makes no sense; the message names it.
         """
-        own = self.own.read(self._image, self._grid, current_frame=self._current_frame())
+        self._outside = (PassedOver(), PassedOver())
+        own = self.own.read(self._image, self._grid, current_frame=self._current_frame(), on_outside=self._outside)
         said = self._read_others()
         # What was taken out of its layer is said anew when it comes back.
         self.settled = self.settled.intersection(said)
-        given = PromptSet((*own, *(prompt for prompt in said if prompt not in self.settled)))
-        prompts: list[Prompt] = [p for p in given.prompts if p.target not in self.overruled]
+        given = without_rivals((*own, *(prompt for prompt in said if prompt not in self.settled)))
+        prompts: list[Prompt] = [p for p in given.prompts.prompts if p.target not in self.overruled]
         for target, overruling in self.overruled.items():
-            later = (p for p in given.get(target, ()) if p not in overruling.prompts)
+            later = (p for p in given.prompts.get(target, ()) if p not in overruling.prompts)
             prompts += [overruling.mask, *later]
-        return PromptSet(prompts)
+        heeded = without_rivals(prompts)
+        remarks = (*(other.remark for other in self._others), given.remark, heeded.remark)
+        self.remark = " ".join(remark for remark in remarks if remark)
+        return heeded.prompts
 
     def _read_others(self) -> tuple[Prompt, ...]:
-        return tuple(prompt for other in self._others for prompt in other.read())
+        return tuple(prompt for other in self._others for prompt in other.heard())
+
+    @property
+    def dropped(self) -> str:
+        """What of our layers lay nowhere in the image when they were read last, in a sentence; empty if nothing."""
+        count = sum(len(one.numbers) for one in self._outside)
+        first = next((one.first for one in self._outside if one.numbers), "")
+        if count < 2:
+            return f"{first} It is dropped: prompts are drawn on the image." if count else ""
+        return f"{count} prompts are dropped, because prompts are drawn on the image. The first: {first}"
+
+    def heeded(self, edit: PromptEdit) -> PromptEdit:
+        """Return an edit of our layers without what lies nowhere in the image, once they were read."""
+        if not self.dropped:
+            return edit
+        self._last_state = self.own.without_numbers(edit.after, *(one.numbers for one in self._outside))
+        return PromptEdit(self.own, edit.before, self._last_state)
+
+    def drop_outside(self) -> None:
+        """Take out of our layers what lies nowhere in the image."""
+        self._outside = (PassedOver(), PassedOver())
+        self.own.read(self._image, self._grid, current_frame=self._current_frame(), on_outside=self._outside)
+        numbers = [one.numbers for one in self._outside]
+        self._outside = (PassedOver(), PassedOver())
+        self.restore(lambda: self.own.remove(*numbers))
 
     # Layers of the user's own ----------------------------------------------------------------------------------------
 
@@ -138,14 +174,16 @@ class PromptSources:
         OptionError
             If it is a layer of another kind, or one of our own.
         NapariSam2Error
-            If a prompt in it makes no sense, or contradicts those of other layers.
+            If a prompt in it makes no sense, or contradicts those of other layers, or none of them lies in the image.
         """
         if layer in self.others:
             return
         if layer in (self.own.points, self.own.shapes):
             raise OptionError(f"Layer {layer.name!r} is read for prompts already. Choose one of your own.")
-        other = _Other(layer, self._image, self._grid, self._current_frame(), self.object_id)
+        other = UserLayer(layer, self._image, self._grid, self._current_frame(), self.object_id)
         said = other.read()
+        if other.remark and not said:
+            raise PromptError(f"Layer {layer.name!r} says nothing of this image. {other.remark}")
         try:
             PromptSet((*self._read_others(), *said))
         except PromptError as error:
@@ -160,7 +198,7 @@ class PromptSources:
                 self._disconnect(other)
         self._others = [other for other in self._others if other.layer != layer]
 
-    def _connect(self, other: _Other) -> None:
+    def _connect(self, other: UserLayer) -> None:
         other.layer.events.data.connect(self._on_other)
         if other.reader is None:
             other.layer.events.features.connect(self._on_other)
@@ -168,7 +206,7 @@ class PromptSources:
             other.layer.events.paint.connect(self._on_paint)
             other.layer.events.set_data.connect(self._on_redrawn)
 
-    def _disconnect(self, other: _Other) -> None:
+    def _disconnect(self, other: UserLayer) -> None:
         other.layer.events.data.disconnect(self._on_other)
         if other.reader is None:
             other.layer.events.features.disconnect(self._on_other)
@@ -234,46 +272,6 @@ class PromptSources:
             if other.reader is not None:
                 other.reader.touch()
             self._connect(other)
-
-
-class _Other:
-    """A layer of the user's own, and what it said when it was read last."""
-
-    def __init__(self, layer: Layer, image: Image, grid: LayerGrid, frame: int, object_id: int) -> None:
-        from napari.layers import Labels, Points, Shapes
-
-        if not isinstance(layer, Points | Shapes | Labels):
-            raise OptionError(
-                f"Layer {layer.name!r} is of type {type(layer).__name__}, and prompts come from Points, Shapes and "
-                "Labels. Choose one of those."
-            )
-        self.layer = layer
-        self.reader = LabelsReader(layer, image, grid) if isinstance(layer, Labels) else None
-        self.said: tuple[Prompt, ...] = ()
-        self._image, self._grid, self._frame, self._object_id = image, grid, frame, object_id
-
-    def read(self) -> tuple[Prompt, ...]:
-        from napari.layers import Points, Shapes
-
-        if self.reader is not None:
-            self.said = self.reader.read(current_frame=self._frame)
-        elif isinstance(self.layer, Points):
-            self.said = prompts_of_points(
-                self.layer, self._image, self._grid, current_frame=self._frame, default_object=self._object_id
-            )
-        elif isinstance(self.layer, Shapes):
-            self.said = prompts_of_shapes(
-                self.layer, self._image, self._grid, current_frame=self._frame, default_object=self._object_id
-            )
-        return self.said
-
-    def repeats(self) -> bool:
-        """Whether it says what it said when it was read last."""
-        before = self.said
-        try:
-            return self.read() == before
-        except NapariSam2Error:
-            return False
 
 
 def painted_frames(strokes: Iterable[object], grid: LayerGrid) -> set[int] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -87,6 +87,8 @@ class PointPrompt:
 class BoxPrompt:
     """A rectangle round an object; it includes the pixels at both its ends.
 
+    It may reach beyond the image: the model is given the part inside.
+
     Attributes
     ----------
     object_id : int
@@ -130,6 +132,25 @@ class BoxPrompt:
     def target(self) -> Target:
         """The object and frame this prompt is for."""
         return Target(self.object_id, self.frame)
+
+    def inside(self, height: int, width: int) -> BoxPrompt:
+        """Give the part of the box that lies in an image of this size, in pixels.
+
+        Raises
+        ------
+        PromptError
+            If it lies wholly outside.
+        """
+        # A pixel's centre is an integer, so the image reaches from -0.5 to its size less one half.
+        y_min, x_min = max(self.y_min, -0.5), max(self.x_min, -0.5)
+        y_max, x_max = min(self.y_max, height - 0.5), min(self.x_max, width - 0.5)
+        if y_min >= y_max or x_min >= x_max:
+            raise PromptError(
+                f"{_describe(self)}: the box (y {self.y_min:g} to {self.y_max:g}, x {self.x_min:g} to {self.x_max:g}) "
+                f"lies wholly outside the image of {height} x {width} pixels. Move it inside."
+            )
+        is_inside = (y_min, x_min, y_max, x_max) == (self.y_min, self.x_min, self.y_max, self.x_max)
+        return self if is_inside else replace(self, y_min=y_min, x_min=x_min, y_max=y_max, x_max=x_max)
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -290,13 +311,31 @@ class PromptSet(Mapping[Target, tuple[Prompt, ...]]):
         """Frames on which an object has prompts, ascending; empty for an unknown object."""
         return tuple(sorted(target.frame for target in self if target.object_id == object_id))
 
+    def by_object(self) -> dict[int, tuple[Prompt, ...]]:
+        """All prompts of every object, in the order given."""
+        of: dict[int, list[Prompt]] = {}
+        for prompt in self.prompts:
+            of.setdefault(prompt.object_id, []).append(prompt)
+        return {object_id: tuple(given) for object_id, given in of.items()}
+
     def on_frame(self, frame: int) -> dict[int, tuple[Prompt, ...]]:
         """Prompts on one frame by object id, ascending; empty for a frame without prompts."""
-        return {target.object_id: self[target] for target in sorted(self) if target.frame == frame}
+        return {target.object_id: self[target] for target in sorted(t for t in self if t.frame == frame)}
 
     def changed_since(self, before: PromptSet) -> frozenset[Target]:
         """Targets whose prompts were added, changed, reordered or removed since an earlier snapshot."""
         return frozenset(target for target in self.keys() | before.keys() if self.get(target) != before.get(target))
+
+    def inside(self, height: int, width: int) -> PromptSet:
+        """Give the prompts as the model is asked them on an image of this size, in pixels: boxes end at its border.
+
+        Raises
+        ------
+        PromptError
+            If a box lies wholly outside.
+        """
+        asked = tuple(p.inside(height, width) if isinstance(p, BoxPrompt) else p for p in self.prompts)
+        return self if asked == self.prompts else PromptSet(asked)
 
     def check(self, num_frames: int, height: int, width: int, *, single_image: bool = False) -> None:
         """Refuse prompts that cannot be answered on a stack of this size.
@@ -328,8 +367,8 @@ class PromptSet(Mapping[Target, tuple[Prompt, ...]]):
                     f"{_describe(prompt)}: there is no frame {prompt.frame}; the data has {what}. Correct the frame."
                 )
             _check_inside(prompt, height, width)
-        for object_id in self.object_ids:
-            if all(is_absence(self[Target(object_id, frame)]) for frame in self.frames_of(object_id)):
+        for object_id, given in sorted(self.by_object().items()):
+            if is_absence(given):
                 where = "" if single_image else " on any frame"
                 raise PromptError(
                     f"Object {object_id} has only negative points{where}, so nothing says what it is. "
@@ -426,21 +465,15 @@ def _refuse_rivals(target: Target, prompts: Iterable[Prompt]) -> None:
 
 
 def _check_inside(prompt: Prompt, height: int, width: int) -> None:
-    # A pixel's centre is an integer, so the image reaches from -0.5 to its size less one half.
-    y_end, x_end = height - 0.5, width - 0.5
     match prompt:
         case PointPrompt(y=y, x=x):
-            if not (-0.5 <= y <= y_end and -0.5 <= x <= x_end):
+            if not (-0.5 <= y <= height - 0.5 and -0.5 <= x <= width - 0.5):
                 raise PromptError(
                     f"{_describe(prompt)}: the point (y {y:g}, x {x:g}) lies outside the image of {height} x {width} "
                     "pixels. Move it inside; coordinates are (y, x) in data pixels."
                 )
         case BoxPrompt():
-            if prompt.y_max < -0.5 or prompt.x_max < -0.5 or prompt.y_min > y_end or prompt.x_min > x_end:
-                raise PromptError(
-                    f"{_describe(prompt)}: the box (y {prompt.y_min:g} to {prompt.y_max:g}, x {prompt.x_min:g} to "
-                    f"{prompt.x_max:g}) lies wholly outside the image of {height} x {width} pixels. Move it inside."
-                )
+            prompt.inside(height, width)
         case MaskPrompt():
             if prompt.shape != (height, width):
                 raise PromptError(

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from psygnal import Signal
 
-from napari_sam2.errors import PromptError
+from napari_sam2.errors import OptionError
 from napari_sam2.held_masks import HeldMasks, Shown
 from napari_sam2.label_edits import check_writable, commit, delete_object, merge_objects, read_frame, write_frame
-from napari_sam2.layer_results import new_labels_layer, object_colour, set_features
+from napari_sam2.layer_results import new_labels_layer, object_colour, set_features, widen
 from napari_sam2.merged_labels import MergedLabels
 from napari_sam2.prompts import Target
 from napari_sam2.results import compose, feature_table, score_table
@@ -88,6 +88,7 @@ class ResultLayers:
 
     def set_masks(self, frame: int, masks: Mapping[int, HeldMask]) -> None:
         """Let these be the masks of a frame."""
+        self.make_room(masks)
         strokes = self._strokes(frame) if frame == self._current_frame() else None
         self.held.set(frame, masks)
         is_changed = self._draw(frame, strokes)
@@ -95,22 +96,10 @@ class ResultLayers:
         if is_changed and frame == self._current_frame():
             _refresh(self.current)
 
-    def check_ids(self, object_ids: Iterable[int]) -> None:
-        """Refuse objects whose numbers do not fit the picture.
-
-        Raises
-        ------
-        PromptError
-            If there is one.
-        """
-        dtype = self.current.data.dtype
-        highest = max(object_ids, default=0)
-        if highest > np.iinfo(dtype).max:
-            raise PromptError(
-                f"Object {highest} does not fit Labels layer {self.current.name!r} of dtype {dtype}, which holds "
-                f"numbers up to {np.iinfo(dtype).max}. Renumber the object, or convert the layer: right-click > "
-                "Convert data type."
-            )
+    def make_room(self, object_ids: Iterable[int]) -> None:
+        """Let the picture hold objects, however large their numbers are."""
+        if widen(self.current, self.grid, max(object_ids, default=0)):
+            self._read.clear()
 
     @property
     def shown(self) -> Shown:
@@ -223,6 +212,37 @@ class ResultLayers:
             self.committed_scores = {t: s for t, s in self.committed_scores.items() if t.frame not in frames}
         self.log.settle(lambda frame: read_frame(self.committed, self.grid, frame))
 
+    def make_room_to_commit(self, object_ids: Iterable[int]) -> str:
+        """Let the committed labels hold objects; return what had to be done to a layer of the user's own for it.
+
+        Raises
+        ------
+        OptionError
+            If the layer is the user's own, has a narrower type, and its data is no array in memory.
+        """
+        layer, highest = self.committed, max(object_ids, default=0)
+        before = np.dtype(layer.data.dtype)
+        if highest <= np.iinfo(before).max:
+            return ""
+        if layer != self.own and not isinstance(layer.data, np.ndarray):
+            raise OptionError(
+                f"Object {highest} does not fit Labels layer {layer.name!r}, whose array holds numbers up to "
+                f"{np.iinfo(before).max} ({before}) and stays as it is. Commit into {self.own.name!r} instead: choose "
+                "it under Layers in the panel."
+            )
+        widen(layer, self.grid, highest)
+        if layer == self.own:
+            return ""
+        return (
+            f"Labels layer {layer.name!r} is of type {layer.data.dtype} now, because object {highest} did not fit "
+            f"{before}. Its labels are the same."
+        )
+
+    def hold_committed(self, frame: int, plane: NDArray[np.integer]) -> None:
+        """Let these be the committed labels of a frame, as they were written down before. Errors as in `commit`."""
+        self.make_room_to_commit([int(plane.max(initial=0))])
+        write_frame(self.committed, self.grid, frame, plane)
+
     def commit(self, policy: CommitPolicy, locked: frozenset[int]) -> list[LabelPatch]:
         """Move what is shown into the committed labels; the masks stay held until somebody lets them go.
 
@@ -273,6 +293,7 @@ class ResultLayers:
     def merge(self, into: int, other: int) -> list[LabelPatch]:
         """Make one committed object part of another. Errors as in `commit`."""
         frames = sorted(self._indexed().get(other, ()))
+        self.make_room_to_commit([into])
         patches = merge_objects(self.committed, self.grid, into, other, frames)
         self._note_change(patch.frame for patch in patches)
         return patches

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from contextlib import contextmanager
 from itertools import islice
@@ -13,14 +14,14 @@ import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt
 
-from napari_sam2.errors import ModelError, OptionError
+from napari_sam2.errors import ModelError, OptionError, is_out_of_memory
 from napari_sam2.predictor import Direction, Predictor
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, is_absence
 from napari_sam2.results import STABILITY_OFFSET, ObjectMask
 from sam2_model.checkpoints import LoadedModel, load_model
 from sam2_model.config import NANO, check_image_size
 from sam2_model.device import choose_device
-from sam2_model.errors import ConfigError, Sam2Error
+from sam2_model.errors import ConfigError, Sam2Error, shown
 from sam2_model.image_predictor import ImagePredictor
 from sam2_model.mask_ops import as_low_res_logits, clean_small_regions, resize_window, window_above
 from sam2_model.memory_bank import Direction as ModelDirection
@@ -29,13 +30,15 @@ from sam2_model.video_predictor import VideoPredictor
 from sam2_model.video_state import FramePrompt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
     from napari_sam2.frames import FrameStack
+    from napari_sam2.predictor import Tracker
     from napari_sam2.prompts import Prompt
+    from sam2_model.image_predictor import ImageEmbedding
     from sam2_model.video_state import FramePrediction
 
 ImageSize = int | Literal["auto"]
@@ -49,6 +52,9 @@ CLEAN_AREA_PX = 8
 
 MOST_AT_ONCE = 16
 """Prompts on an image that go through the network together: each holds four masks of the size of the working image."""
+
+MOST_ON_FRAMES = 64
+"""Objects of a stack whose masks are as large as the frame at one time, on their way to and from the model."""
 
 OUTSIDE_LOGIT = 0.1
 """Logit, at least so far below zero, of a pixel that the user clicked as not belonging to the object."""
@@ -70,32 +76,54 @@ def load_predictor(
     Parameters
     ----------
     model : str, path, LoadedModel or Predictor
-        A registry name, a weight file, a loaded model, or a predictor, which is returned as it is.
+        A registry name, a weight file, a folder as the `transformers` library saves models, a loaded model, or a
+        predictor, which is returned as it is.
     device : str
         "auto", "cpu", "cuda", "cuda:1", "mps". A loaded model stays where it is.
     image_size : int or "auto"
-        Side of the working image in pixels, a multiple of 32.
+        Side of the working image in pixels, a multiple of 32 up to 4096.
 
     Raises
     ------
     ModelError
         If the model or the device is not there or cannot be used.
     OptionError
-        If the working size is neither "auto" nor a positive multiple of 32.
+        If the working size is neither "auto" nor a multiple of 32 from 32 to 4096.
     """
     if not isinstance(model, LoadedModel) and isinstance(model, Predictor):
         return model
-    if image_size != "auto":
-        if isinstance(image_size, bool) or not isinstance(image_size, int):
-            raise OptionError(f'Image size is {image_size!r}. Use "auto" or a multiple of 32.')
-        try:
-            check_image_size(image_size)
-        except ConfigError as error:
-            raise OptionError(str(error)) from error
+    check_working_size(image_size)
     with model_errors():
         loaded = load_model(model, device=choose_device(device))
     is_file = isinstance(model, PathLike) or (isinstance(model, str) and model != loaded.name)
     return Sam2Predictor(loaded, image_size=image_size, path=Path(str(model)).resolve() if is_file else None)
+
+
+def check_working_size(image_size: ImageSize) -> None:
+    """Refuse a working size that no model can work at.
+
+    Raises
+    ------
+    OptionError
+        If it is neither "auto" nor a multiple of 32 from 32 to 4096.
+    """
+    if isinstance(image_size, str) and image_size == "auto":
+        return
+    if isinstance(image_size, bool) or not isinstance(image_size, int):
+        raise OptionError(f'Image size is {shown(image_size)}. Use "auto" or a multiple of 32.')
+    try:
+        check_image_size(image_size)
+    except ConfigError as error:
+        raise OptionError(str(error)) from error
+
+
+def most_threads() -> int:
+    """Return the largest number of threads that may be asked for: 4 for each core of the machine, and 64 on any.
+
+    More would only wait for each other, and each takes memory when it is started. The second number lets a command
+    that was written for a large machine run on a small one.
+    """
+    return max(4 * (os.cpu_count() or 1), 64)
 
 
 def use_threads(count: int) -> None:
@@ -104,10 +132,13 @@ def use_threads(count: int) -> None:
     Raises
     ------
     OptionError
-        If the count is not positive.
+        If the count is not a whole number from 1 to `most_threads`.
     """
-    if count < 1:
-        raise OptionError(f"The number of threads is {count}. Use 1 or more.")
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= most_threads():
+        raise OptionError(
+            f"The number of threads is {shown(count)}. Use 1 to {most_threads()}: this machine has "
+            f"{os.cpu_count() or 1} cores, and more threads only wait for each other."
+        )
     torch.set_num_threads(count)
 
 
@@ -166,28 +197,43 @@ class Sam2Predictor:
         ModelError
             If the model cannot work, mostly for lack of memory.
         """
+        return self.answer(lambda: self.embed(image), prompts)
+
+    def embed(self, image: NDArray[np.uint8]) -> ImageEmbedding:
+        """Encode an image, (Y, X, 3) uint8, to be asked about as often as you like."""
+        size = self.working_size(*image.shape[:2])
+        return ImagePredictor(self._model.network, image_size=size).embed(image)
+
+    def answer(
+        self, embed: Callable[[], ImageEmbedding], prompts: Mapping[int, tuple[Prompt, ...]]
+    ) -> tuple[ObjectMask, ...]:
+        """Answer prompts on an image, which is encoded if anything is asked that the prompts do not say themselves.
+
+        Raises
+        ------
+        ModelError
+            If the model cannot work, mostly for lack of memory.
+        """
         masks: dict[int, ObjectMask] = {}
         alike: dict[tuple[int, bool, bool], dict[int, FramePrompt]] = defaultdict(dict)
         for object_id, given in prompts.items():
-            prompt = _frame_prompt(given)
             if _is_answer(given):
                 masks[object_id] = _given_mask(object_id, given)
             else:
+                prompt = _frame_prompt(given)
                 key = (len(prompt.points), prompt.box is not None, prompt.mask is not None)
                 alike[key][object_id] = prompt
         if alike:
             with model_errors():
-                masks |= self._answer(image, alike)
+                masks |= self._answer(embed(), alike)
         return tuple(masks[object_id] for object_id in prompts)
 
     def _answer(
-        self, image: NDArray[np.uint8], alike: Mapping[tuple[int, bool, bool], Mapping[int, FramePrompt]]
+        self, embedding: ImageEmbedding, alike: Mapping[tuple[int, bool, bool], Mapping[int, FramePrompt]]
     ) -> dict[int, ObjectMask]:
         """Ask the model for prompts of one kind at a time: with as many points, with or without box and mask."""
-        height, width = image.shape[:2]
-        size = self.working_size(height, width)
+        height, width, size = embedding.height, embedding.width, embedding.image_size
         predictor = ImagePredictor(self._model.network, image_size=size)
-        embedding = predictor.embed(image)
         masks = {}
         groups = (
             (kind, dict(islice(prompts.items(), start, start + MOST_AT_ONCE)))
@@ -217,10 +263,19 @@ class Sam2Predictor:
                 masks[object_id] = _object_mask(object_id, logits, iou, score, height, width, prompt)
         return masks
 
-    def open(self, frames: FrameStack) -> Sam2Tracker:
-        """Begin work on a stack."""
+    def open(self, frames: FrameStack) -> Tracker:
+        """Begin work on a stack.
+
+        Raises
+        ------
+        ModelError
+            If there are several frames and the weights are of a model for images, which cannot follow objects.
+        """
+        if not self._model.config.has_memory and len(frames) == 1:
+            return _ImageTracker(self, frames)
         size = self.working_size(frames.height, frames.width)
-        return Sam2Tracker(VideoPredictor(self._model.network, image_size=size), frames)
+        with model_errors():
+            return Sam2Tracker(VideoPredictor(self._model.network, image_size=size), frames)
 
 
 class Sam2Tracker:
@@ -233,11 +288,14 @@ class Sam2Tracker:
 
     def prompt(self, frame: int, prompts: Mapping[int, tuple[Prompt, ...]]) -> tuple[ObjectMask, ...]:
         """Say all there is to say of some objects on a frame, and get their masks, in order."""
-        spoken = {object_id: _frame_prompt(given) for object_id, given in prompts.items()}
+        masks: list[ObjectMask] = []
         with model_errors():
-            prediction = self._video.prompt(self._state, frame, spoken)
-        self._given |= {(object_id, frame): given for object_id, given in prompts.items()}
-        return self._masks(prediction)
+            for object_ids in _in_parts(tuple(prompts)):
+                spoken = {object_id: _frame_prompt(prompts[object_id]) for object_id in object_ids}
+                prediction = self._video.prompt(self._state, frame, spoken)
+                self._given |= {(object_id, frame): prompts[object_id] for object_id in object_ids}
+                masks += self._masks(prediction)
+        return tuple(masks)
 
     def forget(self, object_id: int, frame: int) -> None:
         """Take back what was said of an object on a frame."""
@@ -246,11 +304,13 @@ class Sam2Tracker:
 
     def follow(self, frame: int, object_ids: Sequence[int], direction: Direction) -> tuple[ObjectMask, ...]:
         """Follow objects to a frame, next to the last one visited; prompted objects are repeated as they were said."""
+        masks: list[ObjectMask] = []
         with model_errors():
-            prediction = self._video.visit(self._state, frame, _DIRECTIONS[direction], object_ids)
-        return self._masks(prediction)
+            for some in _in_parts(object_ids):
+                masks += self._masks(self._video.visit(self._state, frame, _DIRECTIONS[direction], some))
+        return tuple(masks)
 
-    def _masks(self, prediction: FramePrediction) -> tuple[ObjectMask, ...]:
+    def _masks(self, prediction: FramePrediction) -> list[ObjectMask]:
         each = zip(
             prediction.object_ids,
             _to_numpy(prediction.low_res_logits),
@@ -266,7 +326,38 @@ class Sam2Tracker:
             else:
                 prompt = _frame_prompt(given)
                 masks.append(_object_mask(object_id, logits, iou, score, prediction.height, prediction.width, prompt))
-        return tuple(masks)
+        return masks
+
+
+def _in_parts(object_ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    """As many objects at a time as may take room on whole frames together."""
+    for start in range(0, len(object_ids), MOST_ON_FRAMES):
+        yield object_ids[start : start + MOST_ON_FRAMES]
+
+
+class _ImageTracker:
+    """A single image in the hands of a model that answers prompts and follows nothing."""
+
+    def __init__(self, predictor: Sam2Predictor, frames: FrameStack) -> None:
+        self._predictor = predictor
+        self._frames = frames
+        self._embedding: ImageEmbedding | None = None
+
+    def prompt(self, frame: int, prompts: Mapping[int, tuple[Prompt, ...]]) -> tuple[ObjectMask, ...]:
+        """Say all there is to say of some objects, and get their masks, in order."""
+        return self._predictor.answer(lambda: self._embedded(frame), prompts)
+
+    def _embedded(self, frame: int) -> ImageEmbedding:
+        if self._embedding is None:
+            self._embedding = self._predictor.embed(self._frames[frame])
+        return self._embedding
+
+    def forget(self, object_id: int, frame: int) -> None:
+        """Take back what was said of an object, of which nothing was kept."""
+
+    def follow(self, frame: int, object_ids: Sequence[int], direction: Direction) -> tuple[ObjectMask, ...]:
+        """Refuse to follow: there is no other frame."""
+        raise ModelError(f"The weights of {self._predictor.name} have no memory and cannot follow objects.")
 
 
 @contextmanager
@@ -277,9 +368,7 @@ def model_errors() -> Iterator[None]:
     except Sam2Error as error:
         raise ModelError(str(error)) from error
     except (MemoryError, RuntimeError) as error:
-        # On the CPU torch has no error of its own for this.
-        is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-        if not is_memory:
+        if not is_out_of_memory(error):
             raise
         raise ModelError(
             "The model has run out of memory. Use a smaller image size or model, or follow fewer objects at a time."
@@ -290,7 +379,7 @@ def _frame_prompt(prompts: Iterable[Prompt]) -> FramePrompt:
     """All prompts of one object on one frame, for the model. The one place where (y, x) becomes (x, y)."""
     points: list[tuple[float, float]] = []
     labels: list[int] = []
-    box = mask = None
+    box = mask = painted = None
     for prompt in prompts:
         match prompt:
             case PointPrompt():
@@ -299,10 +388,10 @@ def _frame_prompt(prompts: Iterable[Prompt]) -> FramePrompt:
             case BoxPrompt():
                 box = np.array((prompt.x_min, prompt.y_min, prompt.x_max, prompt.y_max), np.float32)
             case MaskPrompt():
-                mask = np.array(prompt.mask)
-    if mask is not None and box is None and points and not any(labels):
+                painted, mask = prompt, np.array(prompt.mask)
+    if painted is not None and box is None and points and not any(labels):
         # A mask and what is wrong with it: models were taught corrections after a click on the object.
-        y, x = _innermost(mask)
+        y, x = _innermost(painted)
         points.insert(0, (x, y))
         labels.insert(0, 1)
     return FramePrompt(
@@ -310,11 +399,11 @@ def _frame_prompt(prompts: Iterable[Prompt]) -> FramePrompt:
     )
 
 
-def _innermost(mask: NDArray[np.bool_]) -> tuple[float, float]:
+def _innermost(mask: MaskPrompt) -> tuple[float, float]:
     """Row and column of the pixel of a mask that is farthest from its outline."""
-    depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    y, x = np.unravel_index(int(depth.argmax()), mask.shape)
-    return float(y), float(x)
+    depth = distance_transform_edt(np.pad(mask.crop, 1))[1:-1, 1:-1]
+    y, x = np.unravel_index(int(depth.argmax()), mask.extent)
+    return float(y + mask.corner[0]), float(x + mask.corner[1])
 
 
 def _is_answer(prompts: tuple[Prompt, ...]) -> bool:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_sam2.atomic_files import check_apart
 from napari_sam2.errors import SessionError
 from napari_sam2.held_masks import HeldMask, Snapshot, takes_of
-from napari_sam2.label_edits import write_frame
 from napari_sam2.merging import CommitPolicy
 from napari_sam2.object_list import ObjectNotes
 from napari_sam2.prompt_sources import Overruling
@@ -137,7 +137,15 @@ class WorkSnapshot:
         return tuple(held.mask for held in self.masks.get(frame, {}).values())
 
     def write(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write everything into one session file. Errors as in `write_session`."""
+        """Write everything into one session file. Errors as in `write_session`.
+
+        Raises
+        ------
+        OptionError
+            If it would replace the image.
+        """
+        if self.image.path is not None:
+            check_apart({"the session": Path(path)}, {"the image": self.image.path})
         masks = {frame: self.masks_on(frame) for frame in self.masks}
         write_session(path, self.session(), masks=masks, committed=self.committed, overwrite=overwrite)
 
@@ -179,15 +187,15 @@ def _image_used(space: Workspace) -> ImageUsed:
     image, grid = space.image, space.grid
     path = image.source.path
     array = image.data[grid.level] if image.multiscale else image.data
-    natural = tuple(range(len(grid.shape)))
+    natural = tuple(range(len(grid.plain_shape)))
     return ImageUsed(
         name=image.name,
-        shape=grid.shape,
+        shape=grid.plain_shape,
         dtype=np.dtype(array.dtype).name,
         path=None if path is None else Path(path).absolute(),
         channels=space.sight.channel_numbers,
         is_rgb=image.rgb,
-        order=None if grid.axes == natural else grid.axes,
+        order=None if grid.plain_order == natural else grid.plain_order,
         level=grid.level,
     )
 
@@ -222,7 +230,7 @@ def restore(space: Workspace, path: str | os.PathLike[str]) -> Choices:
     check_image(session.image, space)
     sources = {(take.object_id, frame): (take.prompts, take.model) for take in session.takes for frame in take.frames}
     for frame, plane in iter_committed(path):
-        write_frame(space.committed, space.grid, frame, plane)
+        space.results.hold_committed(frame, plane)
     space.results.take_over(WorkLog(session.steps))
     space.objects.settle(ObjectNotes(session.names, frozenset(session.hidden), frozenset(session.locked)))
     space.hide_below(session.least_confidence)

@@ -59,19 +59,20 @@ class Session:
         """
         if prompts:  # that nothing is said any more is something to be told, too
             prompts.check(len(self.frames), self.frames.height, self.frames.width)
+        asked = prompts.inside(self.frames.height, self.frames.width)
         changed = sorted(prompts.changed_since(self.prompts), key=lambda target: (target.frame, target.object_id))
         by_frame: dict[int, dict[int, tuple[Prompt, ...]]] = {}
         for target in changed:
             self._reported.pop(target.object_id, None)
             self._heads.pop(target.object_id, None)
             if target in prompts:
-                by_frame.setdefault(target.frame, {})[target.object_id] = prompts[target]
+                by_frame.setdefault(target.frame, {})[target.object_id] = asked[target]
             else:
                 self._tracker.forget(target.object_id, target.frame)
                 del self._known[target]
         for frame, spoken in by_frame.items():
             masks = self._tracker.prompt(frame, spoken)
-            self._known |= {Target(object_id, frame): given for object_id, given in spoken.items()}
+            self._known |= {Target(object_id, frame): prompts[Target(object_id, frame)] for object_id in spoken}
             yield FrameResult(frame, masks)
 
     def follow(

@@ -13,6 +13,7 @@ from napari_sam2.autosave import Autosaver, discard, left_over, prune
 from napari_sam2.errands import Broken, Errand, Progressed, Returned
 from napari_sam2.errors import NapariSam2Error, SessionError
 from napari_sam2.exports import LabelFormat, export_all, labels_to_export
+from napari_sam2.layer_files import axes_to_say
 from napari_sam2.layer_tracks import ObjectPosition, measure_positions, new_tracks_layer, track_table
 from napari_sam2.prompt_files import PromptFile
 from napari_sam2.saved_work import restore, snapshot
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from napari_sam2.autosave import LeftOver
     from napari_sam2.merged_labels import MergedLabels
+    from napari_sam2.saved_work import WorkSnapshot
     from napari_sam2.session_documents import ImageUsed
     from napari_sam2.workbench import Workbench
     from napari_sam2.workspace import Workspace
@@ -140,7 +142,11 @@ class SessionDesk:
         def remember(_: None) -> None:
             self._saved[saver] = saved_at
 
-        self._run(lambda report: work.write(path, overwrite=True), f"Saved as {path}.", remember)
+        self._run(
+            lambda report: _with_axes(work).write(path, overwrite=True),
+            f"Saved as {path}.",
+            remember,
+        )
 
     def open(self, path: Path) -> bool:
         """Go on with a session, in the image it is of, which is opened if need be; return whether that was possible."""
@@ -176,7 +182,13 @@ class SessionDesk:
             where = "It came from no file" if used.path is None else f"There is no {used.path} any more"
             raise SessionError(f"The session is of image {used.name!r}. {where}: open that image, then the session.")
         before = self.bench.images()
-        self.bench.viewer.open(used.path)
+        try:
+            self.bench.viewer.open(used.path)
+        except Exception as error:  # readers are plugins, and raise what they like
+            raise SessionError(
+                f"The session is of image {used.name!r}, and napari cannot open {used.path} "
+                f"({type(error).__name__}: {error}). Open that image, then the session."
+            ) from error
         opened = [image for image in self.bench.images() if image not in before]
         if not opened:
             raise SessionError(f"{used.path} was opened, and holds no image.")
@@ -191,7 +203,6 @@ class SessionDesk:
             self._complain("There is nothing to export. Open an image first.")
             return
         model = space.model_used
-        labels = replace(labels_to_export(space.committed), array=self._merged(space))
         prompts = PromptFile(
             space.prompts,
             model_name=None if model is None else model.name,
@@ -200,6 +211,7 @@ class SessionDesk:
             image_size=space.working_size,
         )
         try:
+            labels = labels_to_export(space.committed, array=self._merged(space), path=space.image.source.path)
             steps = export_all(
                 folder,
                 labels,
@@ -216,7 +228,7 @@ class SessionDesk:
             for step in steps:
                 report(step.done, step.total)
 
-        self._run(write, f"Exported to {folder}.")
+        self._run(write, f"Exported to {folder}. {labels.remark}".strip())
 
     def add_tracks(self) -> None:
         """Add a Tracks layer: where every object is on every frame, coloured by confidence."""
@@ -290,6 +302,16 @@ class SessionDesk:
     def _say(self, message: str, *, is_problem: bool = False) -> None:
         self.message, self.is_problem = message, is_problem
         self.changed.emit()
+
+
+def _with_axes(work: WorkSnapshot) -> WorkSnapshot:
+    """Let a session say what the axes of its image are, where the file says something else than what was shown."""
+    used = work.image
+    if used.path is None or used.axes is not None:
+        return work
+    axes = "TYX"[3 - len(used.shape) :] + ("S" if used.is_rgb else "")
+    said = axes_to_say(used.path, used.shape, axes)
+    return work if said is None else replace(work, image=replace(used, axes=said))
 
 
 def _sentence(error: Exception) -> str:

@@ -12,33 +12,33 @@ they replace is removed after that.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
+import stat
 import tempfile
 import zipfile
-import zlib
 from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
-
-import numpy as np
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from napari_sam2.atomic_files import check_replaceable, replacing
 from napari_sam2.errors import ImageFileError, SessionError
+from napari_sam2.json_files import LARGEST_DOCUMENT, parse_json, read_limited
 from napari_sam2.partial_files import writing
-from napari_sam2.results import ObjectMask
-from napari_sam2.session_documents import from_json, planes_of, state_of, to_json
+from napari_sam2.session_arrays import DAMAGE, check_members, masks_from, packed_masks, packed_plane, plane_from
+from napari_sam2.session_documents import planes_of, to_json
+from napari_sam2.session_parsing import frame_shape_of, from_json, state_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
+    from napari_sam2.results import ObjectMask
     from napari_sam2.session_documents import SessionFile
 
 SUFFIX = ".sam2session"
@@ -50,10 +50,9 @@ _SOME, _NONE = ".npz", ".none"
 
 _Place = TypeVar("_Place", bound=Path | zipfile.Path)
 
-_PLANES, _MASKS, _COMMITTED = "planes", "masks", "committed"
+_Kind = TypeVar("_Kind")
 
-# What reading a damaged npz or zip raises.
-_DAMAGE = (ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+_PLANES, _MASKS, _COMMITTED = "planes", "masks", "committed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +126,11 @@ def _write_archive(
         for frame in sorted(masks):
             held = masks[frame]
             if held:
-                archive.writestr(f"{_MASKS}/{_version(frame, 0)}{_SOME}", _packed_masks(held))
+                archive.writestr(f"{_MASKS}/{_version(frame, 0)}{_SOME}", packed_masks(held))
         for frame in sorted(committed):
             labels = committed[frame]
             if labels.any():
-                archive.writestr(f"{_COMMITTED}/{_version(frame, 0)}{_SOME}", _packed(plane=labels))
+                archive.writestr(f"{_COMMITTED}/{_version(frame, 0)}{_SOME}", packed_plane(labels))
 
 
 # A folder ------------------------------------------------------------------------------------------------------------
@@ -179,7 +178,7 @@ def write_masks(folder: str | os.PathLike[str], frame: int, masks: Sequence[Obje
     ImageFileError
         If they cannot be written.
     """
-    _write_version(Path(folder) / _MASKS, frame, state, _packed_masks(masks) if masks else None)
+    _write_version(Path(folder) / _MASKS, frame, state, packed_masks(masks) if masks else None)
 
 
 def write_committed(folder: str | os.PathLike[str], frame: int, plane: NDArray[np.integer], *, state: int = 0) -> None:
@@ -190,7 +189,7 @@ def write_committed(folder: str | os.PathLike[str], frame: int, plane: NDArray[n
     ImageFileError
         If they cannot be written.
     """
-    _write_version(Path(folder) / _COMMITTED, frame, state, _packed(plane=plane) if plane.any() else None)
+    _write_version(Path(folder) / _COMMITTED, frame, state, packed_plane(plane) if plane.any() else None)
 
 
 def _write_version(folder: Path, frame: int, state: int, content: bytes | None) -> None:
@@ -239,13 +238,14 @@ def read_session(path: str | os.PathLike[str]) -> SessionFile:
     path = Path(path)
     folder = path if path.is_dir() else path.parent
     with _opened(path) as root:
-        return from_json(_document(root), folder, lambda digest: (root / _plane_name(digest)).read_bytes())
+        return from_json(_document(root), folder, lambda digest, most: _content(root / _plane_name(digest), most))
 
 
 def _document(root: Path | zipfile.Path) -> object:
+    content = _content(root / DOCUMENT, LARGEST_DOCUMENT)
     try:
-        return json.loads((root / DOCUMENT).read_bytes())
-    except (ValueError, RecursionError) as error:
+        return parse_json(content)
+    except ValueError as error:
         raise SessionError(f"{DOCUMENT} is not JSON ({error}). Give a session written by napari-sam2.") from error
 
 
@@ -258,7 +258,7 @@ def frames_stored(path: str | os.PathLike[str]) -> StoredFrames:
         As in `read_session`.
     """
     with _opened(Path(path)) as root:
-        return StoredFrames(*(tuple(sorted(_stored(root, kind))) for kind in (_MASKS, _COMMITTED)))
+        return StoredFrames(*(tuple(sorted(_stored(root, kind).places)) for kind in (_MASKS, _COMMITTED)))
 
 
 def read_masks(path: str | os.PathLike[str], frame: int) -> tuple[ObjectMask, ...]:
@@ -270,8 +270,8 @@ def read_masks(path: str | os.PathLike[str], frame: int) -> tuple[ObjectMask, ..
         As in `read_session`.
     """
     with _opened(Path(path)) as root:
-        place = _stored(root, _MASKS).get(frame)
-        return () if place is None else _stored_masks(place, frame)
+        stored = _stored(root, _MASKS)
+        return stored.read(frame, masks_from) if frame in stored.places else ()
 
 
 def read_committed(path: str | os.PathLike[str], frame: int) -> NDArray[np.integer] | None:
@@ -283,8 +283,8 @@ def read_committed(path: str | os.PathLike[str], frame: int) -> NDArray[np.integ
         As in `read_session`.
     """
     with _opened(Path(path)) as root:
-        place = _stored(root, _COMMITTED).get(frame)
-        return None if place is None else _stored_plane(place, frame)
+        stored = _stored(root, _COMMITTED)
+        return stored.read(frame, plane_from) if frame in stored.places else None
 
 
 def iter_masks(path: str | os.PathLike[str]) -> Iterator[tuple[int, tuple[ObjectMask, ...]]]:
@@ -296,8 +296,9 @@ def iter_masks(path: str | os.PathLike[str]) -> Iterator[tuple[int, tuple[Object
         As in `read_session`.
     """
     with _opened(Path(path)) as root:
-        for frame, place in sorted(_stored(root, _MASKS).items()):
-            yield frame, _stored_masks(place, frame)
+        stored = _stored(root, _MASKS)
+        for frame in sorted(stored.places):
+            yield frame, stored.read(frame, masks_from)
 
 
 def iter_committed(path: str | os.PathLike[str]) -> Iterator[tuple[int, NDArray[np.integer]]]:
@@ -309,104 +310,105 @@ def iter_committed(path: str | os.PathLike[str]) -> Iterator[tuple[int, NDArray[
         As in `read_session`.
     """
     with _opened(Path(path)) as root:
-        for frame, place in sorted(_stored(root, _COMMITTED).items()):
-            yield frame, _stored_plane(place, frame)
+        stored = _stored(root, _COMMITTED)
+        for frame in sorted(stored.places):
+            yield frame, stored.read(frame, plane_from)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Path | zipfile.Path]:
     """Give the top of a session; whatever goes wrong becomes a sentence that names the session."""
-    if not path.exists():
-        raise ImageFileError(f"There is no session {path}. Check its name and folder.")
     try:
-        if path.is_dir():
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        raise ImageFileError(
+            f"There is no session {path}, or it is out of reach. Check its name and folder."
+        ) from error
+    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):  # whoever opens a pipe waits until somebody writes to it
+        raise ImageFileError(f"{path} is no session, but a pipe or device. Give a file or a folder.")
+    try:
+        if stat.S_ISDIR(mode):
             yield path
             return
         with zipfile.ZipFile(path) as archive:
+            check_members(archive)
             yield zipfile.Path(archive)
+    except ImageFileError:
+        raise
     except SessionError as error:
         raise SessionError(f"{path}: {error}") from error
     except FileNotFoundError as error:
         raise SessionError(
             f"{path} is no session, or incomplete: it lacks {Path(str(error.filename or error)).name}."
         ) from error
-    except zipfile.BadZipFile as error:
-        raise SessionError(f"{path} is no session, or damaged ({error}). Use another copy of the file.") from error
     except OSError as error:
         raise ImageFileError(f"{path} cannot be read ({error}). Check that you may read it.") from error
+    except DAMAGE as error:
+        raise SessionError(f"{path} is no session, or damaged ({error}). Use another copy of the file.") from error
 
 
-def _stored(root: Path | zipfile.Path, kind: str) -> dict[int, Path | zipfile.Path]:
-    """Where masks or committed labels are, by frame, in the state in which the document says that the session is."""
+def _content(place: Path | zipfile.Path, most: int) -> bytes:
+    """Read a part of a session, which has at most so many bytes."""
+    if isinstance(place, Path):
+        if not place.exists():
+            raise FileNotFoundError(place)
+        return read_limited(place, most)
+    with place.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise SessionError(f"{place.name} is larger than {most:,} bytes. Use another copy of the file.")
+    return content
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """Masks or committed labels that count in the state in which the document says that the session is.
+
+    Attributes
+    ----------
+    places : dict
+        Where they are, by frame.
+    shape : tuple of int
+        Rows and columns of a frame.
+    """
+
+    places: dict[int, Path | zipfile.Path]
+    shape: tuple[int, int]
+
+    def read(self, frame: int, unpack: Callable[[IO[bytes], int, tuple[int, int]], _Kind]) -> _Kind:
+        """Read those of a frame."""
+        place = self.places[frame]
+        if isinstance(place, Path) and not place.is_file():  # whoever opens a pipe waits
+            raise SessionError(f"{place.name} is no file. Use another copy of the session.")
+        with place.open("rb") as file:
+            return unpack(file, frame, self.shape)
+
+
+def _stored(root: Path | zipfile.Path, kind: str) -> _Stored:
     folder = root / kind
     if not folder.is_dir():
-        return {}
-    state = state_of(_document(root))
+        return _Stored({}, (0, 0))
+    document = _document(root)
+    state, (num_frames, rows, columns) = state_of(document), frame_shape_of(document)
     newest: dict[int, tuple[int, Path | zipfile.Path]] = {}
     for frame, since, path in _numbered(folder):
         if since <= state and since >= newest.get(frame, (0, path))[0]:
             newest[frame] = since, path
-    return {frame: path for frame, (_, path) in newest.items() if not path.name.endswith(_NONE)}
+    places = {frame: path for frame, (_, path) in newest.items() if not path.name.endswith(_NONE)}
+    if max(places, default=0) >= num_frames:
+        raise SessionError(
+            f"there are {kind} of frame {max(places)}, and the image has {num_frames} frames, numbered from 0. Use "
+            "another copy of it."
+        )
+    return _Stored(places, (rows, columns))
 
 
 def _numbered(folder: _Place) -> Iterator[tuple[int, int, _Place]]:
     """Frame, first state and place of everything in a folder of masks or labels."""
     for entry in folder.iterdir():
-        match = re.fullmatch(rf"(\d{{6,}})(?:\.s(\d+))?(?:{_SOME}|{_NONE})", entry.name)
+        match = re.fullmatch(rf"(\d{{6,18}})(?:\.s(\d{{1,18}}))?(?:{_SOME}|{_NONE})", entry.name, re.ASCII)
         if match:
             yield int(match[1]), int(match[2] or 0), entry  # type: ignore[misc]  # a folder gives what it is
-
-
-def _stored_masks(path: Path | zipfile.Path, frame: int) -> tuple[ObjectMask, ...]:
-    try:
-        stored = _unpacked(path.read_bytes())
-        masks, start = [], 0
-        for number, (object_id, is_given) in enumerate(zip(stored["object_id"], stored["is_given"], strict=True)):
-            y, x, height, width = (int(one) for one in stored["window"][number])
-            predicted_iou, object_score = (float(one) for one in stored["score"][number])
-            logits = np.array(stored["logits"][start : start + height * width], np.float32).reshape(height, width)
-            start += height * width
-            masks.append(ObjectMask(int(object_id), (y, x), logits, predicted_iou, object_score, bool(is_given)))
-    except (*_DAMAGE, IndexError, TypeError) as error:
-        raise SessionError(f"the masks of frame {frame} are damaged ({error}). Use another copy.") from error
-    return tuple(masks)
-
-
-def _stored_plane(path: Path | zipfile.Path, frame: int) -> NDArray[np.integer]:
-    try:
-        plane: NDArray[Any] = _unpacked(path.read_bytes())["plane"]
-    except _DAMAGE as error:
-        raise SessionError(f"the committed labels of frame {frame} are damaged ({error}). Use another copy.") from error
-    if plane.ndim != 2 or plane.dtype.kind not in "iu":
-        raise SessionError(
-            f"the committed labels of frame {frame} are of dtype {plane.dtype} and shape {plane.shape}, and are needed "
-            "as integers in rows and columns. Use another copy."
-        )
-    return plane
-
-
-def _packed_masks(masks: Sequence[ObjectMask]) -> bytes:
-    return _packed(
-        object_id=np.array([mask.object_id for mask in masks], np.int64),
-        window=np.array([(*mask.corner, *mask.logits.shape) for mask in masks], np.int64),
-        score=np.array([(mask.predicted_iou, mask.object_score) for mask in masks], np.float64),
-        is_given=np.array([mask.is_given for mask in masks], np.bool_),
-        logits=np.concatenate([mask.logits.ravel() for mask in masks]).astype(np.float32),
-    )
-
-
-def _packed(**arrays: NDArray[np.generic]) -> bytes:
-    buffer = BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w") as file:
-                np.lib.format.write_array(file, array, allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _unpacked(content: bytes) -> dict[str, NDArray[np.generic]]:
-    with np.load(BytesIO(content), allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
 
 
 def _version(frame: int, state: int) -> str:

@@ -92,7 +92,9 @@ def open_image(session: SessionFile, session_path: Path, *, path: Path | None = 
     found = _found(used, session_path) if path is None else path
     seen = [_channels(session, model) for model in models_used(session)] or [_channels(session)]
     needed = dict.fromkeys(channel for channels in seen for channel in channels)
-    files = {channel: read_image(found, axes=used.axes, channel=channel) for channel in needed}
+    # The session knows what a file may not say: whether its planes were frames.
+    unknown = "T" if len(used.shape) == 3 else "C"
+    files = {channel: read_image(found, axes=used.axes, channel=channel, unknown_axis=unknown) for channel in needed}
     for file in files.values():
         dtype = np.dtype(file.array.dtype).name
         if (file.label_shape, dtype) != (used.shape, used.dtype):
@@ -125,7 +127,7 @@ def load_model_used(model: ModelUsed, session_path: Path, *, device: str = "auto
 
     source = model.source or model.name
     beside = _beside(source, session_path)
-    if not Path(source).exists() and beside.is_file():
+    if not Path(source).exists() and beside.exists():
         return load_predictor(beside, device=device, image_size=model.image_size)
     return load_predictor(source, device=device, image_size=model.image_size)
 

@@ -106,12 +106,14 @@ class Settling:
                 else "There is nothing to commit yet. Click an object, drag a box or paint a mask first."
             )
         results.settle_log()
+        remark = results.make_room_to_commit({i for edit in edits for i in edit.before if i not in edit.after})
         step = Commit(takes_of(masks, said, shown), policy, tuple(sorted(locked)))
         patches = results.commit(policy, locked)
         # What has no mask was not answered yet, or could not be: what is said of it stays.
         gone = set(results.held.object_ids) - kept
         taken_back = unsaying(self._sources, gone.__contains__)
-        return Settlement("commit", (*patches, self._recorded(step, patches, scores)), (*edits, *taken_back))
+        made: tuple[Change, ...] = (*patches, self._recorded(step, patches, scores))
+        return Settlement("commit", made, (*edits, *taken_back), remark)
 
     def check_target(self, layer: Labels, said: PromptSet) -> None:
         """Refuse a layer that objects cannot be committed into.

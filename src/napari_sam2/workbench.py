@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from psygnal import Signal
 
+from napari_sam2.canvas_clicks import CanvasClicks, idle_click_sentence
 from napari_sam2.errors import NapariSam2Error
 from napari_sam2.inference import Activity
 from napari_sam2.layer_keys import bind_keys, unbind_keys
@@ -157,6 +158,8 @@ class Workbench:
         viewer.layers.events.renamed.connect(self._on_renamed)
         viewer.layers.selection.events.active.connect(self._on_view)
         viewer.dims.events.current_step.connect(self._on_view)
+        self._clicks = CanvasClicks(viewer, self._on_click)
+        self._idle_click = ""
         images = self.images()
         if images:
             active = viewer.layers.selection.active
@@ -319,6 +322,7 @@ class Workbench:
         if self._is_closed:
             return
         self._is_closed = True
+        self._clicks.close()
         events = self.viewer.layers.events
         for event in (events.inserted, events.removed):
             event.disconnect(self._on_layers)
@@ -567,7 +571,23 @@ class Workbench:
             # Whoever selects a layer of other work wants to go on with that.
             if space is not self.workspace and active in layers_of(space):
                 self._take_up(space)
+        if self._idle_click and self.tool is not None:
+            self._forget_idle_click()
         self.view_changed.emit()
+
+    def _on_click(self, point: Sequence[float]) -> None:
+        """Say so if a click did nothing; not while the status says how far a propagation is."""
+        space = self.workspace
+        if space is not None and space.status.activity is not Activity.FOLLOWING:
+            sentence = idle_click_sentence(space, point)
+            if sentence:
+                self._idle_click = sentence
+                space.complain(sentence)
+
+    def _forget_idle_click(self) -> None:
+        sentence, self._idle_click = self._idle_click, ""
+        if self.workspace is not None and self.workspace.status.message == sentence:
+            self.workspace.complain("")
 
     def _on_status(self, status: object) -> None:
         self.status_changed.emit()

@@ -13,6 +13,7 @@ A workspace joins the rooms that do the work, and is what the console, the tests
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
@@ -28,7 +29,7 @@ from napari_sam2.object_list import ObjectList
 from napari_sam2.painting import followed_masks, overruling, read_painting, seen_masks
 from napari_sam2.prompt_layers import PromptEdit
 from napari_sam2.prompt_sources import PromptSources, painted_frames
-from napari_sam2.prompts import Target
+from napari_sam2.prompts import MAX_OBJECT_ID, Target
 from napari_sam2.result_layers import ResultLayers
 from napari_sam2.settling import Settling
 from napari_sam2.sight import Sight
@@ -214,7 +215,7 @@ class Workspace:
 
     def _in_hand(self) -> set[int]:
         """Objects with a prompt or a mask."""
-        return {*self.prompts.object_ids, *self.results.held.object_ids}
+        return {*self.prompts.object_ids, *self.dialogue.unknown, *self.results.held.object_ids}
 
     def colour_of(self, object_id: int) -> tuple[float, float, float, float]:
         """Colour of an object in all layers: red, green, blue and alpha in [0, 1]."""
@@ -222,11 +223,16 @@ class Workspace:
 
     def choose_object(self, object_id: int) -> None:
         """Let the next prompt be of an object."""
+        self.results.make_room([object_id])
         self.current.selected_label = object_id
 
     def new_object(self) -> int:
         """Let the next prompt be of an object that there is nothing of yet, and return its id."""
-        self.choose_object(max({*self._in_hand(), *self.results.committed_ids}, default=0) + 1)
+        taken = {*self._in_hand(), *self.results.committed_ids}
+        highest = max(taken, default=0)
+        # Numbers go on after the highest, unless it is the highest of all.
+        free = highest + 1 if highest < MAX_OBJECT_ID else next(one for one in count(1) if one not in taken)
+        self.choose_object(free)
         return self.object_id
 
     def toggle_polarity(self) -> None:
@@ -275,11 +281,20 @@ class Workspace:
         self.dialogue.ask()
 
     def _on_prompts(self, edit: PromptEdit) -> None:
-        if not edit.before.is_same(edit.after):
-            changes: list[Change] = [edit, *self._keep_followed()]
-            self._record("edit of prompts", changes, self.dialogue.ask())
-        else:
+        if edit.before.is_same(edit.after):
             self.ask()
+            return
+        followed = list(self._keep_followed())
+        lost = self.dialogue.ask()
+        heeded = self.sources.heeded(edit)
+        if heeded is not edit:
+            self._post(self._drop_outside)  # napari is not done with what was drawn
+        if followed or not heeded.before.is_same(heeded.after):
+            self._record("edit of prompts", [heeded, *followed], lost)
+
+    def _drop_outside(self) -> None:
+        if not self.dialogue.is_closed:
+            self.sources.drop_outside()
 
     def _keep_followed(self) -> Iterator[OverrulingEdit]:
         """Let clicks on masks that were followed correct them."""

@@ -14,6 +14,7 @@ from napari_sam2.atomic_files import check_folder_of
 from napari_sam2.errors import ImageFileError, OptionError
 from napari_sam2.label_files import check_not_source, check_plane, checked_axes, checked_frame
 from napari_sam2.partial_files import check_not_being_written, claim, keep, remove, tidy, writing
+from napari_sam2.pixel_sizes import ngff_scale
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from napari_sam2.file_arrays import PixelSize
     from napari_sam2.image_files import ImageFile
+    from napari_sam2.pixel_sizes import PixelSize
 
 ZARR_SUFFIX = ".zarr"
 
@@ -34,18 +35,6 @@ NGFF_VERSION = "0.5"
 LONGEST_CHUNK = 1024
 """Pixels, along rows and columns. A chunk never holds more than one frame."""
 
-_UNITS = {
-    "m": "meter",
-    "cm": "centimeter",
-    "mm": "millimeter",
-    "\N{MICRO SIGN}m": "micrometer",
-    "nm": "nanometer",
-    "in": "inch",
-    "h": "hour",
-    "min": "minute",
-    "s": "second",
-    "ms": "millisecond",
-}
 _MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
@@ -291,16 +280,17 @@ def _on_disk(path: Path) -> Iterator[None]:
 
 
 def _multiscale(path: Path, axes: str, pixel_size: Mapping[str, PixelSize]) -> dict[str, object]:
-    scale = [pixel_size[axis].size if axis in pixel_size else 1.0 for axis in axes]
+    described: list[dict[str, str]] = []
+    scale = []
+    for letter in axes:
+        axis = {"name": letter.lower(), "type": "time" if letter == "T" else "space"}
+        size = 1.0
+        if letter in pixel_size:
+            size, axis["unit"] = ngff_scale(letter, pixel_size[letter])
+        described.append(axis)
+        scale.append(size)
     return {
         "name": path.name.removesuffix(path.suffix).removesuffix(".ome"),
-        "axes": [_axis(axis, pixel_size.get(axis)) for axis in axes],
+        "axes": described,
         "datasets": [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}],
     }
-
-
-def _axis(letter: str, spacing: PixelSize | None) -> dict[str, str]:
-    axis = {"name": letter.lower(), "type": "time" if letter == "T" else "space"}
-    if spacing is not None and spacing.unit in _UNITS:
-        axis["unit"] = _UNITS[spacing.unit]
-    return axis

@@ -5,6 +5,7 @@ other without complaint when that is not asked, and then track worse.
 """
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -14,15 +15,16 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from sam2_model.config import CONFIGS, Sam2Config, with_image_size
+from sam2_model.config import CONFIGS, Sam2Config, check_image_size, with_image_size
 from sam2_model.device import choose_device
-from sam2_model.errors import CheckpointError
+from sam2_model.errors import CheckpointError, shown
 from sam2_model.key_layouts import to_meta_layout
 from sam2_model.recognition import Shapes, check_layout, recognise
 from sam2_model.registry import EMBEDDED, PUBLISHED, check_genuine, find_local, note_on_name, sha256_of
 from sam2_model.sam2 import Sam2
-from sam2_model.weight_files import WeightFile, check_file, read_weights, write_weights
+from sam2_model.weight_files import WeightFile, read_weights, write_weights
 from sam2_model.weight_metadata import Calibration, WeightMetadata, check_calibration, decode, encode
+from sam2_model.weight_places import place_of
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +38,9 @@ class LoadedModel:
     network : Sam2
         In evaluation mode, on its device, float32, without gradients.
     name : str
-        Name in the registry, or the file's name without its ending.
+        Name in the registry, the file's name without its ending, or the folder's name.
     sha256 : str
-        Checksum of the file.
+        Checksum of the file; of a folder, as `registry.sha256_of` defines it.
     calibration : mapping of str to float or None
         Numbers that turn raw scores into confidence; None if the model has not been calibrated.
     """
@@ -70,8 +72,9 @@ def load_model(
     Parameters
     ----------
     source : str, path or LoadedModel
-        A name of the registry, a weight file, or a loaded model, which is returned as it is, where it is. A file that
-        happens to have a registry name is meant by giving more of its path ("./tiny").
+        A name of the registry, a weight file, a folder as the `transformers` library saves models, or a loaded model,
+        which is returned as it is, where it is. A file that happens to have a registry name is meant by giving more of
+        its path ("./tiny").
     device : str or torch.device
         As in `device.choose_device`.
     image_size : int, optional
@@ -82,35 +85,39 @@ def load_model(
     CheckpointError
         If the weights are not on this disk, or the file is missing, damaged, unsafe, changed, or of another model.
     ConfigError
-        If the device is not there or the image size is not a multiple of 32.
+        If the device is not there or the image size is not a multiple of 32 up to 4096.
     """
     if isinstance(source, LoadedModel):
         return source
     chosen = choose_device(device)
-    path, name, sha256 = _locate(source)
-    note = note_on_name(path, sha256)
-    if note is not None:
-        logger.warning("%s", note)
-    network, calibration = load_network(path, chosen, image_size)
+    if image_size is not None:
+        check_image_size(image_size)
+    path = find_weights(source)
+    with place_of(path).unchanged():
+        name, sha256 = _identity(path, source)
+        note = note_on_name(path, sha256)
+        if note is not None:
+            logger.warning("%s", note)
+        network, calibration = load_network(path, chosen, image_size)
     return LoadedModel(network, name, sha256, calibration)
 
 
 def find_weights(source: str | PathLike[str]) -> Path:
-    """Return the file meant by a registry name or a path.
+    """Return the file or folder meant by a registry name or a path.
 
     Raises
     ------
     CheckpointError
-        If the named weights are not on this disk, or there is no such file.
+        If the named weights are not on this disk, or there is no such file or folder of weights.
     """
     if not isinstance(source, str) or source not in CONFIGS:
         path = Path(source)
-        if isinstance(source, str) and path.name == source and not path.suffix and not path.exists():
+        if isinstance(source, str) and path.name == source and not path.suffix and not os.path.lexists(path):
             raise CheckpointError(
-                f"There is neither a model nor a file called {source!r}. Choose one of: {', '.join(CONFIGS)}; or give "
-                "the path of a .pt or .safetensors file."
+                f"There is neither a model nor a file called {shown(source)}. Choose one of: {', '.join(CONFIGS)}; or "
+                "give the path of a .pt or .safetensors file."
             )
-        check_file(path)
+        place_of(path)
         return path
     found = find_local(source)
     if found is None and source == EMBEDDED:
@@ -131,12 +138,12 @@ def load_network(path: Path, device: torch.device, image_size: int | None = None
     CheckpointError
         If the file is missing, damaged, unsafe, or of another model.
     ConfigError
-        If the image size is not a multiple of 32.
+        If the image size is not a multiple of 32 up to 4096.
     """
     content = read_weights(path)
-    state = to_meta_layout(content.tensors)
-    shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
     try:
+        state = to_meta_layout(content.tensors)
+        shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
         stated = decode(content.metadata)
         config = stated.config if stated is not None else recognise(shapes)
         if image_size is not None:
@@ -195,12 +202,11 @@ def save_model(
     write_weights(Path(path), WeightFile(tensors, metadata), overwrite=overwrite)
 
 
-def _locate(source: str | PathLike[str]) -> tuple[Path, str, str]:
-    """Return the file meant, the name it goes by, and its checksum, compared before the file is opened."""
-    path = find_weights(source)
+def _identity(path: Path, source: str | PathLike[str]) -> tuple[str, str]:
+    """Return the name that weights go by, and their checksum, compared before they are opened."""
     if isinstance(source, str) and source in PUBLISHED:
-        return path, source, check_genuine(path, PUBLISHED[source])
-    return path, path.stem, sha256_of(path)
+        return source, check_genuine(path, PUBLISHED[source])
+    return place_of(path).name, sha256_of(path)
 
 
 def _blueprint(config: Sam2Config, shapes: Shapes) -> Sam2:
@@ -236,11 +242,10 @@ def _fill(network: Sam2, state: dict[str, Tensor], device: torch.device) -> None
     converted = {}
     for key in list(state):
         tensor = state.pop(key)
-        if not tensor.is_floating_point():
-            raise CheckpointError(f"{key} holds {tensor.dtype}, not real numbers. Quantised weights are not supported.")
-        _check_finite(key, tensor, "Its weights are broken")
-        # A copy even where nothing changes: the file may be rewritten while the network lives.
-        converted[key] = tensor.to(device, torch.float32, copy=True, memory_format=torch.contiguous_format)
+        # A copy even where nothing changes: tensors of a file may share their memory.
+        single = tensor.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+        _check_finite(key, single, "Its weights are broken")  # as they are used: of 64 bits, some are infinite in 32
+        converted[key] = single.to(device)
     network.load_state_dict(converted, strict=True, assign=True)
     network.eval().requires_grad_(requires_grad=False)
 

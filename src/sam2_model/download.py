@@ -5,12 +5,13 @@ from the progress callback is swallowed and the whole file arrives anyway. Its a
 certificates, `HF_HUB_OFFLINE`) and folders are.
 """
 
+import glob
 import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Generator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
@@ -34,7 +35,13 @@ Progress = Callable[[int, int], None]
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_S = 30.0
 _WAITS_S = (0.0, 1.0, 5.0)
-"""Pauses before a broken download is resumed; as many fruitless attempts in a row end it."""
+"""Pauses before a broken download is resumed; as many attempts in a row that bring less than a megabyte end it."""
+
+_LEAST_BYTES, _PERIOD_S = 1 << 16, 60.0
+"""What must arrive in which time. A server that sends a byte now and then never runs into the timeout."""
+
+_FORGOTTEN_S = 3600.0
+"""A partial file that nobody has written to for so long belongs to no download: a living one is slow for a minute."""
 
 
 class _LineBrokenError(Exception):
@@ -71,9 +78,15 @@ def download(
     ConfigError
         If there is no such model.
     DownloadError
-        If the file cannot be fetched or stored; nothing is left half-written.
+        If the file cannot be fetched or stored, or hardly anything arrives for a minute; nothing is left half-written.
     CheckpointError
-        If what arrived is not the published file; it is thrown away.
+        If what arrives is not the published file; it is thrown away. No more is ever read than was published.
+
+    Notes
+    -----
+    Several downloads of one model do not disturb each other: each writes a file of its own, made with a name that
+    nobody knows before, and the last one done gives it the final name. What killed downloads left is removed after an
+    hour.
     """
     if model == EMBEDDED:
         return embedded_path()
@@ -84,19 +97,21 @@ def download(
     target = (cache_dir or default_cache_dir()) / weights.filename
     _make_room(target.parent, weights)
     url = weights.url(endpoint)
+    _remove_forgotten(target)
     partial = target.with_name(f"{target.name}.{uuid4().hex[:8]}.partial")
     try:
-        with partial.open("xb") as file:
+        with _created(partial) as file:
             sha256 = _receive(url, file, weights, progress)
         _check_received(sha256, weights, url)
-        os.replace(partial, target)
+        _move(partial, target, weights)
     except _LineBrokenError as error:
         raise DownloadError(
             f"Could not download {weights.name!r} ({weights.title}) from {url}: {error}. Check the network and try "
             f"again, or fetch that address with a browser and put the file at {target}."
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
     return target
 
 
@@ -127,6 +142,35 @@ def _make_room(folder: Path, weights: PublishedWeights) -> None:
         )
 
 
+def _remove_forgotten(target: Path) -> None:
+    """Remove what downloads of the same file that were killed have left."""
+    for stray in target.parent.glob(f"{glob.escape(target.name)}.*.partial"):
+        with suppress(OSError):  # gone, or somebody else's
+            if time.time() - stray.lstat().st_mtime > _FORGOTTEN_S:
+                stray.unlink()
+
+
+def _created(partial: Path) -> BinaryIO:
+    try:
+        # Exclusively: a link that was put there is not followed. Unbuffered: closing has nothing left to write.
+        return partial.open("xb", buffering=0)
+    except OSError as error:
+        raise DownloadError(
+            f"Cannot write {partial}: {error.strerror}. Set HF_HOME to a folder that may be written."
+        ) from error
+
+
+def _move(partial: Path, target: Path, weights: PublishedWeights) -> None:
+    try:
+        os.replace(partial, target)
+    except OSError as error:
+        # Where open files cannot be replaced, somebody may be reading what another download has put there.
+        if not target.is_file() or not _is_genuine(target, weights):
+            raise DownloadError(
+                f"Cannot put the weights at {target}: {error.strerror}. Move away what is there, and try again."
+            ) from error
+
+
 def _receive(url: str, file: BinaryIO, weights: PublishedWeights, progress: Progress | None) -> str:
     """Write the body at an address to a file and return its SHA-256, taking up the thread when the line breaks."""
     digest, received, failures = hashlib.sha256(), 0, 0
@@ -135,16 +179,18 @@ def _receive(url: str, file: BinaryIO, weights: PublishedWeights, progress: Prog
         try:
             with closing(_stream(url, received, weights)) as chunks:
                 for chunk in chunks:
-                    _write(file, chunk)
-                    digest.update(chunk)
-                    received += len(chunk)
+                    # No more than was published, whatever a server goes on to send; the checksum tells if it is that.
+                    wanted = chunk[: weights.size_bytes - received]
+                    _write(file, wanted)
+                    digest.update(wanted)
+                    received += len(wanted)
                     if progress is not None:
                         progress(received, weights.size_bytes)
-            if received >= weights.size_bytes:
-                return digest.hexdigest()
+                    if received == weights.size_bytes:
+                        return digest.hexdigest()
             raise _LineBrokenError(f"the server stopped after {received:,} of {weights.size_bytes:,} bytes")
         except _LineBrokenError:
-            failures = 0 if received > before else failures + 1
+            failures = 0 if received - before >= _CHUNK_BYTES else failures + 1
             if received == 0 or failures == len(_WAITS_S):
                 raise
             time.sleep(_WAITS_S[failures])
@@ -171,7 +217,7 @@ def _stream(url: str, start: int, weights: PublishedWeights) -> Generator[bytes,
             announced = response.headers.get("Content-Length", "")
             if announced.isdigit() and offset + int(announced) != weights.size_bytes:
                 raise _not_published(weights, url, f"it is {offset + int(announced):,} bytes long")
-            for chunk in response.iter_bytes(_CHUNK_BYTES):
+            for chunk in _megabytes(response.iter_bytes()):
                 # A server that ignores the range sends again what is here already.
                 skip = min(max(start - offset, 0), len(chunk))
                 offset += len(chunk)
@@ -183,6 +229,34 @@ def _stream(url: str, start: int, weights: PublishedWeights) -> Generator[bytes,
         # The session's transport differs between versions of the hub's library and so do its exceptions, which have
         # no base in common; all of them mean the same here.
         raise _LineBrokenError(str(error) or type(error).__name__) from error
+
+
+def _megabytes(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Join what arrives to pieces of about a megabyte.
+
+    Raises
+    ------
+    _LineBrokenError
+        If hardly anything arrives.
+    """
+    joined, since, arrived = bytearray(), time.monotonic(), 0
+    try:
+        for piece in pieces:
+            joined += piece
+            arrived += len(piece)
+            now = time.monotonic()
+            if now - since > _PERIOD_S:
+                if arrived < _LEAST_BYTES:
+                    raise _LineBrokenError(f"only {arrived:,} bytes arrived in {now - since:.0f} seconds")
+                since, arrived = now, 0
+            if len(joined) >= _CHUNK_BYTES:
+                yield bytes(joined)
+                joined.clear()
+    except Exception:
+        yield bytes(joined)  # what arrived before the line broke need not come again
+        raise
+    if joined:
+        yield bytes(joined)
 
 
 def _check_status(status: int, url: str, weights: PublishedWeights) -> None:
@@ -198,7 +272,9 @@ def _check_status(status: int, url: str, weights: PublishedWeights) -> None:
 
 def _write(file: BinaryIO, chunk: bytes) -> None:
     try:
-        file.write(chunk)
+        rest = memoryview(chunk)
+        while rest:
+            rest = rest[file.write(rest) :]
     except OSError as error:
         raise DownloadError(f"Cannot write {file.name}: {error.strerror}. Free some space and try again.") from error
 

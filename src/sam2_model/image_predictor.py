@@ -81,7 +81,7 @@ class ImagePredictor:
     Raises
     ------
     ConfigError
-        If the working size is not a positive multiple of 32.
+        If the working size is not a multiple of 32 up to 4096.
     """
 
     def __init__(self, model: Sam2, *, image_size: int | None = None, stability_fallback: bool = True) -> None:

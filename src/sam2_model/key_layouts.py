@@ -4,13 +4,17 @@ The second differs regularly enough to be told in rules. They hold for every siz
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
+import torch
 from torch import Tensor
 
+from sam2_model.errors import CheckpointError
+
 _TRANSFORMERS_TRUNK = "vision_encoder.backbone."
-_TRANSFORMERS_REPEATS = "shared_image_embedding.positional_embedding"
-"""A second copy of the Fourier matrix of the prompts."""
+_IMAGE_FOURIER = "shared_image_embedding.positional_embedding"
+_PROMPT_FOURIER = "prompt_encoder.shared_embedding.positional_embedding"
+"""The same Fourier matrix twice. Some versions of the library write both, others the first alone."""
 
 _POINT_ROWS = "prompt_encoder.point_embed.weight"
 """Four embeddings in one tensor, (4, width); Meta's files keep each in one of its own, (1, width)."""
@@ -76,14 +80,42 @@ def meta_key(key: str) -> str:
 
 
 def to_meta_layout(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights in Meta's spelling, whichever of the two they came in. Tensors are shared, not copied."""
+    """Return weights in Meta's spelling, whichever of the two they came in. Tensors are shared, not copied.
+
+    Raises
+    ------
+    CheckpointError
+        If the two copies of the Fourier matrix differ, or a parameter is there in both spellings.
+    """
     if not is_transformers_layout(state):
         return dict(state)
     renamed: dict[str, Tensor] = {}
-    for key, tensor in state.items():
-        if key == _POINT_ROWS and tensor.ndim == 2:
-            for row in range(len(tensor)):
-                renamed[f"sam_prompt_encoder.point_embeddings.{row}.weight"] = tensor[row : row + 1]
-        elif key != _TRANSFORMERS_REPEATS:
-            renamed[meta_key(key)] = tensor
+    for key, tensor in _with_one_fourier_matrix(state).items():
+        for name, part in _renamed(key, tensor):
+            if name in renamed:
+                raise CheckpointError(f"It holds {name} twice, in two spellings. Use weights saved by one program.")
+            renamed[name] = part
     return renamed
+
+
+def _renamed(key: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
+    if key == _POINT_ROWS and tensor.ndim == 2:
+        for row in range(len(tensor)):
+            yield f"sam_prompt_encoder.point_embeddings.{row}.weight", tensor[row : row + 1]
+    else:
+        yield meta_key(key), tensor
+
+
+def _with_one_fourier_matrix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Leave the matrix of the prompts, with which images are described, too."""
+    rest = dict(state)
+    of_images = rest.pop(_IMAGE_FOURIER, None)
+    if of_images is None:
+        return rest
+    of_prompts = rest.setdefault(_PROMPT_FOURIER, of_images)
+    if of_prompts.shape != of_images.shape or not torch.equal(of_prompts.double(), of_images.double()):
+        raise CheckpointError(
+            f"Its two copies of the Fourier matrix, {_IMAGE_FOURIER} and {_PROMPT_FOURIER}, differ: prompts and images "
+            "would be described in two ways. Use weights in which they agree."
+        )
+    return rest

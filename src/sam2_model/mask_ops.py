@@ -34,18 +34,24 @@ def resize_logits(logits: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(logits.float(), size=(height, width), mode="bilinear", align_corners=False)
 
 
-def _bilinear_weights(length: int, size: int, window: slice) -> NDArray[np.float32]:
-    """Weights (window, length) that resize an axis of `length` cells to `size`, for a window of the result."""
-    cells: NDArray[np.intp] = np.arange(size)[window]
-    position = np.clip((cells + 0.5) * (length / size) - 0.5, 0, length - 1)
+def _bilinear_weights(length: int, size: int, window: slice) -> tuple[slice, NDArray[np.float32]]:
+    """Cells that a window of the result reads where an axis of `length` cells is resized to `size`, and their weights.
+
+    The weights have shape (window, cells).
+    """
+    pixels: NDArray[np.intp] = np.arange(size)[window]
+    if not len(pixels):
+        return slice(0, 0), np.zeros((0, 0), np.float32)
+    position = np.clip((pixels + 0.5) * (length / size) - 0.5, 0, length - 1)
     below = np.minimum(position.astype(int), length - 1)
     above = np.minimum(below + 1, length - 1)
     fraction = (position - below).astype(np.float32)
-    weights = np.zeros((len(position), length), np.float32)
+    cells = slice(int(below[0]), int(above[-1]) + 1)
+    weights = np.zeros((len(position), cells.stop - cells.start), np.float32)
     rows = np.arange(len(position))
-    np.add.at(weights, (rows, below), 1 - fraction)
-    np.add.at(weights, (rows, above), fraction)
-    return weights
+    np.add.at(weights, (rows, below - cells.start), 1 - fraction)
+    np.add.at(weights, (rows, above - cells.start), fraction)
+    return cells, weights
 
 
 def resize_window(
@@ -62,9 +68,9 @@ def resize_window(
     window : tuple of slice
         Rows and columns of the result that are wanted.
     """
-    rows = _bilinear_weights(logits.shape[0], height, window[0])
-    columns = _bilinear_weights(logits.shape[1], width, window[1])
-    return np.asarray(rows @ logits @ columns.T, np.float32)
+    rows, row_weights = _bilinear_weights(logits.shape[0], height, window[0])
+    columns, column_weights = _bilinear_weights(logits.shape[1], width, window[1])
+    return np.asarray(row_weights @ logits[rows, columns] @ column_weights.T, np.float32)
 
 
 def window_above(logits: NDArray[np.float32], level: float, height: int, width: int) -> tuple[slice, slice]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from sam2_model.config import CONFIGS, Release, Sam2Config
 from sam2_model.errors import CheckpointError
@@ -12,6 +13,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 _PATCH_EMBED = "image_encoder.trunk.patch_embed.proj.weight"
 _BLOCK = re.compile(r"image_encoder\.trunk\.blocks\.(\d+)\.")
 _ONLY_IN_2_1 = ("no_obj_embed_spatial", "obj_ptr_tpos_proj.weight", "obj_ptr_tpos_proj.bias")
+
+_MEMORY = r"(memory_attention|memory_encoder)\."
 
 _LISTED = 5
 """Tensors named in a message before it says how many more there are."""
@@ -30,7 +33,8 @@ def recognise(shapes: Shapes) -> Sam2Config:
     """Return the known model that weights in Meta's layout belong to, or resemble most.
 
     The width of the patch embedding and the number of blocks tell the variant, the tensors that came with 2.1 the
-    release. Nothing else is compared: strict loading does that, and can then say what differs from which model.
+    release; without memory attention and memory encoder they are a model for images, whose release does not show and
+    does not matter. Nothing else is compared: strict loading does that, and can then say what differs from which model.
 
     Parameters
     ----------
@@ -60,14 +64,17 @@ def recognise(shapes: Shapes) -> Sam2Config:
             f"There is no SAM 2 image encoder among its {len(shapes)} tensors (the first: {first}). Use weights of "
             "SAM 2 or SAM 2.1 in Meta's layout or in that of the `transformers` library."
         )
-    release = Release.V2_1 if any(key in shapes for key in _ONLY_IN_2_1) else Release.V2_0
+    has_memory = _any_begins(shapes, _MEMORY)
+    is_newer = not has_memory or any(key in shapes for key in _ONLY_IN_2_1)
+    release = Release.V2_1 if is_newer else Release.V2_0
     alike = [config for config in CONFIGS.values() if config.trunk.embed_dim == patch[0]]
     if not alike:
         known = ", ".join(
             f"{config.trunk.embed_dim} ({name})" for name, config in CONFIGS.items() if config.release is Release.V2_1
         )
         raise CheckpointError(f"Its trunk begins with {patch[0]} channels; the known models begin with {known}.")
-    return min(alike, key=lambda known: (abs(sum(known.trunk.stages) - len(blocks)), known.release is not release))
+    likest = min(alike, key=lambda known: (abs(sum(known.trunk.stages) - len(blocks)), known.release is not release))
+    return likest if has_memory else replace(likest, has_memory=False, follows_masks=False)
 
 
 def check_layout(shapes: Shapes, expected: Shapes, config: Sam2Config) -> None:
@@ -111,9 +118,9 @@ def model_name(config: Sam2Config) -> str | None:
 
 
 def model_title(config: Sam2Config) -> str:
-    """Return the model as a message names it, such as "SAM 2.1 tiny"."""
+    """Return the model as a message names it, such as "SAM 2.1 tiny"; without memory, "SAM 2 tiny for images"."""
     name = (model_name(config) or "of another size").removesuffix("-2.0")
-    return f"SAM {config.release.value} {name}"
+    return f"SAM {config.release.value} {name}" if config.has_memory else f"SAM 2 {name} for images"
 
 
 def _other_model(shapes: Shapes) -> str | None:
@@ -123,8 +130,6 @@ def _other_model(shapes: Shapes) -> str | None:
     if len(shapes.get("image_encoder.trunk.pos_embed", ())) == 3:
         # A plain vision transformer has one position per token where Hiera has a coarse map.
         return "EfficientTAM, or another SAM 2 with a plain vision transformer"
-    if _any_begins(shapes, r"image_encoder\.trunk\.blocks\.") and not _any_begins(shapes, "memory_attention"):
-        return "the image part of SAM 2 without its memory"
     return None
 
 

@@ -14,11 +14,14 @@ from huggingface_hub import constants, hf_hub_url, try_to_load_from_cache
 
 from sam2_model.config import Release
 from sam2_model.errors import CheckpointError, ConfigError
+from sam2_model.weight_places import place_of
 
 EMBEDDED = "nano"
 """The model whose weights are part of the package."""
 
 EMBEDDED_LICENCE = "BSD-3-Clause"
+
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,18 +148,25 @@ def find_local(model: str | PublishedWeights, *, cache_dir: Path | None = None) 
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file as 64 lower-case hexadecimal digits.
+    """Return the SHA-256 of a weight file as 64 lower-case hexadecimal digits.
+
+    That of a folder as the `transformers` library saves models is that of its weight files joined end to end, in order
+    of their names: with one file, that file's own. Index and configuration are not part of it.
 
     Raises
     ------
     CheckpointError
-        If the file cannot be read.
+        If a file cannot be read, or the folder is not such a folder.
     """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise CheckpointError(f"Cannot read {path}: {error.strerror}. Check that it may be read.") from error
+    digest = hashlib.sha256()
+    for part in place_of(path).files:
+        try:
+            with part.open("rb") as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+        except OSError as error:
+            raise CheckpointError(f"Cannot read {part}: {error.strerror}. Check that it may be read.") from error
+    return digest.hexdigest()
 
 
 def published_as(sha256: str) -> str | None:

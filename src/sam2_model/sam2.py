@@ -114,16 +114,24 @@ class Sam2(nn.Module):
     def __init__(self, config: Sam2Config) -> None:
         super().__init__()
         self.config = config
-        C, Cm = config.width, config.memory_channels
+        C = config.width
         self.image_encoder = ImageEncoder(config.trunk, C)
         self.sam_prompt_encoder = PromptEncoder(C, config.field_px)
         self.sam_mask_decoder = MaskDecoder(C, config.neighbour_blocks)
+        if config.has_memory:  # first, for the order in which saved states of optimisers count parameters
+            self.maskmem_tpos_enc = nn.Parameter(torch.zeros(config.num_memories, 1, 1, config.memory_channels))
+        self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, C))
+        if config.has_memory:
+            self._add_memory()
+
+    def _add_memory(self) -> None:
+        """Add what remembers objects and follows them."""
+        config = self.config
+        C, Cm = config.width, config.memory_channels
         self.memory_attention = MemoryAttention(C, Cm, config.memory_layers, config.memory_feedforward)
         self.memory_encoder = MemoryEncoder(C, Cm)
         self.mask_downsample = nn.Conv2d(1, 1, kernel_size=MASK_STRIDE, stride=MASK_STRIDE)
         self.obj_ptr_proj = MLP((C, C, C, C))
-        self.maskmem_tpos_enc = nn.Parameter(torch.zeros(config.num_memories, 1, 1, Cm))
-        self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, C))
         # Never read; in the files because the reference once had a use for it.
         self.no_mem_pos_enc = nn.Parameter(torch.zeros(1, 1, C))
         self.no_obj_ptr = nn.Parameter(torch.zeros(1, C))

@@ -11,6 +11,7 @@ from sam2_model.config import Sam2Config
 from sam2_model.errors import CheckpointError
 from sam2_model.recognition import model_title
 from sam2_model.registry import PUBLISHED, check_genuine, note_on_name, published_as, sha256_of
+from sam2_model.weight_places import place_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +21,11 @@ class Verification:
     Attributes
     ----------
     path : Path
-        The file.
+        The file, or the folder.
     size_bytes : int
-        Its length.
+        Its length; of a folder, that of its weight files together.
     sha256 : str
-        Its checksum.
+        Its checksum; of a folder, as `registry.sha256_of` defines it.
     published_as : str or None
         The published model with exactly this checksum.
     note : str or None
@@ -51,6 +52,8 @@ class Verification:
         }
         if self.config is not None:
             lines["model"] = f"{model_title(self.config)}, working size {self.config.image_size}"
+            if not self.config.has_memory:
+                lines["follows"] = "no: these weights have no memory, so they segment images and follow nothing"
         if self.note is not None:
             lines["note"] = self.note
         lines["loads"] = "yes" if self.problem is None else f"no: {self.problem}"
@@ -58,21 +61,24 @@ class Verification:
 
 
 def verify(source: str | PathLike[str]) -> Verification:
-    """Try a weight file, given by path or by the name of a model.
+    """Try a weight file or folder of weights, given by path or by the name of a model.
 
     Raises
     ------
     CheckpointError
-        If there is no such file or the named weights are not on this disk. Whatever is wrong with an existing file is
-        reported, not raised.
+        If there is no such file, it cannot be read or changes meanwhile, or is a pipe or a device; if a folder is
+        incomplete or leads out of itself; if the named weights are not on this disk. Whatever else is wrong with an
+        existing file is reported, not raised.
     """
-    path = find_weights(source)
-    sha256 = sha256_of(path)
-    report = Verification(path, path.stat().st_size, sha256, published_as(sha256), note_on_name(path, sha256))
-    try:
-        if isinstance(source, str) and source in PUBLISHED:
-            check_genuine(path, PUBLISHED[source])
-        network, _ = load_network(path, torch.device("cpu"))
-    except CheckpointError as error:
-        return replace(report, problem=str(error))
-    return replace(report, config=network.config)
+    place = place_of(find_weights(source))
+    with place.unchanged():
+        sha256 = sha256_of(place.path)
+        note = note_on_name(place.path, sha256)
+        report = Verification(place.path, place.size_bytes, sha256, published_as(sha256), note)
+        try:
+            if isinstance(source, str) and source in PUBLISHED:
+                check_genuine(place.path, PUBLISHED[source])
+            network, _ = load_network(place.path, torch.device("cpu"))
+        except CheckpointError as error:
+            return replace(report, problem=str(error))
+        return replace(report, config=network.config)

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import torch
@@ -11,13 +12,14 @@ from torch import Tensor
 
 from sam2_model.config import check_image_size
 from sam2_model.device import inference
-from sam2_model.errors import FrameError, PromptError
+from sam2_model.errors import ConfigError, FrameError, PromptError
 from sam2_model.mask_decoder import MaskDecoderOutput, best_candidate, single_mask
 from sam2_model.mask_ops import ABSENT_LOGIT, PROMPT_LOGIT_LIMIT, as_logits, as_low_res_logits, fill_holes
 from sam2_model.memory_bank import MAX_POINTERS, Direction, Recall
 from sam2_model.preprocessing import check_image, to_model_image, to_model_mask, to_model_points
 from sam2_model.prompt_encoder import PointLabel
 from sam2_model.sam2 import ImageFeatures, Sam2
+from sam2_model.stored_masks import StoredMask
 from sam2_model.trajectory import expected_masks
 from sam2_model.video_memory import VideoMemory
 from sam2_model.video_options import Policy, VideoOptions
@@ -54,10 +56,15 @@ class VideoPredictor:
     Raises
     ------
     ConfigError
-        If the working size is not a positive multiple of 32.
+        If the working size is not a multiple of 32 up to 4096, or the model has no memory.
     """
 
     def __init__(self, model: Sam2, *, image_size: int | None = None, options: VideoOptions | None = None) -> None:
+        if not model.config.has_memory:
+            raise ConfigError(
+                "These weights have no memory: they segment images and cannot follow objects through a stack. Segment "
+                "frame by frame, or use weights of the whole SAM 2."
+            )
         self.model = model
         self.image_size = check_image_size(model.config.image_size if image_size is None else image_size)
         self.options = options or VideoOptions()
@@ -150,10 +157,14 @@ class VideoPredictor:
         features = self.features(state, frame)
         answers: list[FrameMemory] = []
         with inference(self.device):
+            given = self._given_masks({i: prompt for i, prompt in prompts.items() if prompt.is_mask_alone}, features)
             for object_id, prompt in prompts.items():
                 track = state.objects.setdefault(object_id, ObjectTrack())
-                memory = self._without_holes(self._answer(state, track, frame, prompt, features))
-                track.prompts[frame] = prompt
+                answer = given.get(object_id)
+                if answer is None:
+                    answer = self._answer(state, track, frame, prompt, features)
+                memory = self._without_holes(answer)
+                track.prompts[frame] = prompt.is_absence
                 answers.append(memory)
                 if self._keeps_history:
                     track.pending[frame] = memory
@@ -193,15 +204,10 @@ class VideoPredictor:
         """Return what the model makes of a prompt; mostly its spatial memory is not written yet."""
         if prompt.is_absence and not self._keeps_history:
             return self._absent(features)
-        mask = None
-        if prompt.mask is not None:
-            pixels = torch.from_numpy(prompt.mask).to(self.device)[None, None]
-            mask = to_model_mask(pixels, self.image_size, keeps_thin=not self._keeps_history)  # (1, 1, S, S)
-        if mask is not None and prompt.box is None and not len(prompt.points):
-            return self._given_mask(mask, features)
-
         embedding = self.model.without_memory(features)
-        mask_logits = None if mask is None else as_low_res_logits(mask, self.model.mask_stride)
+        mask_logits = None
+        if prompt.mask is not None:
+            mask_logits = as_low_res_logits(self._as_mask(prompt.mask), self.model.mask_stride)
         if self._keeps_history:
             if frame in track.visited:
                 recalled = self.memory.recall(state, track, frame, track.visited[frame])
@@ -226,25 +232,38 @@ class VideoPredictor:
         points = to_model_points(points, state.height, state.width, self.image_size)
         return points, torch.from_numpy(labels.astype(np.int64)).to(self.device)[None]
 
-    def _given_mask(self, mask: Tensor, features: ImageFeatures) -> FrameMemory:
-        """Remember a mask (1, 1, S, S) that is the answer itself."""
-        memory = FrameMemory(
-            mask_logits=as_low_res_logits(mask, self.model.mask_stride)[0, 0],
-            predicted_iou=mask.new_ones(()),
-            object_score_logit=torch.where(mask.any(), 10.0, -10.0),
-            pointer=self.model.mask_pointer(features, mask)[0],
-        )
-        if self._keeps_history:
-            return memory
-        # Remembered as it was drawn: at the resolution of the logits a small object would fade from memory.
-        spatial = self.memory.write(features, as_logits(mask), [memory], binarises=self.options.binarises_prompted)
-        return replace(memory, spatial=spatial[0])
+    def _as_mask(self, mask: NDArray[np.bool_]) -> Tensor:
+        """Mask of a user at the working size, (1, 1, S, S)."""
+        pixels = torch.from_numpy(mask).to(self.device)[None, None]
+        return to_model_mask(pixels, self.image_size, keeps_thin=not self._keeps_history)
+
+    def _given_masks(self, prompts: PromptsByObject, features: ImageFeatures) -> dict[int, FrameMemory]:
+        """Remember masks that are the answers themselves, some objects at a time."""
+        memories: dict[int, FrameMemory] = {}
+        for start in range(0, len(prompts), self.options.max_batch):
+            some = list(islice(prompts.items(), start, start + self.options.max_batch))
+            mask = torch.cat([self._as_mask(prompt.mask) for _, prompt in some if prompt.mask is not None])
+            logits = as_low_res_logits(mask, self.model.mask_stride)  # (B, 1, h, w)
+            score = torch.where(mask.flatten(1).any(1), 10.0, -10.0)  # (B,)
+            pointer = self.model.mask_pointer(features, mask)  # (B, C)
+            answers = [
+                FrameMemory(StoredMask.of(logits[i, 0]), mask.new_ones(()), score[i], pointer[i])
+                for i in range(len(some))
+            ]
+            if not self._keeps_history:
+                # As they were drawn: at the resolution of the logits a small object would fade from memory.
+                spatial = self.memory.write(
+                    features, as_logits(mask), answers, binarises=self.options.binarises_prompted
+                )
+                answers = [replace(memory, spatial=own) for memory, own in zip(answers, spatial, strict=True)]
+            memories |= {object_id: memory for (object_id, _), memory in zip(some, answers, strict=True)}
+        return memories
 
     def _absent(self, features: ImageFeatures) -> FrameMemory:
         """Remember an object that the user says is not on the frame."""
         like = features.embedding
         return FrameMemory(
-            mask_logits=like.new_full(self.model.mask_size(features), ABSENT_LOGIT, dtype=torch.float32),
+            mask=StoredMask.of(like.new_full(self.model.mask_size(features), ABSENT_LOGIT, dtype=torch.float32)),
             predicted_iou=like.new_ones((), dtype=torch.float32),
             object_score_logit=like.new_full((), -10.0, dtype=torch.float32),
             pointer=self.model.no_obj_ptr[0],
@@ -261,14 +280,15 @@ class VideoPredictor:
         logits = torch.where(is_present[..., None, None], chosen.mask_logits, ABSENT_LOGIT)  # (B, 1, h, w)
         pointer = self.model.object_pointer(chosen.token, is_present)  # (B, C)
         return [
-            FrameMemory(logits[i, 0], chosen.predicted_iou[i, 0], score[i, 0], pointer[i]) for i in range(len(logits))
+            FrameMemory(StoredMask.of(logits[i, 0]), chosen.predicted_iou[i, 0], score[i, 0], pointer[i])
+            for i in range(len(logits))
         ]
 
     def _without_holes(self, memory: FrameMemory) -> FrameMemory:
         if not self.options.hole_area:
             return memory
         filled = fill_holes(memory.mask_logits.cpu().numpy(), self.options.hole_area, HOLE_LOGIT)
-        return replace(memory, mask_logits=torch.from_numpy(filled).to(self.device))
+        return replace(memory, mask=StoredMask.of(torch.from_numpy(filled).to(self.device)))
 
     # Following -------------------------------------------------------------------------------------------------------
 

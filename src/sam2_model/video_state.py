@@ -13,6 +13,7 @@ from sam2_model.errors import FrameError, PromptError
 from sam2_model.mask_ops import resize_logits
 from sam2_model.memory_bank import MAX_POINTERS, Direction
 from sam2_model.sam2 import ImageFeatures
+from sam2_model.stored_masks import StoredMask
 
 
 class FrameSource(Protocol):
@@ -52,6 +53,11 @@ class FramePrompt:
     def is_absence(self) -> bool:
         """Whether it only says where the object is not."""
         return self.box is None and self.mask is None and not (self.labels == 1).any()
+
+    @property
+    def is_mask_alone(self) -> bool:
+        """Whether it is a mask and nothing else."""
+        return self.mask is not None and self.box is None and not len(self.points)
 
     def check(self, height: int, width: int) -> None:
         """Refuse what cannot be answered.
@@ -103,8 +109,8 @@ class FrameMemory:
 
     Attributes
     ----------
-    mask_logits : Tensor
-        Shape (h, w), float32, one cell for `Sam2.mask_stride` pixels.
+    mask : StoredMask
+        What `mask_logits` gives, without the cells round the object.
     predicted_iou, object_score_logit : Tensor
         Scalars.
     pointer : Tensor
@@ -115,12 +121,17 @@ class FrameMemory:
         Which way the object was followed; None on prompted frames.
     """
 
-    mask_logits: Tensor
+    mask: StoredMask
     predicted_iou: Tensor
     object_score_logit: Tensor
     pointer: Tensor
     spatial: Tensor | None = None
     direction: Direction | None = None
+
+    @property
+    def mask_logits(self) -> Tensor:
+        """Shape (h, w), float32, one cell for `Sam2.mask_stride` pixels; put together at each access."""
+        return self.mask.logits()
 
 
 @dataclass(slots=True)
@@ -130,7 +141,8 @@ class ObjectTrack:
     Attributes
     ----------
     prompts : dict
-        Frame to the prompt given there.
+        Frame to whether the prompt given there says that the object is absent. The prompts themselves are not kept:
+        hundreds of masks would take the room of as many frames.
     conditioning : dict
         Frame to memory, for the frames whose prompt every other frame recalls, in the order of prompting.
     tracked : dict
@@ -141,7 +153,7 @@ class ObjectTrack:
         Frame to memory, for prompts answered since the last visit: not to be recalled before the next.
     """
 
-    prompts: dict[int, FramePrompt] = field(default_factory=dict)
+    prompts: dict[int, bool] = field(default_factory=dict)
     conditioning: dict[int, FrameMemory] = field(default_factory=dict)
     tracked: dict[int, FrameMemory] = field(default_factory=dict)
     visited: dict[int, Direction] = field(default_factory=dict)
@@ -150,7 +162,7 @@ class ObjectTrack:
     @property
     def origin(self) -> int | None:
         """First frame where the object was shown; it is followed forward from there, and backward before it."""
-        return min((f for f, prompt in self.prompts.items() if not prompt.is_absence), default=None)
+        return min((f for f, is_absence in self.prompts.items() if not is_absence), default=None)
 
     def memory(self, frame: int) -> FrameMemory:
         """Return what is remembered of a frame that was prompted or visited."""

@@ -15,15 +15,19 @@ from typing import TypeGuard
 from uuid import uuid4
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sam2_model.errors import CheckpointError
+from sam2_model.errors import CheckpointError, shown
+from sam2_model.safetensors_files import read_safetensors
+from sam2_model.weight_places import INDEX, WeightPlace, place_of
 
 _ARCHIVE = b"PK\x03\x04"
 _BARE_PICKLE = b"\x80\x02"
 """What PyTorch wrote before its files were archives."""
+
+_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 _AGAIN = "Download it again, and compare its size with the one announced there."
 
@@ -35,7 +39,7 @@ class WeightFile:
     Attributes
     ----------
     tensors : dict of str to Tensor
-        On the CPU, in the precision of the file. Those of a safetensors file are still on disk, read when touched.
+        On the CPU, in the precision of the file: plain tensors of floating-point numbers, no larger than the file.
     metadata : mapping of str to str
         Of a safetensors file; empty for a PyTorch file.
     """
@@ -45,21 +49,45 @@ class WeightFile:
 
 
 def read_weights(path: Path) -> WeightFile:
-    """Open a PyTorch or safetensors file.
+    """Open a PyTorch or safetensors file, or a folder as the `transformers` library saves models.
 
     Raises
     ------
     CheckpointError
-        If the file is missing, empty, truncated, damaged, no file of tensors at all, or holds code.
+        If the file is missing, empty, truncated, damaged, no file of tensors at all, holds code, or its tensors are of
+        a kind that is no weight; if a shard of a folder is missing, or holds other tensors than its index says.
     """
+    place = place_of(path)
+    return _join(place) if place.shard_of else _read_file(place.files[0])
+
+
+def _read_file(path: Path) -> WeightFile:
     head = _first_bytes(path)
     if head[8:9] == b"{":
-        return _read_safetensors(path)
+        return WeightFile(*read_safetensors(path))
     if head.startswith(_ARCHIVE):
         _check_archive(path)
     if head.startswith((_ARCHIVE, _BARE_PICKLE)):
         return WeightFile(_state_of(_read_torch(path), path))
     raise CheckpointError(f"{path} {_what_else(head)}")
+
+
+def _join(place: WeightPlace) -> WeightFile:
+    """Read all shards of a folder. What only they say in their metadata is not about the whole."""
+    expected: dict[str, set[str]] = {path.name: set() for path in place.files}
+    for key, name in place.shard_of.items():
+        expected[name].add(key)
+    tensors: dict[str, Tensor] = {}
+    for path in place.files:
+        found = _read_file(path).tensors
+        differing = sorted(map(shown, found.keys() ^ expected[path.name]))
+        if differing:
+            raise CheckpointError(
+                f"{path} does not hold the tensors that {INDEX} says it holds (the first that differ: "
+                f"{', '.join(differing[:3])}). Download the whole folder again."
+            )
+        tensors |= found
+    return WeightFile(tensors)
 
 
 def write_weights(path: Path, weights: WeightFile, *, overwrite: bool = False) -> None:
@@ -85,22 +113,7 @@ def write_weights(path: Path, weights: WeightFile, *, overwrite: bool = False) -
         partial.unlink(missing_ok=True)
 
 
-def check_file(path: Path) -> None:
-    """Refuse a path at which there is no file.
-
-    Raises
-    ------
-    CheckpointError
-        If nothing is there, or a folder is.
-    """
-    if path.is_dir():
-        raise CheckpointError(f"{path} is a folder. Give the weight file in it (.pt or .safetensors).")
-    if not path.exists():
-        raise CheckpointError(f"There is no file {path}. Check the path.")
-
-
 def _first_bytes(path: Path) -> bytes:
-    check_file(path)
     try:
         with path.open("rb") as file:
             head = file.read(512)
@@ -122,14 +135,6 @@ def _what_else(head: bytes) -> str:
     return "is not a file of weights: it is neither a PyTorch nor a safetensors file. Give a .pt or .safetensors file."
 
 
-def _read_safetensors(path: Path) -> WeightFile:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return WeightFile({key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {})  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is truncated or damaged ({error}). {_AGAIN}") from error
-
-
 def _read_torch(path: Path) -> object:
     try:
         # Given a file rather than its name, which PyTorch would take for what it says.
@@ -144,20 +149,27 @@ def _read_torch(path: Path) -> object:
             "trust its author, open it with PyTorch in a place where that does no harm and save the tensors alone."
         ) from error
     except Exception as error:
-        # Damaged bytes can make the reader fail in any way at all.
-        raise CheckpointError(f"{path} is truncated or damaged ({str(error).splitlines()[0]}). {_AGAIN}") from error
+        # Damaged bytes can make the reader fail in any way at all, with a message or without.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path} is truncated or damaged ({reason}). {_AGAIN}") from error
 
 
 def _check_archive(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError) as error:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise CheckpointError(f"{path} is truncated: its end is missing. {_AGAIN}") from error
+    names = [member.filename for member in members]
     if any(name.endswith("/constants.pkl") for name in names):
         raise CheckpointError(f"{path} is a TorchScript program, not weights. Save the model's state dict instead.")
     if not any(name.endswith("/data.pkl") for name in names):
         raise CheckpointError(f"{path} is a ZIP archive, not weights. If the weights are in it, unpack it first.")
+    # PyTorch never compresses, and takes the memory that a member claims.
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise CheckpointError(f"{path} was compressed. Unpack it, and save the weights with `torch.save`.")
+    if sum(member.file_size for member in members) > path.stat().st_size or len(set(names)) < len(names):
+        raise CheckpointError(f"{path} is damaged: its members overlap or claim more than it holds. {_AGAIN}")
 
 
 def _state_of(content: object, path: Path) -> dict[str, Tensor]:
@@ -165,6 +177,7 @@ def _state_of(content: object, path: Path) -> dict[str, Tensor]:
     if isinstance(content, Mapping):
         for state in (content.get("model"), content):
             if _is_state(state):
+                _check_tensors(state, path)
                 return dict(state)
     entries = ", ".join(map(str, list(content)[:5])) if isinstance(content, Mapping) else type(content).__name__
     raise CheckpointError(
@@ -179,3 +192,32 @@ def _is_state(state: object) -> TypeGuard[Mapping[str, Tensor]]:
         and len(state) > 0
         and all(isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in state.items())
     )
+
+
+def _check_tensors(state: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse tensors that are no weights, or that claim more values than the file holds."""
+    size_bytes = path.stat().st_size
+    for key, tensor in state.items():
+        kind = _unusual(tensor)
+        if kind is not None:
+            raise CheckpointError(
+                f"{path} cannot be used. {shown(key)} holds {kind}, not plain floating-point numbers of 16, 32 or 64 "
+                "bits. Quantised weights are not supported."
+            )
+        if not tensor.numel():
+            raise CheckpointError(f"{path} cannot be used. {shown(key)} is empty.")
+        if tensor.numel() * tensor.itemsize > min(tensor.untyped_storage().nbytes(), size_bytes):
+            raise CheckpointError(
+                f"{path} cannot be used. {shown(key)} claims {tensor.numel():,} values, more than the file holds."
+            )
+
+
+def _unusual(tensor: Tensor) -> str | None:
+    """Say what a tensor is that cannot be a weight; None for one that can."""
+    if type(tensor) not in (Tensor, torch.nn.Parameter):
+        return f"a {type(tensor).__name__}"
+    if tensor.is_nested or tensor.layout != torch.strided:
+        return "a nested tensor" if tensor.is_nested else f"a tensor of layout {tensor.layout}"
+    if tensor.device.type != "cpu":
+        return f"a tensor on {tensor.device.type} without values"
+    return None if tensor.dtype in _DTYPES else str(tensor.dtype)

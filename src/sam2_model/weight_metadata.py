@@ -7,10 +7,13 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from types import MappingProxyType
+from typing import Any
 
-from sam2_model.config import HieraConfig, Release, Sam2Config, check_image_size
-from sam2_model.errors import CheckpointError, ConfigError
+from sam2_model.config import HieraConfig, Release, Sam2Config
+from sam2_model.errors import CheckpointError, ConfigError, shown
+from sam2_model.strict_json import parse_json
 
 KEY = "napari_sam2"
 
@@ -62,6 +65,8 @@ def encode(metadata: WeightMetadata) -> dict[str, str]:
         fields["neighbour_blocks"] = config.neighbour_blocks
     if config.follows_masks:
         fields["follows_masks"] = config.follows_masks
+    if not config.has_memory:
+        fields["has_memory"] = config.has_memory
     if metadata.calibration is not None:
         fields["calibration"] = dict(metadata.calibration)
     return {KEY: json.dumps(fields)}
@@ -78,46 +83,48 @@ def decode(metadata: Mapping[str, str]) -> WeightMetadata | None:
     Raises
     ------
     CheckpointError
-        If it says something that cannot be meant.
+        If it says something that cannot be meant: a key twice, or a number outside its range (`config.RANGES`).
     """
     if KEY not in metadata:
         return None
     try:
-        return _decode(json.loads(metadata[KEY]))
+        return _decode(parse_json(metadata[KEY]))
     except KeyError as error:
         raise CheckpointError(f"Its metadata lacks {error}. Get the file again from where it came.") from error
     except (ValueError, TypeError, ConfigError) as error:
-        raise CheckpointError(f"Its metadata is damaged: {error}. Get the file again from where it came.") from error
+        raise CheckpointError(
+            f"Its metadata is damaged: {str(error).removesuffix('.')}. Get the file again from where it came."
+        ) from error
 
 
 def _decode(fields: object) -> WeightMetadata:
     if not isinstance(fields, dict):
-        raise TypeError(f"{fields!r} is not an object")
-    stages = _counts(fields, "stages", 4)
-    windows = _counts(fields, "window_sizes", 4)
-    grid = _counts(fields, "position_grid", 2)
+        raise TypeError(f"{shown(fields)} is not an object")
     trunk = HieraConfig(
-        embed_dim=_count(fields, "embed_dim"),
-        num_heads=_count(fields, "num_heads"),
-        stages=(stages[0], stages[1], stages[2], stages[3]),
-        global_blocks=_counts(fields, "global_blocks"),
-        position_grid=(grid[0], grid[1]),
-        window_sizes=(windows[0], windows[1], windows[2], windows[3]),
+        embed_dim=fields["embed_dim"],
+        num_heads=fields["num_heads"],
+        stages=_numbers(fields, "stages"),
+        global_blocks=_numbers(fields, "global_blocks"),
+        position_grid=_numbers(fields, "position_grid"),
+        window_sizes=_numbers(fields, "window_sizes"),
     )
     config = Sam2Config(
         trunk,
         Release(fields["release"]),
-        width=_count(fields, "width"),
-        memory_channels=_count(fields, "memory_channels"),
-        memory_layers=_count(fields, "memory_layers"),
-        memory_feedforward=_count(fields, "memory_feedforward"),
-        num_memories=_count(fields, "num_memories"),
-        image_size=check_image_size(_count(fields, "image_size")),
-        view_px=_count(fields, "view_px") if "view_px" in fields else None,
-        neighbour_blocks=_count(fields, "neighbour_blocks") if "neighbour_blocks" in fields else 0,
-        follows_masks=_flag(fields, "follows_masks"),
+        width=fields["width"],
+        memory_channels=fields["memory_channels"],
+        memory_layers=fields["memory_layers"],
+        memory_feedforward=fields["memory_feedforward"],
+        num_memories=fields["num_memories"],
+        image_size=fields["image_size"],
+        view_px=fields.get("view_px"),
+        neighbour_blocks=fields.get("neighbour_blocks", 0),
+        follows_masks=fields.get("follows_masks", False),
+        has_memory=fields.get("has_memory", True),
     )
-    return WeightMetadata(str(fields["name"]), config, check_calibration(fields.get("calibration")))
+    if not isinstance(fields["name"], str):
+        raise TypeError(f"the name is {shown(fields['name'])}, not a text")
+    return WeightMetadata(fields["name"], config, check_calibration(fields.get("calibration")))
 
 
 def check_calibration(calibration: object) -> Calibration | None:
@@ -128,36 +135,29 @@ def check_calibration(calibration: object) -> Calibration | None:
     TypeError
         If it is not such a mapping.
     ValueError
-        If a number is not finite.
+        If a number is not finite, also where it is too large for a floating-point number.
     """
     if calibration is None:
         return None
     if not isinstance(calibration, Mapping):
-        raise TypeError(f"the calibration {calibration!r} is not a mapping")
-    numbers = {str(name): float(value) for name, value in calibration.items()}
-    for name, value in numbers.items():
-        if not math.isfinite(value):
-            raise ValueError(f"the calibration {name!r} is {value}, not a finite number")
-    return MappingProxyType(numbers)
+        raise TypeError(f"the calibration {shown(calibration)} is not a mapping")
+    return MappingProxyType({str(name): _finite(str(name), value) for name, value in calibration.items()})
 
 
-def _flag(fields: Mapping[str, object], name: str) -> bool:
-    value = fields.get(name, False)
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} is {value!r}, neither true nor false")
-    return value
+def _finite(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"the calibration {shown(name)} is {shown(value)}, not a number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"the calibration {shown(name)} is {shown(value)}, not a finite number")
+    return number
 
 
-def _count(fields: Mapping[str, object], name: str) -> int:
-    return _counts({name: [fields[name]]}, name, 1)[0]
-
-
-def _counts(fields: Mapping[str, object], name: str, length: int | None = None) -> tuple[int, ...]:
+def _numbers(fields: Mapping[str, object], name: str) -> Any:  # `HieraConfig` says how many there must be
     values = fields[name]
-    if not isinstance(values, list) or (length is not None and len(values) != length):
-        raise TypeError(f"{name} is {values!r}, not a list of {length or ''} numbers".replace("  ", " "))
-    for value in values:
-        # JSON's true would pass for 1; block 0 may be global, nothing else may be 0.
-        if type(value) is not int or value < (0 if name == "global_blocks" else 1):
-            raise TypeError(f"{name} holds {value!r} where a positive whole number belongs")
+    if not isinstance(values, list):
+        raise TypeError(f"{name} is {shown(values)}, not a list of numbers")
     return tuple(values)

@@ -44,6 +44,12 @@ class Bench:
         return np.asarray(self.space.current.data)[frame] == object_id
 
 
+def hand_over(bench):
+    """Do what was put off until napari is done."""
+    while not bench.posted.empty():
+        bench.posted.get()()
+
+
 def paint(bench, frame, where, label):
     """Paint pixels as the brush does."""
     bench.space.show(frame)

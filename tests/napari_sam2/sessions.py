@@ -9,11 +9,14 @@ from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet, T
 from napari_sam2.session_documents import ImageUsed, SessionFile
 from napari_sam2.work_log import Commit, HandEdit, ModelUsed, PackedPlane, Renumbering, Take
 
+SHAPE = NUM_FRAMES, ROWS, COLUMNS = 5, 8, 12
+
 ids, numbers = st.integers(1, 2**32 - 1), st.integers(0, 10**6)
-text = st.text(min_size=1)
+stack_frames = st.integers(0, NUM_FRAMES - 1)
+text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 ascending = st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)).map(sorted).filter(lambda pair: pair[0] < pair[1])
 limits = ascending.map(tuple) | st.lists(ascending.map(tuple), min_size=1, max_size=3).map(tuple)
-frames = st.sets(st.integers(0, 30), min_size=1).map(sorted).map(tuple)
+frames = st.sets(stack_frames, min_size=1).map(sorted).map(tuple)
 policies = st.sampled_from(CommitPolicy)
 
 models = st.builds(
@@ -25,17 +28,17 @@ models = st.builds(
     st.none() | limits,
     st.none() | st.lists(numbers, max_size=3).map(tuple),
 )
-planes = arrays.arrays(st.sampled_from(["u1", "u2", "i4"]), st.tuples(st.integers(1, 4), st.integers(1, 4)))
+planes = arrays.arrays(st.sampled_from(["u1", "u2", "i4"]), (ROWS, COLUMNS))
 
 
 def prompts_of(object_ids):
-    crops = arrays.arrays(bool, st.tuples(st.integers(1, 4), st.integers(1, 4))).filter(np.any)
+    masks = arrays.arrays(bool, (ROWS, COLUMNS)).filter(np.any)
     return (
-        st.builds(PointPrompt, object_ids, numbers, st.floats(0, 99), st.floats(0, 99), positive=st.booleans())
+        st.builds(PointPrompt, object_ids, stack_frames, st.floats(0, 99), st.floats(0, 99), positive=st.booleans())
         | st.builds(
-            lambda i, f, y, x: BoxPrompt(i, f, y[0], x[0], y[1], x[1]), object_ids, numbers, ascending, ascending
+            lambda i, f, y, x: BoxPrompt(i, f, y[0], x[0], y[1], x[1]), object_ids, stack_frames, ascending, ascending
         )
-        | st.builds(MaskPrompt, object_ids, numbers, crops)
+        | st.builds(MaskPrompt, object_ids, stack_frames, masks)
     )
 
 
@@ -53,18 +56,18 @@ several_takes = st.lists(takes(), max_size=3).map(tuple)
 object_ids = st.lists(ids, max_size=3).map(tuple)
 steps = (
     st.builds(Commit, several_takes, policies, object_ids)
-    | st.builds(Renumbering, ids, numbers, st.none() | frames)
-    | st.builds(HandEdit, st.dictionaries(st.integers(0, 10**9), planes.map(PackedPlane.pack), min_size=1, max_size=3))
+    | st.builds(Renumbering, ids, st.integers(0, 2**32 - 1), st.none() | frames)
+    | st.builds(HandEdit, st.dictionaries(stack_frames, planes.map(PackedPlane.pack), min_size=1, max_size=3))
 )
 images = st.builds(
     ImageUsed,
     name=text,
-    shape=st.just((5, 8, 12)),
+    shape=st.just(SHAPE),
     dtype=st.sampled_from(["uint16", "float32"]),
     axes=st.none() | st.just("TYX"),
     channels=st.lists(numbers, max_size=3).map(tuple),
     is_rgb=st.booleans(),
-    order=st.none() | st.just((2, 0, 1)),
+    order=st.none() | st.just((0, 1, 2)),
     level=st.integers(0, 3),
 )
 sessions = st.builds(
@@ -74,15 +77,15 @@ sessions = st.builds(
     steps=st.lists(steps, max_size=4).map(tuple),
     takes=several_takes,
     prompts=prompt_sets,
-    approved=st.lists(st.builds(Target, ids, numbers), max_size=3).map(tuple),
+    approved=st.lists(st.builds(Target, ids, stack_frames), max_size=3).map(tuple),
     replaced=prompt_sets,
     names=st.dictionaries(st.integers(1, 10**9), st.text(), max_size=3),
     hidden=object_ids,
     locked=object_ids,
     model=text,
     direction=st.sampled_from(["both", "forward", "backward"]),
-    start=st.none() | numbers,
-    stop=st.none() | numbers,
+    start=st.none() | stack_frames,
+    stop=st.none() | stack_frames,
     policy=policies,
     threshold=st.floats(0, 1),
     least_confidence=st.floats(0, 1),

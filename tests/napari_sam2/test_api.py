@@ -9,7 +9,7 @@ import pytest
 import napari_sam2
 from napari_sam2 import BoxPrompt, MaskPrompt, PointPrompt, prompts_from_labels, propagate, segment
 from napari_sam2.errors import FrameError, ModelError, OptionError, PromptError, SmallObjectWarning
-from tests.napari_sam2.fake_predictor import FakePredictor
+from tests.napari_sam2.fake_predictor import FakePredictor, FakeTracker
 
 CLICK = PointPrompt(1, 0, 2, 1)
 IMAGE = np.arange(96, dtype=np.uint16).reshape(8, 12)
@@ -336,3 +336,19 @@ def test_the_range_changes_nothing_within_it(nano, moving, followed, start, stop
 def test_one_direction_gives_its_half_of_both(nano, moving, followed):
     back = propagate(moving, [HIGH], model=nano, direction="backward")
     close(back.scores, followed.scores.query("object_id == 1 and frame <= 1"))
+
+
+def test_the_model_is_given_boxes_that_end_at_the_border_of_the_image(monkeypatch):
+    fake, asked = FakePredictor(), []
+    monkeypatch.setattr(FakePredictor, "segment", lambda self, image, prompts: asked.append(prompts) or ())
+    answer = FakeTracker.prompt
+
+    def prompt(self, frame, prompts):
+        asked.append(prompts)
+        return answer(self, frame, prompts)
+
+    monkeypatch.setattr(FakeTracker, "prompt", prompt)
+    box = BoxPrompt(1, 0, -30, 2, 4, 40)
+    segment(IMAGE, [box], model=fake)
+    propagate(MOVIE, [box], model=fake)
+    assert asked == [{1: (BoxPrompt(1, 0, -0.5, 2, 4, 11.5),)}] * 2

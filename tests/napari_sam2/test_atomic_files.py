@@ -118,3 +118,12 @@ def test_an_input_in_a_folder_that_is_replaced_is_refused(tmp_path):
     with pytest.raises(OptionError, match=r"is --prompts and lies in .*labels\.zarr, the --output"):
         check_apart({"--output": tmp_path / "labels.zarr"}, {"--prompts": prompts})
     check_apart({"--output": tmp_path / "other.zarr"}, {"--prompts": prompts})
+
+
+def test_a_part_of_an_input_that_is_a_folder_is_refused(tmp_path):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    (frames / "t0.png").write_text("pixels")
+    with pytest.raises(OptionError, match=r"t0\.png is a part of .*frames, the image, and would be lost"):
+        check_apart({"--scores": frames / "t0.png"}, {"the image": frames})
+    check_apart({"--scores": frames / "scores.csv"}, {"the image": frames})

@@ -1,5 +1,6 @@
 """The verbs of the shell, run in this process with a model that draws what it is told."""
 
+import json
 import os
 import re
 import subprocess
@@ -105,6 +106,39 @@ def test_label_images_are_prompts_on_the_frame_asked_for(shell, fake):
     assert shell.run("propagate stack.tif --prompts labels.tif --output zero.tif") == 0
     assert ("prompt", 0, (1, 2, 3)) in fake.calls
     np.testing.assert_array_equal(tifffile.imread("zero.tif"), expected)
+
+
+def test_a_frame_is_refused_for_prompts_that_say_it_themselves(shell):
+    for prompts in ("prompts.json", "stack.tif"):
+        assert shell.run(f"propagate stack.tif --prompts {prompts} --output out.tif --frame 3") == 1
+        assert "Leave the frame out" in shell.err
+    assert shell.loaded == []
+
+
+def test_a_folder_of_label_images_is_prompts_for_a_stack(shell, fake, toy_labels):
+    Path("labels").mkdir()
+    for frame in range(FRAMES):
+        Image.fromarray((toy_labels * (frame == 2)).astype(np.uint8)).save(f"labels/{frame}.png")
+    assert shell.run("propagate stack.tif --prompts labels --output out.tif") == 0
+    assert ("prompt", 2, (1, 2, 3)) in fake.calls
+
+
+def test_a_mask_of_many_objects_is_said_to_be_one_and_split_when_asked(shell, toy_labels):
+    tifffile.imwrite("mask.tif", np.uint8(toy_labels > 0) * 255)
+    assert shell.run("segment image.tif --prompts mask.tif --output one.tif") == 0
+    assert "one id, 255, in 3 separate pieces on frame 0" in shell.err
+    assert "--split" in shell.err
+    assert np.unique(tifffile.imread("one.tif")).tolist() == [0, 255]
+    assert shell.run("segment image.tif --prompts mask.tif --output three.tif --split") == 0
+    assert shell.err == ""
+    np.testing.assert_array_equal(tifffile.imread("three.tif"), toy_labels)
+
+
+def test_a_mask_that_does_not_fit_the_image_is_refused_before_it_is_unpacked(shell):
+    mask = {"kind": "mask", "object_id": 1, "frame": 0, "shape": [30_000, 30_000], "runs": [0, 9 * 10**8]}
+    Path("huge.json").write_text(json.dumps({"format": "napari-sam2 prompts", "version": 1, "prompts": [mask]}))
+    assert shell.run("segment image.tif --prompts huge.json --output out.tif") == 1
+    assert "shape (30000, 30000) and the image (8, 12)" in shell.err
 
 
 def test_labels_of_a_stack_are_prompts_on_every_labelled_frame(shell, fake, toy_labels):
@@ -301,6 +335,14 @@ def test_threads_are_set(shell, monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", counts.append)
     assert shell.run(PROPAGATE, "--threads", 3) == 0
     assert counts == [3]
+
+
+def test_threads_out_of_all_proportion_are_refused_before_there_is_an_output(shell):
+    before = shell.files()
+    for count in (10**6, 2**31, 10**30):
+        assert shell.run(PROPAGATE, "--threads", count) == 1
+        assert shell.err.startswith("napari-sam2: The number of threads is")
+    assert shell.files() == before
 
 
 @pytest.mark.parametrize(
@@ -699,8 +741,9 @@ def stop_with(error, fake, *, before_frame):
         (KeyboardInterrupt(), 130, "Stopped."),
         (ModelError("The model has run out of memory."), 1, "The model has run out of memory."),
         (MemoryError(), 1, "The memory is full. Use a smaller --image-size or model"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 1, "The memory is full. Use a smaller"),
     ],
-    ids=["Ctrl-C", "model", "memory"],
+    ids=["Ctrl-C", "model", "memory", "torch"],
 )
 def test_finished_frames_are_kept_when_the_work_ends_early(shell, fake, toy_labels, error, status, said):
     stop_with(error, fake, before_frame=4)
@@ -863,6 +906,31 @@ def test_a_weight_file_that_cannot_be_used_is_an_error(shell):
     Path("page.pt").write_text("<html>")
     assert shell.run("models verify page.pt") == 1
     assert re.search(r"^loads +no: .*web page", shell.out, re.MULTILINE)
+
+
+def test_a_model_that_cannot_follow_is_refused_before_there_is_an_output(shell, fake, monkeypatch):
+    def refuse(frames):
+        raise ModelError("These weights have no memory.")
+
+    monkeypatch.setattr(fake, "open", refuse)
+    before = shell.files()
+    assert shell.run(PROPAGATE) == 1
+    assert "no memory" in shell.err
+    assert shell.files() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_a_pipe_is_no_weight_file_and_not_waited_for(shell):
+    os.mkfifo("pipe.pt")
+    assert shell.run("models verify pipe.pt") == 1
+    assert shell.err.startswith("napari-sam2: pipe.pt is a pipe")
+
+
+def test_a_folder_of_weights_is_described(shell):
+    Path("mine").mkdir()
+    Path("mine/model.safetensors").write_bytes(models.list_models()[0].path.read_bytes())
+    assert shell.run("models verify mine") == 0
+    assert re.search(r"^loads +yes$", shell.out, re.MULTILINE)
 
 
 @pytest.mark.parametrize("words", ["models list", "--help"])

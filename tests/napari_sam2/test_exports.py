@@ -18,8 +18,8 @@ from napari_sam2.exports import (
     export_paths,
     labels_to_export,
 )
-from napari_sam2.file_arrays import PixelSize
 from napari_sam2.image_files import read_image
+from napari_sam2.pixel_sizes import PixelSize
 from napari_sam2.prompt_files import PromptFile, read_prompts
 from napari_sam2.prompts import PointPrompt, PromptSet
 from napari_sam2.results import ObjectScore, score_table
@@ -143,9 +143,65 @@ def test_a_layer_of_several_resolutions_is_written_at_the_finest(tmp_path):
     np.testing.assert_array_equal(tifffile.imread(exported(tmp_path / "labels.tif", layer)), STACK)
 
 
-def test_more_than_three_axes_are_refused():
-    with pytest.raises(FrameError, match="has 4 axes, and labels are written with two or three"):
-        labels_to_export(Labels(STACK[None]))
+def test_labels_with_two_axes_of_frames_are_refused():
+    with pytest.raises(FrameError, match="has 4 axes, and labels are written with two or three that are longer"):
+        labels_to_export(Labels(np.stack([STACK, STACK])))
+
+
+@pytest.mark.parametrize("shape", [(1, *STACK.shape), (STACK.shape[0], 1, *STACK.shape[1:]), (1, 1, *STACK.shape)])
+def test_axes_of_length_one_are_not_written(tmp_path, shape):
+    units = ("pixel",) * (len(shape) - 3) + ("um",) * 3
+    layer = Labels(STACK.reshape(shape), scale=(*(9,) * (len(shape) - 3), 3, 2, 1), units=units)
+    export = labels_to_export(layer)
+    assert export.axes == ("TYX" if shape[1] == 1 and len(shape) == 4 else "ZYX")
+    assert export.pixel_size["X"] == PixelSize(1, "µm")
+    for _ in export_labels(tmp_path / "labels.tif", export):
+        pass
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "labels.tif"), STACK)
+
+
+@pytest.fixture
+def fiji(tmp_path):
+    """A z-stack as Fiji saves it."""
+    path = tmp_path / "stack.tif"
+    spacing = {"axes": "ZYX", "unit": "um", "spacing": 1.5}
+    tifffile.imwrite(path, STACK.astype(np.uint16), imagej=True, resolution=(4, 4), metadata=spacing)
+    return path
+
+
+OF_FIJI = {"Z": (1.5, "µm"), "Y": (0.25, "µm"), "X": (0.25, "µm")}
+
+
+@pytest.mark.parametrize(
+    ("layer", "axes", "expected"),
+    [
+        ({}, "ZYX", OF_FIJI),
+        ({"shape": (1, *STACK.shape)}, "ZYX", OF_FIJI),
+        ({"scale": (1.5, 0.25, 0.25)}, "ZYX", OF_FIJI),
+        ({"scale": (6, 1, 1)}, "ZYX", {}),
+        ({"axis_labels": ("t", "y", "x")}, "TYX", {"Y": (0.25, "µm"), "X": (0.25, "µm")}),
+        ({"units": ("s", "pixel", "pixel"), "scale": (2, 1, 1)}, "TYX", OF_FIJI | {"T": (2, "s")}),
+        ({"units": ("um", "um", "um"), "scale": (3, 2, 2)}, "ZYX", {"Z": (3, "µm"), "Y": (2, "µm"), "X": (2, "µm")}),
+    ],
+    ids=["plain", "five axes", "the same scale", "a scale for the eye", "named", "a time", "its own"],
+)
+def test_what_a_layer_does_not_say_its_file_is_asked_for(fiji, layer, axes, expected):
+    data = STACK.reshape(layer.pop("shape", STACK.shape))
+    export = labels_to_export(Labels(data, **layer), path=fiji)
+    assert export.axes == axes
+    assert {letter: (one.size, one.unit) for letter, one in export.pixel_size.items()} == {
+        letter: size for letter, size in expected.items() if letter in axes
+    }
+    assert export.remark == ""
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: tifffile.imwrite(path, STACK[:, :2])])
+def test_a_file_that_is_not_what_it_was_leaves_what_the_layer_says(fiji, spoil):
+    spoil(fiji)
+    export = labels_to_export(Labels(STACK, units=("pixel", "um", "um")), path=fiji)
+    assert export.axes == "TYX"
+    assert set(export.pixel_size) == {"Y", "X"}
+    assert "could not be asked" in export.remark
 
 
 # Labels

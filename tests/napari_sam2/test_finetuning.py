@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,9 @@ from napari_sam2.cli import main
 from napari_sam2.errors import FrameError, ImageFileError, ModelError, OptionError
 from napari_sam2.finetuning import Amount
 from sam2_model.checkpoints import load_model, save_model
+from sam2_model.sam2 import Sam2
 from sam2_model.training import finetune as model_finetune
-from tests.sam2_model.toy import toy_labels, toy_model, toy_stack
+from tests.sam2_model.toy import TOY, toy_labels, toy_model, toy_stack
 
 COUNT = 6
 
@@ -91,6 +93,29 @@ def test_contrast_axes_and_channel_are_taken(here):
     (stack,) = read_annotations("two.npy", "labels.tif", axes="TCYX", channel=1, contrast_limits=(5, 500))
     assert stack.frames.contrast_limits == (5, 500)
     assert stack.frames[0].any()
+
+
+def test_a_model_without_memory_is_no_base(here):
+    network = Sam2(replace(TOY, has_memory=False))
+    save_model("images.safetensors", network, name="images")
+    with pytest.raises(ModelError, match=r"images\.safetensors has no memory.*fine-tuning teaches both"):
+        quick(base="images.safetensors")
+    assert not Path("mine.safetensors").exists()
+
+
+@pytest.mark.parametrize(("option", "value"), [("threads", 10**9), ("image_size", 10**9), ("image_size", 100)])
+def test_numbers_out_of_all_proportion_are_refused_before_the_model_is_loaded(here, monkeypatch, option, value):
+    monkeypatch.setattr("sam2_model.checkpoints.load_model", lambda *_, **__: pytest.fail("it was loaded"))
+    with pytest.raises(OptionError, match=str(value)):
+        quick(**{option: value})
+
+
+def test_a_folder_of_weights_is_a_base(here):
+    Path("base").mkdir()
+    shutil.copy("toy.safetensors", "base/model.safetensors")
+    assert quick(base="base", steps=1).base == "base"
+    with pytest.raises(OptionError, match="base"):
+        quick(base="base", output="base/model.safetensors", overwrite=True)
 
 
 # Results -------------------------------------------------------------------------------------------------------------
@@ -259,7 +284,7 @@ def spoil(name):
     faulty = {
         "cut.tif": labels[:, :-1],
         "short.tif": labels[:-1],
-        "real.tif": labels.astype(np.float32),
+        "real.tif": labels.astype(np.float32) + 0.5,
         "negative.tif": labels.astype(np.int16) - 1,
         "empty.tif": labels.astype(np.uint8) * 0,
         "one.tif": np.where(np.arange(COUNT)[:, None, None] == 2, labels, 0).astype(np.uint8),
@@ -272,6 +297,7 @@ def spoil(name):
 
 
 REFUSED = [
+    ({"labels": "n" * 300}, ImageFileError, "cannot be read"),
     ({"images": "none.tif"}, ImageFileError, "There is no file or folder none.tif"),
     ({"labels": "none.tif"}, ImageFileError, "There is no file or folder none.tif"),
     ({"labels": "outlines"}, ImageFileError, "outlines is a folder and stack.tif a file"),
@@ -285,8 +311,8 @@ REFUSED = [
         "cut.tif has 6 frames of 47 x 60 pixels, and stack.tif has 6 frames of 48 x 60",
     ),
     ({"labels": "short.tif"}, FrameError, "short.tif has 5 frames"),
-    ({"labels": "real.tif"}, FrameError, "real.tif holds float32, and labels are integers"),
-    ({"labels": "negative.tif"}, FrameError, "negative.tif holds the label -1"),
+    ({"labels": "real.tif"}, FrameError, "real.tif, frame 0: The labels hold the value 0.5, and object ids are whole"),
+    ({"labels": "negative.tif"}, FrameError, "negative.tif, frame 0: The labels hold the value -1"),
     ({"labels": "colour.png"}, FrameError, "colour.png has axes YXS"),
     ({"labels": "empty.tif"}, FrameError, "0 outlines on 0 labelled frames"),
     ({"labels": "one.tif"}, FrameError, "2 outlines on 1 labelled frames, and at least 4 on 2 are needed"),

@@ -112,3 +112,22 @@ def test_a_snapshot_does_not_change(masks):
     before = masks.snapshot()
     masks.set(0, {})
     assert set(before) == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("areas", "lost"),
+    [
+        ({0: 4, 1: 4}, range(0)),
+        ({0: 4, 1: 0, 2: 4}, range(0)),
+        ({0: 4, 1: 4, 2: 0, 3: 0}, range(2, 4)),
+        ({1: 0, 2: 0, 3: 4}, range(1, 3)),
+        ({1: 0, 2: 4, 3: 0}, range(3, 4)),
+        ({1: 0, 2: 0}, range(0)),
+        ({}, range(0)),
+    ],
+)
+def test_an_object_is_lost_from_where_on_it_is_not_found(areas, lost):
+    masks = HeldMasks(5)
+    for frame, area in areas.items():
+        masks.set(frame, {1: held(1, frame, area=area)})
+    assert masks.frames_lost(1) == lost

@@ -4,7 +4,7 @@ import tifffile
 from PIL import Image
 
 from napari_sam2.errors import FrameError, ImageFileError, OptionError
-from napari_sam2.image_files import read_image
+from napari_sam2.image_files import read_image, read_label_image
 
 STACK = np.arange(4 * 5 * 6, dtype=np.uint16).reshape(4, 5, 6)
 COLOUR = np.random.default_rng(0).integers(0, 256, (5, 6, 3), dtype=np.uint8)
@@ -26,6 +26,8 @@ def saved(path, array):
         (np.asfortranarray(STACK), "TYX"),
         (STACK[None], "TYX"),
         (STACK[:, None], "TYX"),
+        (STACK[..., None], "TYX"),
+        (STACK[0][..., None], "YX"),
         (STACK > 7, "TYX"),
         (STACK.astype(">f4"), "TYX"),
     ],
@@ -76,6 +78,48 @@ def test_axes_named_by_the_user_are_brought_into_order(tmp_path, axes, expected,
 def test_axes_that_do_not_fit_are_refused(tmp_path, axes, message):
     with pytest.raises(OptionError, match=message):
         read_image(saved(tmp_path / "image.npy", STACK), axes=axes)
+
+
+@pytest.mark.parametrize(
+    ("shape", "frames", "channels"),
+    [((3, 5, 6), "TYX", "CYX"), ((1, 3, 5, 6), "ZTYX", "TCYX"), ((3, 1, 1, 5, 6), "TZCYX", "CTZYX")],
+)
+def test_three_planes_of_unknown_meaning_are_refused_with_axes_that_settle_it(tmp_path, shape, frames, channels):
+    path = saved(tmp_path / "image.npy", np.arange(90, dtype=np.uint16).reshape(shape))
+    with pytest.raises(OptionError, match=f"--axes {frames} for time points .*--axes {channels} for channels"):
+        read_image(path)
+    assert read_image(path, axes=frames).axes == "TYX"
+    assert read_image(path, axes=channels).axes.endswith("CYX")
+    assert read_image(path, unknown_axis="T").axes == "TYX"
+    assert read_image(path, unknown_axis="C", channel=2).label_shape[-2:] == (5, 6)
+    assert read_label_image(path).axes == "TYX"
+
+
+@pytest.mark.parametrize("axes", ["TZCYX", "ZTCYX", "CTZYX", "TZYXS", "TZYXC"])
+def test_axes_of_length_one_are_taken_out_wherever_they_are(tmp_path, axes):
+    shape = tuple({"T": 4, "Y": 5, "X": 6}.get(letter, 1) for letter in axes)
+    tifffile.imwrite(tmp_path / "a.tif", STACK.reshape(shape), photometric="minisblack", metadata={"axes": axes})
+    image = read_image(tmp_path / "a.tif")
+    assert (image.axes, image.label_axes) == ("TYX", "TYX")
+    np.testing.assert_array_equal(np.asarray(image.array), STACK)
+
+
+def test_labels_of_three_frames_that_tifffile_took_for_colours_are_frames(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", STACK[:3])
+    labels = read_label_image(tmp_path / "a.tif")
+    assert labels.axes == "TYX"
+    np.testing.assert_array_equal(np.asarray(labels.array), STACK[:3])
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 6), (5, 6, 3), (3, 5, 6, 3), (1, 5, 6)])
+def test_planes_that_can_only_be_frames_are_taken_for_them(tmp_path, shape, caplog):
+    assert "C" not in read_image(saved(tmp_path / "image.npy", np.zeros(shape, np.uint16))).axes
+    assert caplog.text == ""
+
+
+def test_two_planes_of_unknown_meaning_are_frames_with_a_warning(tmp_path, caplog):
+    assert read_image(saved(tmp_path / "image.npy", STACK[:2])).axes == "TYX"
+    assert "image.npy does not say what its 2 planes are: they are taken for frames" in caplog.text
 
 
 def test_a_channel_is_chosen_out_of_channels_or_colours(tmp_path):

@@ -7,9 +7,9 @@ import tifffile
 
 from napari_sam2 import label_files
 from napari_sam2.errors import FrameError, ImageFileError, OptionError
-from napari_sam2.file_arrays import PixelSize
 from napari_sam2.image_files import read_image
 from napari_sam2.label_files import LabelWriter
+from napari_sam2.pixel_sizes import PixelSize
 
 LABELS = np.random.default_rng(0).integers(0, 200, (5, 25, 30), dtype=np.uint8)
 

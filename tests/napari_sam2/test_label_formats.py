@@ -4,9 +4,9 @@ import tifffile
 import zarr
 
 from napari_sam2.errors import ImageFileError
-from napari_sam2.file_arrays import PixelSize
 from napari_sam2.image_files import read_image
 from napari_sam2.label_formats import check_label_output, open_label_writer
+from napari_sam2.pixel_sizes import PixelSize
 
 LABELS = np.arange(2 * 3 * 4, dtype=np.uint16).reshape(2, 3, 4)
 NAMES = ["labels.tif", "labels.TIFF", "labels.ome.tif", "labels.zarr", "labels.ome.ZARR"]

@@ -153,9 +153,70 @@ def test_a_level_that_does_not_exist_is_refused(level):
         grid_of(image, level=level)
 
 
-def test_an_image_with_four_axes_is_refused_with_a_cure():
-    with pytest.raises(FrameError, match=r"'plate' has 4 axes, and a stack has three.*Split Stack"):
+def test_an_image_with_two_axes_of_frames_is_refused_with_a_cure():
+    with pytest.raises(FrameError, match=r"'plate' of shape \(2, 3, 4, 5\).*2 along axis 0 and 3 along axis 1.*Split"):
         grid_of(Image(np.zeros((2, 3, 4, 5)), name="plate"))
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [
+        ((1, 3, 4, 5), (1, 2, 3)),
+        ((3, 1, 4, 5), (0, 2, 3)),
+        ((1, 1, 3, 4, 5), (2, 3, 4)),
+        ((1, 3, 1, 4, 5), (1, 3, 4)),
+        ((1, 1, 4, 5), (0, 2, 3)),
+        ((1, 4, 5), (0, 1, 2)),
+    ],
+)
+def test_axes_of_length_one_are_no_frames_wherever_they_are(shape, axes):
+    data = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
+    image = Image(data, contrast_limits=LIMITS)
+    grid = grid_of(image)
+    assert grid.axes == axes
+    assert grid.plain_shape == tuple(shape[axis] for axis in axes)
+    np.testing.assert_array_equal(read(frames_of(image, grid)), grey(data.reshape(grid.plain_shape)))
+
+
+def test_a_coloured_stack_of_five_axes_and_its_channels_are_read():
+    colours = np.random.default_rng(0).integers(0, 256, (1, *SHAPE, 3), np.uint8)
+    image = Image(colours, rgb=True)
+    np.testing.assert_array_equal(np.stack(list(frames_of(image, grid_of(image)))), colours[0])
+    channels = [Image(np.full((3, 1, 4, 5), value, np.uint8), contrast_limits=(0, 255)) for value in (10, 20, 30)]
+    frames = frames_of_channels(channels, grid_of(channels[0]))
+    assert frames[2][1, 1].tolist() == [10, 20, 30]
+
+
+def test_all_levels_of_a_pyramid_with_axes_of_length_one_are_read():
+    image = Image([np.zeros((1, 3, 1, 8, 10)), np.zeros((1, 3, 1, 4, 5))], multiscale=True)
+    grid = grid_of(image, level=1)
+    assert (grid.num_frames, grid.height, grid.width) == (3, 4, 5)
+    np.testing.assert_allclose(grid.to_data([(2, 0, 0)]), [(0, 2, 0, 0.5, 0.5)])
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(st.sampled_from([1, 1, 2, 3]), min_size=2, max_size=5),
+    st.data(),
+)
+def test_every_shape_is_read_or_refused_with_a_sentence_and_places_survive_the_way_there_and_back(shape, data):
+    image = Image(np.zeros(shape, np.uint8), rgb=False)
+    order = data.draw(st.permutations(range(len(shape))))
+    if sum(shape[axis] > 1 for axis in order[:-2]) > 1:
+        with pytest.raises(FrameError, match="Split Stack"):
+            grid_of(image, order)
+        return
+    grid = grid_of(image, order)
+    assert sorted((*grid.axes, *grid.spare_axes)) == list(range(len(shape)))
+    assert np.prod(grid.plain_shape) == np.prod(shape)
+    places = [(frame, 0.25, 0.5) for frame in range(grid.num_frames)]
+    found = grid.to_data(places)
+    assert grid.holds(found).all()
+    np.testing.assert_allclose(grid.to_frames(found), places)
+    assert len(frames_of(image, grid)) == grid.num_frames
+    plane = np.asarray(image.data)[grid.key(0)]
+    assert grid.oriented(plane).shape == (grid.height, grid.width)
+    assert is_aligned(image, tuple(shape), image, grid)
 
 
 def test_data_replaced_by_another_shape_is_noticed():

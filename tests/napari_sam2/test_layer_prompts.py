@@ -9,7 +9,8 @@ from napari.layers import Image, Labels, Points, Shapes
 
 from napari_sam2.errors import FrameError, PromptError
 from napari_sam2.layer_frames import grid_of
-from napari_sam2.layer_prompts import LabelsReader, prompts_of_points, prompts_of_shapes
+from napari_sam2.layer_labels import LabelsReader
+from napari_sam2.layer_prompts import prompts_of_points, prompts_of_shapes
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from tests.napari_sam2.conftest import DRAWING, drawn
 
@@ -336,7 +337,7 @@ def test_a_touched_frame_that_cannot_be_read_is_read_again_next_time(image, grid
     labels.data[2, 1, 1] = -4
     reader.touch([2])
     for _ in range(2):
-        with pytest.raises(PromptError, match=r"Labels layer 'painted', frame 2: .*negative value -4"):
+        with pytest.raises(PromptError, match=r"Labels layer 'painted', frame 2: .*value -4"):
             reader.read()
     labels.data[2, 1, 1] = 4
     assert [prompt.object_id for prompt in reader.read()] == [4]
@@ -362,7 +363,7 @@ def test_labels_on_the_grid_of_a_coarse_level_are_read():
         lambda: Labels(STACK[:2], name="painted"),
         lambda: Labels(STACK[0, :4], name="painted"),
         lambda: Labels(STACK, scale=(1, 2, 2), name="painted"),
-        lambda: Labels(STACK[np.newaxis], name="painted"),
+        lambda: Labels(np.stack([STACK] * 2), name="painted"),
     ],
 )
 def test_labels_that_do_not_lie_on_the_image_are_refused(image, grid, make):

@@ -14,7 +14,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from napari_sam2.errors import OptionError
 from napari_sam2.label_edits import write_frame
 from napari_sam2.layer_frames import grid_of, is_aligned
-from napari_sam2.layer_results import new_labels_layer, object_colour, set_features
+from napari_sam2.layer_results import new_labels_layer, object_colour, set_features, widen
 from napari_sam2.results import ObjectScore, feature_table, score_table
 
 STACK = np.zeros((3, 8, 12), np.uint16)
@@ -195,3 +195,29 @@ def test_the_first_colours_are_bright_and_different():
     apart = np.linalg.norm(colours[:, None] - colours[None], axis=-1) + 9 * np.eye(24)
     assert apart.min() > 0.05
     assert np.linalg.norm(np.diff(colours, axis=0), axis=1).min() > 0.4
+
+
+@pytest.mark.parametrize(
+    ("dtype", "object_id", "expected"),
+    [
+        ("uint16", 65535, "uint16"),
+        ("uint16", 65536, "uint32"),
+        ("uint8", 256, "uint16"),
+        ("int8", 128, "int64"),
+        ("int32", 2**31, "int64"),
+    ],
+)
+@pytest.mark.parametrize("max_bytes", [2**30, 0], ids=["in memory", "on disk"])
+def test_a_layer_is_widened_as_far_as_a_number_needs_and_keeps_its_labels(dtype, object_id, expected, max_bytes):
+    data = np.zeros((3, 4, 5), dtype)
+    data[1, 2, 3] = 7
+    layer = Labels(data.copy())
+    is_wider = widen(layer, grid_of(Image(data)), object_id, max_bytes=max_bytes)
+    assert is_wider == (dtype != expected)
+    assert layer.data.dtype == expected
+    np.testing.assert_array_equal(np.asarray(layer.data), data)
+
+
+def test_a_number_that_no_type_holds_is_refused():
+    with pytest.raises(OptionError, match="no type of labels that holds object 9223372036854775808"):
+        widen(Labels(np.zeros((4, 5), int)), grid_of(Image(np.zeros((4, 5)))), 2**63)

@@ -197,3 +197,28 @@ def test_frames_along_another_axis_than_the_first_have_no_tracks():
 def test_painted_labels_can_be_tracked_as_they_are():
     labels = Labels(STACK.astype(np.int64))
     assert table_of(labels.data)["object_id"].unique().tolist() == [1, 300]
+
+
+@pytest.mark.parametrize(
+    ("shape", "ndim"), [((1, 3, 8, 12), 3), ((3, 1, 8, 12), 4), ((1, 1, 3, 8, 12), 3), ((1, 3, 1, 8, 12), 4)]
+)
+def test_tracks_lie_on_images_with_axes_of_length_one(shape, ndim):
+    scale = np.arange(1, len(shape) + 1) / 2
+    shear = np.arange(len(shape) * (len(shape) - 1) // 2) / 20
+    image = Image(np.zeros(shape), scale=scale, translate=scale * 10, shear=shear)
+    grid = grid_of(image)
+    labels = np.zeros(shape, np.uint16)
+    for frame in range(3):
+        labels[grid.key(frame)][2, 5] = 4
+    table = track_table(chain.from_iterable(measure_positions(labels, grid)), score_table(()))
+    tracks = new_tracks_layer(image, grid, table)
+    assert tracks.ndim == ndim
+    for frame, place in enumerate(tracks.data[:, 1:]):
+        expected = image.data_to_world(grid.to_data([(frame, 2, 5)])[0])[-ndim:]
+        np.testing.assert_allclose(tracks.data_to_world(place), expected, atol=1e-6)
+
+
+def test_more_axes_than_tracks_can_have_are_refused():
+    image = Image(np.zeros((3, 1, 1, 8, 12)))
+    with pytest.raises(FrameError, match="has 5 axes from that of its frames on, and tracks have 4 at most"):
+        new_tracks_layer(image, grid_of(image), track_table((), score_table(())))

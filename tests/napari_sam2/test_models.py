@@ -1,15 +1,21 @@
 """The registry as the plugin and the command line see it."""
 
+import copy
+import json
+import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from napari_sam2.errors import ModelError
 from napari_sam2.models import check_model, download_model, find_model, list_models, measure_machine, verify_model
 from napari_sam2.sam2_predictor import Sam2Predictor
-from sam2_model.checkpoints import LoadedModel
+from sam2_model.checkpoints import LoadedModel, save_model
 from sam2_model.config import CONFIGS
 from sam2_model.device import choose_device
 from sam2_model.sam2 import Sam2
@@ -100,6 +106,72 @@ def test_a_file_that_is_no_model_is_told(tmp_path):
     (tmp_path / "page.pt").write_text("<html>")
     with pytest.raises(ModelError, match="web page"):
         check_model(tmp_path / "page.pt")
+
+
+def test_a_folder_is_found_and_known_once_it_is_tried(tmp_path):
+    folder = tmp_path / "sam2-mine"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(list_models()[0].path.read_bytes())
+    found = find_model(folder)
+    assert (found.name, found.path, found.size_bytes) == ("sam2-mine", folder, list_models()[0].size_bytes)
+    assert check_model(folder).release == "2.1"
+
+
+def test_weights_without_memory_do_not_say_their_release(tmp_path):
+    network = Sam2(replace(CONFIGS["nano"], has_memory=False, follows_masks=False))
+    save_model(tmp_path / "images.safetensors", network, name="images")
+    tried = check_model(tmp_path / "images.safetensors")
+    assert (tried.release, tried.working_sizes) == ("", (256, 512, 1024))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_a_pipe_is_no_model_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.pt")
+    for look in (find_model, verify_model, check_model):
+        with pytest.raises(ModelError, match="is a pipe"):
+            look(tmp_path / "pipe.pt")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.one_of(st.text(max_size=20), st.text("ab/.\0~", max_size=8), st.just("x" * 5000)))
+def test_any_name_is_answered_with_a_report_or_a_sentence(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    try:
+        assert verify_model(name).problem is None
+    except ModelError as error:
+        assert str(error)  # noqa: PT017
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """The embedded file: its metadata, its header without them, and its tensors."""
+    content = list_models()[0].path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    return json.loads(header.pop("__metadata__")["napari_sam2"]), header, content[8 + length :]
+
+
+def write_mutated(path, data, parts):
+    """Write the embedded file with something else in a field or two of its configuration or of its header."""
+    metadata, header, tensors = copy.deepcopy(parts[0]), copy.deepcopy(parts[1]), parts[2]
+    odd = st.one_of(
+        st.sampled_from([0, -1, 1, 3, 10**6, 10**29, 0.5, True, None, "x", [], {}, [1, 2], [10**12]]), st.integers()
+    )
+    for _ in range(data.draw(st.integers(0, 2))):
+        metadata[data.draw(st.sampled_from(sorted(metadata)))] = data.draw(odd)
+    for _ in range(data.draw(st.integers(0, 2))):
+        entry = header[data.draw(st.sampled_from(sorted(header)))]
+        entry[data.draw(st.sampled_from(sorted(entry)))] = data.draw(odd)
+    text = json.dumps(header | {"__metadata__": {"napari_sam2": json.dumps(metadata)}}).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + tensors)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_changed_configuration_or_header_is_reported_and_not_raised(tmp_path, parts, data):
+    write_mutated(tmp_path / "changed.safetensors", data, parts)
+    report = verify_model(tmp_path / "changed.safetensors")
+    assert (report.config is None) == (report.problem is not None)
 
 
 def test_the_embedded_model_passes():

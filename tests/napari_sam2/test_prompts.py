@@ -247,3 +247,52 @@ def test_negative_points_alone_mean_absence_on_a_frame_of_a_stack_and_nothing_in
 )
 def test_absence_is_negative_points_and_nothing_else(prompts, expected):
     assert is_absence(prompts) is expected
+
+
+def test_prompts_are_found_by_object_in_the_order_given():
+    first, second, third = PointPrompt(2, 5, 1, 1), PointPrompt(1, 0, 2, 2), PointPrompt(2, 0, 3, 3)
+    assert PromptSet([first, second, third]).by_object() == {2: (first, third), 1: (second,)}
+    assert PromptSet().by_object() == {}
+
+
+def test_checking_many_prompts_looks_at_each_target_once():
+    class Counting(PromptSet):
+        looks = 0
+
+        def __iter__(self):
+            Counting.looks += 1
+            return super().__iter__()
+
+        def __getitem__(self, target):
+            Counting.looks += 1
+            return super().__getitem__(target)
+
+    Counting(PointPrompt(i, frame, 5, 5) for i in range(1, 41) for frame in range(3)).check(3, 10, 10)
+    assert Counting.looks <= 3 * 40
+
+
+@pytest.mark.parametrize(
+    ("corners", "expected"),
+    [
+        ((1, 1, 2, 2), (1, 1, 2, 2)),
+        ((-30, 1, 2, 1e300), (-0.5, 1, 2, 5.5)),
+        ((-9, -9, 99, 99), (-0.5, -0.5, 3.5, 5.5)),
+        ((3.4, 1, 99, 2), (3.4, 1, 3.5, 2)),
+    ],
+)
+def test_of_a_box_that_reaches_beyond_the_image_the_model_is_given_the_part_inside(corners, expected):
+    box, click = BoxPrompt(3, 2, *corners), PointPrompt(3, 2, 1, 1)
+    prompts = PromptSet([box, click])
+    prompts.check(3, 4, 6)
+    assert prompts.inside(4, 6) == PromptSet([BoxPrompt(3, 2, *expected), click])
+    assert prompts.prompts == (box, click)
+
+
+@pytest.mark.parametrize("corners", [(-5, 1, -0.5, 2), (3.5, 1, 9, 2), (1, 5.5, 2, 6), (1, -3, 2, -1)])
+def test_a_box_wholly_outside_has_no_part_inside(corners):
+    prompts = PromptSet([BoxPrompt(3, 0, *corners)])
+    for ask in (lambda: prompts.check(1, 4, 6), lambda: prompts.inside(4, 6)):
+        with pytest.raises(
+            PromptError, match=r"Object 3 on frame 0: the box .* lies wholly outside the image of 4 x 6"
+        ):
+            ask()

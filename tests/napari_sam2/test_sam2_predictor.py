@@ -1,15 +1,27 @@
 """SAM 2 behind the seam: the embedded model, at 256 px, on an image with two bright discs."""
 
+import os
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import distance_transform_edt
 
+from napari_sam2.api import propagate
 from napari_sam2.errors import ModelError, OptionError
 from napari_sam2.frames import FrameStack, single_frame
 from napari_sam2.predictor import Direction, Predictor
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from napari_sam2.results import ObjectMask, compose
-from napari_sam2.sam2_predictor import Sam2Predictor, _object_mask, load_predictor, use_threads
+from napari_sam2.sam2_predictor import (
+    Sam2Predictor,
+    _frame_prompt,
+    _object_mask,
+    load_predictor,
+    most_threads,
+    use_threads,
+)
 from sam2_model.checkpoints import LoadedModel
 from sam2_model.config import CONFIGS
 from sam2_model.sam2 import Sam2
@@ -288,6 +300,8 @@ def test_a_predictor_passes_through(fake, nano):
         ({"image_size": "large"}, OptionError, "Image size is 'large'. Use \"auto\" or a multiple of 32"),
         ({"image_size": 256.0}, OptionError, "Image size is 256.0"),
         ({"image_size": True}, OptionError, "Image size is True"),
+        ({"image_size": 4128}, OptionError, "Image size 4128 is above 4096"),
+        ({"image_size": 10**30}, OptionError, "about 31 digits is above 4096"),
     ],
 )
 def test_what_cannot_be_loaded_is_refused_with_the_choices(options, kind, message, tmp_path, monkeypatch):
@@ -296,10 +310,51 @@ def test_what_cannot_be_loaded_is_refused_with_the_choices(options, kind, messag
         load_predictor(**options)
 
 
-@pytest.mark.parametrize("count", [0, -1])
-def test_threads_come_in_positive_numbers(count):
-    with pytest.raises(OptionError, match=f"The number of threads is {count}"):
+@pytest.mark.parametrize("count", [0, -1, 10**6, 2**31, 10**30, True, 2.0, "4"])
+def test_threads_come_in_numbers_that_make_sense_on_this_machine(count):
+    before = torch.get_num_threads()
+    with pytest.raises(OptionError, match=rf"The number of threads is .*\. Use 1 to {most_threads()}"):
         use_threads(count)
+    assert torch.get_num_threads() == before
+
+
+def test_as_many_threads_may_be_asked_for_as_a_larger_machine_has():
+    assert most_threads() >= max(64, 4 * (os.cpu_count() or 1))
+
+
+# Models for images ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def image_model(nano):
+    """The embedded model without its memory."""
+    network = Sam2(replace(CONFIGS["nano"], has_memory=False, follows_masks=False))
+    network.load_state_dict(nano._model.network.state_dict(), strict=False)
+    return load_predictor(LoadedModel(network.eval(), "images", "1" * 64))
+
+
+def test_a_model_without_memory_segments_images_as_the_whole_one_does(image_model, nano, cells):
+    found, whole = (answers(model, cells, box(1, HIGH))[1] for model in (image_model, nano))
+    np.testing.assert_array_equal(found.logits, whole.logits)
+
+
+def test_a_model_without_memory_answers_on_a_single_image_in_a_session(image_model, cells, monkeypatch):
+    tracker = image_model.open(single_frame(cells))
+    (found,) = tracker.prompt(0, {1: (box(1, HIGH),)})
+    np.testing.assert_array_equal(found.logits, answers(image_model, cells, box(1, HIGH))[1].logits)
+    monkeypatch.setattr(Sam2, "encode_image", lambda *_: pytest.fail("the image was encoded again"))
+    tracker.prompt(0, {1: (point(1, HIGH),)})
+    tracker.forget(1, 0)
+    with pytest.raises(ModelError, match="cannot follow"):
+        tracker.follow(0, (1,), Direction.FORWARD)
+
+
+def test_a_model_without_memory_refuses_a_stack_before_any_work(image_model, cells, monkeypatch):
+    monkeypatch.setattr(Sam2, "encode_image", lambda *_: pytest.fail("a frame was encoded"))
+    with pytest.raises(ModelError, match=r"no memory.*cannot follow objects through a stack\. Segment frame by frame"):
+        image_model.open(FrameStack(np.stack([cells] * 3)))
+    with pytest.raises(ModelError, match="cannot follow"):
+        propagate(np.stack([cells] * 3), [point(1, HIGH)], model=image_model)
 
 
 # Failure -------------------------------------------------------------------------------------------------------------
@@ -311,8 +366,11 @@ def test_threads_come_in_positive_numbers(count):
         MemoryError(),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
         RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 99 bytes."),
+        RuntimeError("MPS backend out of memory (MPS allocated: 18.13 GB)"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"),
     ],
-    ids=["numpy", "cuda", "cpu"],
+    ids=["numpy", "cuda", "cpu", "windows", "mps", "cublas"],
 )
 def test_full_memory_is_a_sentence_with_the_remedy(nano, cells, tracker, monkeypatch, error):
     def fail(*_):
@@ -326,6 +384,10 @@ def test_full_memory_is_a_sentence_with_the_remedy(nano, cells, tracker, monkeyp
     monkeypatch.setattr(VideoPredictor, "visit", fail)
     with pytest.raises(ModelError, match="run out of memory"):
         tracker.follow(0, (1,), Direction.FORWARD)
+    monkeypatch.undo()
+    monkeypatch.setattr("napari_sam2.sam2_predictor.resize_window", fail)
+    with pytest.raises(ModelError, match="run out of memory"):
+        tracker.prompt(0, {1: (point(1, HIGH),)})
 
 
 def test_a_fault_of_ours_is_not_dressed_up(nano, cells, monkeypatch):
@@ -341,3 +403,37 @@ def test_a_fault_of_ours_is_not_dressed_up(nano, cells, monkeypatch):
 def test_what_the_model_refuses_is_an_error_of_ours(tracker):
     with pytest.raises(ModelError, match="no prompt"):
         tracker.follow(1, (9,), Direction.FORWARD)
+
+
+def test_many_objects_of_a_stack_are_followed_some_at_a_time_and_answered_alike(nano, cells, monkeypatch):
+    stack = FrameStack(np.stack([cells, cells]))
+    shape = cells.shape[:2]
+    said = {i: (MaskPrompt(i, 0, disc(shape, HIGH, 6 + i)),) for i in range(1, 6)} | {9: (point(9, LOW),)}
+
+    def masks_at_once(most):
+        monkeypatch.setattr("napari_sam2.sam2_predictor.MOST_ON_FRAMES", most)
+        tracker, sizes = nano.open(stack), []
+        asked, visited = tracker._video.prompt, tracker._video.visit
+        monkeypatch.setattr(
+            tracker._video, "prompt", lambda state, frame, some: sizes.append(len(some)) or asked(state, frame, some)
+        )
+        monkeypatch.setattr(tracker._video, "visit", lambda *asks: sizes.append(len(asks[-1])) or visited(*asks))
+        return (*tracker.prompt(0, said), *tracker.follow(1, tuple(said), Direction.FORWARD)), sizes
+
+    together, sizes = masks_at_once(64)
+    assert sizes == [6, 6]
+    in_parts, sizes = masks_at_once(4)
+    assert sizes == [4, 2, 4, 2]
+    assert [mask.object_id for mask in in_parts] == [*said, *said]
+    for one, other in zip(together, in_parts, strict=True):
+        assert one.corner == other.corner
+        np.testing.assert_allclose(one.logits, other.logits, rtol=1e-3, atol=1e-3)
+
+
+def test_a_mask_that_is_corrected_begins_at_its_innermost_pixel():
+    painted = MaskPrompt(1, 0, disc((40, 50), (0, 30), 9) | disc((40, 50), (20, 10), 6))
+    asked = _frame_prompt((painted, point(1, (0, 22), positive=False)))
+    depth = distance_transform_edt(np.pad(painted.mask, 1))[1:-1, 1:-1]
+    y, x = np.unravel_index(depth.argmax(), depth.shape)
+    np.testing.assert_array_equal(asked.points, [(x, y), (22, 0)])
+    assert (asked.labels == (1, 0)).all()

@@ -1,14 +1,17 @@
 """Work that is laid aside and taken up again: the same prompts, masks, labels and choices."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from napari_sam2.errors import SessionError
+from napari_sam2.errors import OptionError, SessionError
 from napari_sam2.frames import FrameStack
 from napari_sam2.label_edits import read_frame
 from napari_sam2.merging import CommitPolicy
 from napari_sam2.replay import replay
 from napari_sam2.saved_work import Choices, restore, snapshot
+from napari_sam2.session_documents import ImageUsed
 from napari_sam2.session_files import read_session
 from tests.napari_sam2.bench import FRAMES, HEIGHT, WIDTH, Bench, paint, square
 from tests.napari_sam2.fake_predictor import FakePredictor
@@ -148,3 +151,14 @@ def test_the_session_of_another_image_is_refused_before_anything_changes(bench, 
         restore(larger.space, path)
     assert not larger.space.prompts
     larger.space.close()
+
+
+def test_a_session_never_replaces_its_image(bench, tmp_path):
+    image = tmp_path / "image.tif"
+    image.write_bytes(b"pixels")
+    (tmp_path / "link.sam2session").symlink_to(image)
+    work = replace(snapshot(bench.space, Choices()), image=ImageUsed(name="i", shape=(3, 4), dtype="uint8", path=image))
+    for path in (image, tmp_path / "link.sam2session"):
+        with pytest.raises(OptionError, match="is the image and the session at once"):
+            work.write(path, overwrite=True)
+    assert image.read_bytes() == b"pixels"

@@ -132,3 +132,11 @@ def test_following_is_handed_on(session, fake):
     result = session.follow(1, (2, 1), Direction.FORWARD)
     assert (result.frame, tuple(o.object_id for o in result.objects)) == (1, (2, 1))
     assert fake.calls == [("follow", 1, (2, 1), Direction.FORWARD)]
+
+
+def test_a_box_that_reaches_beyond_the_image_is_asked_once(session, fake):
+    box = BoxPrompt(1, 0, -30, 2, 4, 40)
+    for _ in range(2):
+        applied(session, box)
+    assert fake.calls == [("prompt", 0, (1,))]
+    assert session.prompts == PromptSet([box])

@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 import tifffile
 from napari.components import ViewerModel
+from napari.layers import Image
+from napari.layers._source import layer_source
 
 from napari_sam2.exports import LabelFormat
+from napari_sam2.image_files import read_image
 from napari_sam2.inference import Activity
 from napari_sam2.session_desk import SessionDesk
+from napari_sam2.session_files import read_session
+from napari_sam2.session_sources import open_image
 from napari_sam2.workbench import Workbench
 from tests.napari_sam2.fake_predictor import FakePredictor
 
@@ -188,3 +193,81 @@ def test_work_that_went_on_after_it_was_saved_is_offered(desk, tmp_path):
     desk.settle()
     desk.close()
     assert len(Desk(tmp_path / "autosave").desk.left_over) == 1
+
+
+def test_work_on_an_image_with_axes_of_length_one_goes_on_where_it_has_none(desk, tmp_path):
+    desk.bench.choose(desk.add("other", (1, *SHAPE)))
+    desk.space.prompt_layers.points.add([(0, 1, 10, 8)])
+    desk.settle()
+    desk.space.propagate()
+    desk.settle()
+    desk.bench.commit()
+    desk.desk.save(tmp_path / "work.sam2session")
+    desk.settle()
+    plain = Desk(tmp_path / "plain", "other")
+    assert plain.desk.open(tmp_path / "work.sam2session"), plain.desk.message
+    np.testing.assert_array_equal(plain.space.committed.data, desk.space.committed.data[0])
+    plain.desk.export(tmp_path / "out")
+    plain.settle()
+    desk.desk.export(tmp_path / "out of five axes")
+    desk.settle()
+    written = [tifffile.imread(tmp_path / name / "labels.tif") for name in ("out", "out of five axes")]
+    np.testing.assert_array_equal(*written)
+    plain.close()
+
+
+@pytest.mark.parametrize(
+    ("shape", "saved_as", "axes"),
+    [((3, 24, 30), {}, None), ((2, 24, 30), {"imagej": True, "metadata": {"axes": "CYX"}}, "TYX")],
+    ids=["nobody knows", "channels, shown as frames"],
+)
+def test_a_session_says_what_the_axes_are_where_the_file_says_something_else(desk, tmp_path, shape, saved_as, axes):
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, np.zeros(shape, np.uint8), photometric="minisblack", **saved_as)
+    with layer_source(path=str(path)):
+        image = Image(np.zeros(shape, np.uint8), contrast_limits=(0, 255), name="planes")
+    desk.bench.choose(desk.viewer.add_layer(image))
+    desk.space.prompt_layers.points.add([(1, 10, 8)])
+    desk.settle()
+    desk.desk.save(tmp_path / "work.sam2session")
+    desk.desk.export(tmp_path / "out")  # waits for nothing, and says so
+    desk.settle()
+    session = read_session(tmp_path / "work.sam2session")
+    assert session.image.axes == axes
+    assert open_image(session, tmp_path / "work.sam2session").file.label_shape == shape
+
+
+def test_an_export_has_axes_and_pixel_size_of_the_file_of_the_image(desk, tmp_path):
+    path = tmp_path / "stack.tif"
+    spacing = {"axes": "ZYX", "unit": "um", "spacing": 1.5}
+    tifffile.imwrite(path, np.zeros(SHAPE, np.uint8), imagej=True, resolution=(4, 4), metadata=spacing)
+    with layer_source(path=str(path)):
+        image = Image(np.zeros(SHAPE, np.uint8), contrast_limits=(0, 255), name="fiji")
+    desk.bench.choose(desk.viewer.add_layer(image))
+    mine = desk.viewer.add_labels(np.zeros(SHAPE, np.uint8))
+    desk.bench.use_target(mine)
+    desk.worked().desk.export(tmp_path / "out")
+    desk.settle()
+    written = read_image(tmp_path / "out" / "labels.tif")
+    assert written.axes == "ZYX"
+    assert (written.pixel_size["Z"].size, written.pixel_size["X"].size) == (1.5, pytest.approx(0.25))
+    path.unlink()
+    desk.desk.export(tmp_path / "again", LabelFormat.OME_ZARR)
+    desk.settle()
+    assert desk.desk.message.endswith(f"Axes and pixel size are as the layer says: {path} could not be asked for them.")
+
+
+def test_an_image_that_napari_cannot_open_is_said_in_a_sentence(desk, tmp_path, npe2pm):
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, np.zeros(SHAPE, np.uint8))
+    with layer_source(path=str(path)):
+        image = Image(np.zeros(SHAPE, np.uint8), contrast_limits=(0, 255), name="opened")
+    desk.bench.choose(desk.viewer.add_layer(image))
+    desk.worked().desk.save(tmp_path / "work.sam2session")
+    desk.settle()
+    path.write_bytes(b"no image any more")
+    with npe2pm.tmp_plugin(package="napari"):
+        empty = Desk(tmp_path / "other")
+        assert not empty.desk.open(tmp_path / "work.sam2session")
+    assert "Open that image, then the session" in empty.desk.message
+    empty.close()

@@ -1,16 +1,22 @@
 import json
+import os
 import shutil
+import warnings
 import zipfile
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from napari_sam2.errors import ImageFileError, SessionError
+from napari_sam2 import session_files
+from napari_sam2.errors import ImageFileError, NapariSam2Error, SessionError
 from napari_sam2.partial_files import this_host
 from napari_sam2.prompts import PromptSet
+from napari_sam2.replay import dtype_replayed, frames_replayed
 from napari_sam2.results import ObjectMask
-from napari_sam2.session_documents import ImageUsed, SessionFile
+from napari_sam2.session_documents import ImageUsed, SessionFile, to_json
 from napari_sam2.session_files import (
     StoredFrames,
     frames_stored,
@@ -27,7 +33,7 @@ from napari_sam2.session_files import (
 from napari_sam2.work_log import HandEdit, PackedPlane
 from tests.napari_sam2.sessions import sessions
 
-SESSION = SessionFile(image=ImageUsed(name="cells", shape=(5, 8, 12), dtype="uint16"))
+SESSION = SessionFile(image=ImageUsed(name="cells", shape=(20, 8, 12), dtype="uint16"))
 NOISE = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
 MASKS = (
     ObjectMask(7, (2, 3), NOISE, 0.1 + 0.2, 1 / 3),
@@ -330,3 +336,143 @@ def test_no_code_is_run_that_a_file_brings_along(tmp_path):
         np.savez(path, **(dict(np.load(path)) | {name: np.array([PromptSet()], object)}))
         with pytest.raises(SessionError, match="damaged"):
             read(tmp_path, 12)
+
+
+@pytest.mark.parametrize(("frame", "read"), [(20, read_masks), (20, read_committed), (10**9, read_committed)])
+def test_frames_beyond_the_stack_are_refused(tmp_path, frame, read):
+    write_document(tmp_path, SESSION)
+    write_masks(tmp_path, frame, MASKS)
+    write_committed(tmp_path, frame, PLANE)
+    for ask in (lambda: read(tmp_path, 0), lambda: frames_stored(tmp_path)):
+        with pytest.raises(SessionError, match=f"of frame {frame}, and the image has 20 frames, numbered from 0"):
+            ask()
+
+
+def test_masks_and_labels_of_another_size_than_the_frames_are_refused(tmp_path):
+    write_document(tmp_path, SessionFile(image=ImageUsed(name="cells", shape=(20, 5, 7), dtype="uint16")))
+    write_masks(tmp_path, 0, MASKS)
+    write_committed(tmp_path, 0, PLANE)
+    with pytest.raises(SessionError, match="a mask lies outside the frame of 5 x 7 pixels"):
+        read_masks(tmp_path, 0)
+    with pytest.raises(SessionError, match=r"shape \(8, 12\), and shape \(5, 7\) is needed"):
+        list(iter_committed(tmp_path))
+
+
+def archive_of(path, *members, method=zipfile.ZIP_STORED):
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "w", method) as archive:
+        warnings.simplefilter("ignore")  # of a name that is there twice
+        for name, content in members:
+            archive.writestr(name, content)
+    return path
+
+
+def test_an_archive_with_a_name_twice_is_refused(tmp_path):
+    text = to_json(SESSION, tmp_path)
+    path = archive_of(tmp_path / "a.sam2session", ("session.json", text), ("session.json", text))
+    with pytest.raises(SessionError, match=r"it holds 'session.json' twice"):
+        read_session(path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_that_napari_sam2_does_not_write_is_refused(tmp_path, method):
+    path = archive_of(tmp_path / "a.sam2session", ("session.json", to_json(SESSION, tmp_path)), method=method)
+    with pytest.raises(SessionError, match="encrypted or compressed in another way"):
+        read_session(path)
+
+
+def test_an_encrypted_document_is_refused(tmp_path):
+    path = archive_of(tmp_path / "a.sam2session", ("session.json", to_json(SESSION, tmp_path)))
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    with pytest.raises(SessionError, match="encrypted"):
+        read_session(path)
+
+
+def test_a_document_that_unpacks_to_more_than_a_document_has_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(session_files, "LARGEST_DOCUMENT", 1000)
+    long = to_json(SESSION, tmp_path) + " " * 1000
+    path = archive_of(tmp_path / "a.sam2session", ("session.json", long), method=zipfile.ZIP_DEFLATED)
+    with pytest.raises(SessionError, match=r"session.json is larger than 1,000 bytes"):
+        read_session(path)
+
+
+def test_a_key_that_is_there_twice_is_refused(tmp_path):
+    write_document(tmp_path, SESSION)
+    path = tmp_path / "session.json"
+    path.write_text(path.read_text().replace("{", '{"model": "tiny", ', 1))
+    with pytest.raises(SessionError, match=r"session.json is not JSON \(the key 'model' occurs twice\)"):
+        read_session(tmp_path)
+
+
+@pytest.mark.parametrize("pipe", ["work.sam2session", "work/session.json", "work/masks/000000.npz"])
+def test_nobody_waits_for_a_pipe(tmp_path, pipe):
+    folder = tmp_path / "work"
+    write_document(folder, SESSION)
+    (folder / "masks").mkdir()
+    (tmp_path / pipe).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / pipe)
+    with pytest.raises((SessionError, ImageFileError), match=r"no file|pipe"):
+        read_masks(tmp_path / pipe.split("/")[0], 0)
+
+
+@pytest.mark.parametrize("name", ["9" * 5000, "0" * 7 + ".s" + "9" * 5000])
+def test_a_frame_whose_number_has_no_end_is_no_frame(tmp_path, name):
+    path = archive_of(
+        tmp_path / "a.sam2session", ("session.json", to_json(SESSION, tmp_path)), (f"masks/{name}.npz", b"")
+    )
+    assert frames_stored(path).masks == ()
+
+
+hostile = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from([10**29, 10**400, -1, 2**31, 2**32, 2**63, 2**64])
+    | st.floats()
+    | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+@given(sessions, st.data())
+def test_only_errors_of_ours_leave_whatever_a_document_says(tmp_path_factory, session, data):
+    folder = tmp_path_factory.getbasetemp() / "hostile"
+    write_document(folder, session)
+    document = json.loads((folder / "session.json").read_text())
+    for _ in range(data.draw(st.integers(1, 2))):
+        place = document
+        while True:
+            key = data.draw(st.sampled_from(list(place) if isinstance(place, dict) else range(len(place))))
+            if not (isinstance(place[key], dict | list) and place[key]) or data.draw(st.integers(0, 4)) == 0:
+                place[key] = data.draw(hostile)
+                break
+            place = place[key]
+    (folder / "session.json").write_text(json.dumps(document))
+    with suppress(SessionError):
+        read = read_session(folder)
+        frames_replayed(read)
+        dtype_replayed(read)
+        write_document(folder, read)
+        assert read_session(folder) == read
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data())
+def test_only_errors_of_ours_leave_whatever_a_file_holds(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "hostile.sam2session"
+    write_session(path, edited(PLANE), masks={3: MASKS}, committed={3: PLANE}, overwrite=True)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.sampled_from([None, None, len(content) // 2, -10]))])
+    for read in (
+        read_session,
+        frames_stored,
+        lambda path: read_masks(path, 3),
+        lambda path: list(iter_committed(path)),
+    ):
+        with suppress(NapariSam2Error):
+            read(path)

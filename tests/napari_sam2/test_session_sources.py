@@ -98,6 +98,13 @@ def test_a_single_image_is_one_frame(tmp_path):
     np.testing.assert_array_equal(seen(turned)[0, ..., 0], image.T)
 
 
+def test_three_planes_that_a_file_does_not_name_are_what_the_session_saw_in_them(tmp_path):
+    data = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5)
+    np.save(tmp_path / "three.npy", data)
+    np.testing.assert_array_equal(seen(session(tmp_path / "three.npy", (3, 4, 5)))[..., 0], data)
+    np.testing.assert_array_equal(seen(session(tmp_path / "three.npy", (4, 5), channels=(2,)))[0, ..., 0], data[2])
+
+
 def test_frames_are_read_when_they_are_asked_for(stack):
     path, data = stack
     np.save(path.with_suffix(".npy"), data[:, 0])

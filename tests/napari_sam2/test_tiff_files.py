@@ -1,13 +1,19 @@
 import gc
+import io
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import HealthCheck, given, settings
 
 from napari_sam2.errors import FrameError, ImageFileError, OptionError
-from napari_sam2.file_arrays import LazyFrames, MappedFile, PixelSize
-from napari_sam2.image_files import read_image
+from napari_sam2.file_arrays import LazyFrames, UncompressedFile
+from napari_sam2.image_files import read_image, read_label_image
+from napari_sam2.pixel_sizes import PixelSize
 from napari_sam2.tiff_files import open_tiff
+from tests.napari_sam2.mutated_bytes import mutated
 
 STACK = np.random.default_rng(0).integers(0, 60_000, (5, 25, 30), dtype=np.uint16)
 MICROMETRE = "\N{MICRO SIGN}m"
@@ -43,7 +49,7 @@ def test_every_layout_of_a_stack_is_read_frame_by_frame(tmp_path, options, axes)
     np.testing.assert_array_equal(np.asarray(image.array), STACK)
 
 
-@pytest.mark.parametrize(("compression", "kind"), [(None, MappedFile), ("zlib", LazyFrames)])
+@pytest.mark.parametrize(("compression", "kind"), [(None, UncompressedFile), ("zlib", LazyFrames)])
 def test_pixels_stay_in_the_file_and_no_file_stays_open(tmp_path, compression, kind):
     path = written(tmp_path / "stack.tif", STACK, compression=compression)
     array = open_tiff(path).array
@@ -111,7 +117,7 @@ def test_axes_override_what_the_file_says(tmp_path):
     assert read_image(path, axes="ZYX").axes == "ZYX"
 
 
-@pytest.mark.parametrize("unit", ["um", "micron", "\\u00B5m"], ids=["um", "micron", "escaped"])
+@pytest.mark.parametrize("unit", ["um", "micron", "Micrometers", "\\u00B5m"])
 def test_imagej_pixel_sizes_are_kept(tmp_path, unit):
     metadata = {"axes": "ZYX", "unit": unit, "spacing": 1.5}
     path = written(tmp_path / "z.tif", STACK, imagej=True, resolution=(4, 5), metadata=metadata)
@@ -119,6 +125,19 @@ def test_imagej_pixel_sizes_are_kept(tmp_path, unit):
     assert read_image(path).pixel_size == micrometres
     path = written(tmp_path / "t.tif", STACK, imagej=True, metadata={"axes": "TYX", "finterval": 30.0})
     assert read_image(path).pixel_size == {"T": PixelSize(30.0, "s")}
+
+
+def test_imagej_units_that_differ_by_axis_are_kept(tmp_path):
+    metadata = {"axes": "ZYX", "unit": "um", "yunit": "nm", "zunit": "\\u00C5", "spacing": 1.5}
+    path = written(tmp_path / "z.tif", STACK, imagej=True, resolution=(4, 5), metadata=metadata)
+    assert read_image(path).pixel_size == {
+        "Z": PixelSize(1.5, "\u00c5"),
+        "Y": PixelSize(0.2, "nm"),
+        "X": PixelSize(0.25, MICROMETRE),
+    }
+    metadata = {"axes": "TYX", "finterval": 5.0, "tunit": "minutes"}
+    path = written(tmp_path / "t.tif", STACK, imagej=True, metadata=metadata)
+    assert read_image(path).pixel_size == {"T": PixelSize(5.0, "min")}
 
 
 def test_ome_pixel_sizes_are_kept_with_their_units(tmp_path):
@@ -174,29 +193,117 @@ def test_a_file_cut_anywhere_is_refused_or_whole_but_never_shorter(tmp_path, opt
             np.testing.assert_array_equal(np.asarray(image.array), STACK)
 
 
+def stored(array, **options):
+    file = io.BytesIO()
+    tifffile.imwrite(file, array, **options)
+    return file.getvalue()
+
+
+WHOLE = [stored(STACK, **options) for options in LAYOUTS]
+WHOLE += [stored(STACK, bigtiff=True), stored(STACK, tile=(16, 16)), stored(STACK, compression="lzma")]
+WHOLE += [stored(STACK > 9, photometric="minisblack", compression="zlib")]
+
+
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("options", LAYOUTS)
-def test_a_corrupted_header_raises_nothing_but_our_errors(tmp_path, options):
-    whole = written(tmp_path / "whole.tif", STACK, **options).read_bytes()
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(mutated(WHOLE))
+def test_a_damaged_file_raises_nothing_but_our_errors(tmp_path, data):
     path = tmp_path / "bad.tif"
-    random = np.random.default_rng(0)
-    for _ in range(300):
-        bad = bytearray(whole)
-        for position in random.integers(0, 700, 4):
-            bad[position] = random.integers(256)
-        path.write_bytes(bad)
-        try:
-            image = read_image(path)
-            if image.has_frames:
-                image.array[0]
-        except (ImageFileError, FrameError, OptionError) as error:
-            assert str(path) in str(error)  # noqa: PT017
+    path.write_bytes(data)
+    try:
+        image = read_image(path)
+        if image.has_frames:
+            image.array[0]
+    except (ImageFileError, FrameError, OptionError) as error:
+        assert str(path) in str(error)  # noqa: PT017
 
 
-def test_an_unknown_compression_says_what_to_install(tmp_path):
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"ome": True, "metadata": {"axes": "TYX"}}])
+def test_a_file_replaced_while_it_is_read_stops_the_reading(tmp_path, options):
+    path = written(tmp_path / "stack.tif", STACK, **options)
+    image = read_image(path)
+    np.testing.assert_array_equal(image.array[0], STACK[0])
+    path.write_text("hello" * 9999)
+    with pytest.raises(ImageFileError, match=r"stack\.tif has changed since it was opened"):
+        image.array[4]
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("planarconfig", ["contig", "separate"])
+@pytest.mark.parametrize("alpha", [True, False])
+def test_two_samples_of_a_pixel_are_grey_with_alpha_or_two_channels(tmp_path, compression, planarconfig, alpha):
+    both = np.stack([STACK, STACK // 2], -1 if planarconfig == "contig" else 1)
+    options = {"photometric": "minisblack", "planarconfig": planarconfig, "compression": compression}
+    options["extrasamples"] = ["unassalpha" if alpha else "unspecified"]
+    image = read_image(written(tmp_path / "stack.tif", both, **options))
+    single = read_image(written(tmp_path / "image.tif", both[1], **options))
+    if alpha:
+        assert (image.axes, single.axes) == ("TYX", "YX")
+        np.testing.assert_array_equal(image.array[2], STACK[2])
+        np.testing.assert_array_equal(np.asarray(single.array), STACK[1])
+    else:
+        assert (image.axes, image.channel_axis, single.axes) == ("TCYX", 1, "CYX")
+        np.testing.assert_array_equal(image.array[2], [STACK[2], STACK[2] // 2])
+        np.testing.assert_array_equal(np.asarray(single.array), [STACK[1], STACK[1] // 2])
+
+
+def test_many_samples_of_grey_are_channels_and_one_is_chosen(tmp_path):
+    five = np.stack([STACK + channel for channel in range(5)], -1)
+    options = {"photometric": "minisblack", "planarconfig": "contig"}
+    path = written(tmp_path / "five.tif", five, **options)
+    with pytest.raises(OptionError, match=r"has 5 channels.*Choose one of 0 to 4"):
+        read_image(path)
+    np.testing.assert_array_equal(read_image(path, channel=3).array[1], STACK[1] + 3)
+    path = written(tmp_path / "four.tif", five[..., :4], extrasamples=["unspecified"] * 3, **options)
+    with pytest.raises(OptionError, match="has 4 channels"):
+        read_image(path)
+    assert read_image(written(tmp_path / "three.tif", five[..., :3], **options)).axes == "TYXS"
+    path = written(tmp_path / "rgb.tif", five, photometric="rgb", planarconfig="contig")
+    np.testing.assert_array_equal(read_image(path, channel=4).array[1], STACK[1] + 4)
+
+
+def test_colours_that_are_not_red_green_blue_are_refused_by_name(tmp_path):
+    path = written(tmp_path / "a.tif", np.zeros((25, 30, 4), np.uint8), photometric="separated")
+    with pytest.raises(ImageFileError, match=r"holds CMYK colours.*Save it as RGB or grey"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("metadata", [None, {}])
+def test_three_planes_of_unknown_meaning_are_refused_with_both_axes(tmp_path, metadata):
+    path = written(tmp_path / "a.tif", STACK[:3], photometric="minisblack", metadata=metadata)
+    with pytest.raises(OptionError, match=r"\(3, 25, 30\).*--axes TYX for time points.*--axes CYX for channels"):
+        read_image(path)
+    assert read_image(path, axes="TYX").axes == "TYX"
+    assert read_image(path, axes="CYX").axes == "CYX"
+    assert read_label_image(path).axes == "TYX"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"imagej": True, "metadata": {"axes": "TYX"}},
+        {"ome": True, "metadata": {"axes": "TYX"}},
+        {"metadata": {"axes": "TYX"}, "photometric": "minisblack"},
+    ],
+)
+def test_three_planes_that_the_file_names_are_taken_as_named(tmp_path, options):
+    assert read_image(written(tmp_path / "a.tif", STACK[:3], **options)).axes == "TYX"
+
+
+# LZW, JPEG, JPEG 2000, Zstandard: of these, only what Python itself knows can be read without the extra.
+@pytest.mark.parametrize("compression", [5, 7, 34712, 50000])
+def test_a_compression_that_needs_a_package_names_the_extra_that_brings_it(tmp_path, compression):
     path = written(tmp_path / "stack.tif", STACK, compression="zlib")
     with tifffile.TiffFile(path, mode="r+b") as tif:
         for page in tif.pages:
-            page.tags["Compression"].overwrite(34712)  # JPEG 2000
-    with pytest.raises(ImageFileError, match=r"pip install imagecodecs|cannot be read"):
+            page.tags["Compression"].overwrite(compression)
+    with pytest.raises(ImageFileError, match=r'pip install "napari-sam2\[codecs\]"|cannot be read'):
         read_image(path)
+
+
+def test_the_extra_that_messages_name_exists():
+    extras = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    assert extras["codecs"] == ["imagecodecs"]
+    assert any("codecs" in requirement for requirement in extras["all"])

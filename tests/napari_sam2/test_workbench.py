@@ -5,6 +5,7 @@ import queue
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from napari.utils.interactions import mouse_move_callbacks, mouse_press_callbacks, mouse_release_callbacks
 
 from napari_sam2.inference import Activity
 from napari_sam2.layer_keys import KEYS
@@ -86,7 +87,7 @@ def test_an_image_that_comes_later_is_taken_when_napari_is_done_with_it():
 def test_an_image_with_too_many_axes_is_refused_in_a_sentence():
     room = Room("huge", shape=(2, 3, 4, 5))
     assert room.space is None
-    assert "has 4 axes" in room.bench.message
+    assert "has 4 axes, and more than one of frames" in room.bench.message
     assert room.names() == ["huge"]
     room.bench.close()
 
@@ -248,3 +249,64 @@ def test_the_images_of_a_viewer_share_a_model():
     room.settle()
     assert loads[-1] == "tiny"
     room.bench.close()
+
+
+class Mouse:
+    """What napari tells of the mouse."""
+
+    def __init__(self, position, button=1, modifiers=()):
+        self.position, self.button, self.modifiers = position, button, modifiers
+        self.type, self.handled, self.is_dragging = "mouse_press", False, True
+
+
+def click(room, position=(2, 8, 8), *, moves=0, **how):
+    """Press, move and let go, as napari tells the viewer."""
+    event = Mouse(position, **how)
+    mouse_press_callbacks(room.viewer, event)
+    event.type = "mouse_move"
+    for _ in range(moves):
+        mouse_move_callbacks(room.viewer, event)
+    event.type = "mouse_release"
+    mouse_release_callbacks(room.viewer, event)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "reason"),
+    [
+        (lambda room: room.bench.image, "layer 'stack' is active, which takes no prompts now"),
+        (lambda room: room.viewer.add_points(name="mine"), "layer 'mine' is active"),
+        (lambda room: room.space.prompt_layers.shapes, "layer 'prompts' is set to move the view"),
+        (lambda room: None, "no layer is active"),
+    ],
+)
+def test_a_click_that_does_nothing_says_so_until_a_tool_is_taken(room, prepare, reason):
+    room.viewer.layers.selection.active = prepare(room)
+    click(room)
+    assert f"That click did nothing: {reason}" in room.space.status.message
+    assert "Take a tool in the panel, Include or Box" in room.space.status.message
+    room.bench.take(Tool.BOX)
+    assert room.space.status.message == ""
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"moves": 2}, {"button": 2}, {"modifiers": ("Shift",)}, {"position": (2, -5, 8)}, {"position": (2, 8, 99)}],
+    ids=str,
+)
+def test_a_drag_another_button_and_a_click_beside_the_image_are_left_alone(room, how):
+    room.viewer.layers.selection.active = room.bench.image
+    click(room, **how)
+    assert room.space.status.message == ""
+
+
+@pytest.mark.parametrize("tool", Tool)
+def test_a_click_with_a_tool_in_hand_is_left_alone(room, tool):
+    room.bench.take(tool)
+    click(room)
+    assert room.space.status.message == ""
+
+
+def test_a_closed_workbench_does_not_listen_for_clicks(room):
+    before = len(room.viewer.mouse_drag_callbacks)
+    room.bench.close()
+    assert len(room.viewer.mouse_drag_callbacks) == before - 1

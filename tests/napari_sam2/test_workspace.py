@@ -9,7 +9,7 @@ from napari_sam2.errors import ModelError
 from napari_sam2.inference import Activity
 from napari_sam2.merging import CommitPolicy
 from napari_sam2.prompts import MaskPrompt, Target
-from tests.napari_sam2.bench import FRAMES, HEIGHT, WIDTH, Bench, paint, square
+from tests.napari_sam2.bench import FRAMES, HEIGHT, WIDTH, Bench, hand_over, paint, square
 from tests.napari_sam2.fake_predictor import FakePredictor
 
 
@@ -181,11 +181,89 @@ def test_scores_are_on_the_layer_and_lead_to_the_doubtful_frames(bench):
     assert bench.space.next_doubtful(threshold=0.01) is None
 
 
-def test_a_prompt_that_makes_no_sense_is_explained_and_harms_nothing(bench):
+def rectangle(frame, y, x, y_end, x_end):
+    return [(frame, y, x), (frame, y, x_end), (frame, y_end, x_end), (frame, y_end, x)]
+
+
+def add_shape(bench, vertices, shape_type):
+    bench.space.prompt_layers.shapes.add([vertices], shape_type=shape_type)
+
+
+BESIDE = {
+    "a click": lambda bench: bench.space.prompt_layers.points.add([(2, 500, 12)]),
+    "a click on no frame": lambda bench: bench.space.prompt_layers.points.add([(FRAMES, 8, 12)]),
+    "a box": lambda bench: add_shape(bench, rectangle(2, -9, 3, -4, 8), "rectangle"),
+    "a box without extent": lambda bench: add_shape(bench, rectangle(2, 5, 5, 5, 5), "rectangle"),
+    "a polygon": lambda bench: add_shape(bench, rectangle(2, 40, 3, 50, 8), "polygon"),
+    "a scribble": lambda bench: add_shape(bench, [(2, -4, 3), (2, -4, 9)], "line"),
+}
+
+
+@pytest.mark.parametrize("act", BESIDE.values(), ids=BESIDE)
+def test_what_is_drawn_beside_the_image_is_dropped_with_a_sentence_and_stops_no_later_click(bench, act):
     bench.click(2, 10, 12)
-    bench.click(2, 500, 12)
-    assert "outside the image" in bench.space.status.message
+    act(bench)
+    bench.settle()
+    hand_over(bench)
+    assert "is dropped" in bench.space.status.message
+    assert (len(bench.space.prompt_layers.points.data), len(bench.space.prompt_layers.shapes.data)) == (1, 0)
     assert bench.shown(1, 2)[10, 12]
+    bench.space.new_object()
+    bench.click(2, 18, 20)
+    assert bench.shown(2, 2)[18, 20]
+    assert bench.space.status.message == ""
+    bench.space.undo()
+    bench.settle()
+    assert not bench.shown(2, 2).any()
+    assert bench.shown(1, 2)[10, 12]
+    bench.space.undo()
+    bench.settle()
+    assert not bench.space.history.can_undo
+    bench.click(1, 5, 5)
+    assert bench.shown(bench.space.object_id, 1)[5, 5]
+
+
+def test_a_point_that_is_dragged_out_of_the_image_comes_back_by_undo(bench):
+    bench.click(2, 10, 12)
+    points = bench.space.prompt_layers.points
+    points.data = [(2, -10, 12)]
+    bench.settle()
+    hand_over(bench)
+    assert len(points.data) == 0
+    bench.space.undo()
+    bench.settle()
+    np.testing.assert_array_equal(points.data, [(2, 10, 12)])
+    assert bench.shown(1, 2)[10, 12]
+
+
+def test_a_box_that_reaches_beyond_the_image_is_cut_off(bench):
+    add_shape(bench, rectangle(2, -9, 3, 4, 8), "rectangle")
+    bench.settle()
+    assert bench.shown(1, 2)[0:5, 3:9].all()
+    assert bench.space.status.message == ""
+
+
+def test_a_second_box_of_an_object_counts_for_nothing_and_stops_nothing(bench):
+    add_shape(bench, rectangle(2, 2, 3, 6, 8), "rectangle")
+    bench.settle()
+    add_shape(bench, rectangle(2, 12, 3, 16, 8), "rectangle")
+    bench.settle()
+    assert "has 2 boxes on frame 2, and the first one counts" in bench.space.status.message
+    bench.space.new_object()
+    bench.click(2, 18, 20)
+    assert bench.shown(2, 2)[18, 20]
+    assert not bench.shown(1, 2)[14, 5]
+
+
+def test_a_new_object_that_begins_with_a_negative_point_stops_no_other(bench):
+    bench.space.toggle_polarity()
+    bench.click(2, 10, 12)
+    assert "Object 1 has only negative points" in bench.space.status.message
+    bench.space.toggle_polarity()
+    bench.space.new_object()
+    bench.click(2, 18, 20)
+    assert bench.shown(2, 2)[18, 20]
+    assert bench.space.status.message == ""
 
 
 def test_a_model_that_cannot_be_loaded_is_said_and_asked_again():

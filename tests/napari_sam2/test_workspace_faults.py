@@ -1,13 +1,14 @@
 """What goes on at the same time does not harm each other, and what is taken back is all there again."""
 
-import queue
 import threading
 
 import numpy as np
 import pytest
-from napari.layers import Image, Labels
+import zarr
+from napari.layers import Image, Labels, Points
 
-from tests.napari_sam2.bench import FRAMES, HEIGHT, WIDTH, Bench
+from napari_sam2.errors import PromptError
+from tests.napari_sam2.bench import FRAMES, HEIGHT, WIDTH, Bench, hand_over
 from tests.napari_sam2.fake_predictor import FakePredictor, FakeTracker
 
 
@@ -15,14 +16,6 @@ def held(bench):
     """Objects with a mask, by frame."""
     masks = bench.space.results.held
     return {frame: sorted(masks.on(frame)) for frame in masks.frames}
-
-
-def hand_over(bench):
-    while True:
-        try:
-            bench.posted.get_nowait()()
-        except queue.Empty:
-            return
 
 
 class Underway:
@@ -161,13 +154,105 @@ def test_undoing_a_clearing_brings_the_followed_masks_back(bench):
     assert held(bench) == before
 
 
-def test_an_object_whose_number_does_not_fit_the_picture_is_refused(bench):
-    labels = np.zeros((FRAMES, HEIGHT, WIDTH), np.uint32)
-    labels[1, 3:6, 3:6] = 70000
-    bench.space.read_layer(bench.viewer.add_layer(Labels(labels)))
+def labels_with(object_id, dtype=np.uint32):
+    labels = np.zeros((FRAMES, HEIGHT, WIDTH), dtype)
+    labels[1, 3:6, 3:6] = object_id
+    return Labels(labels, name="mine")
+
+
+def test_the_layers_of_results_take_the_width_that_the_numbers_of_objects_need(bench):
+    bench.click(0, 18, 18)
+    bench.space.read_layer(bench.viewer.add_layer(labels_with(70000)))
     bench.settle()
-    assert "Object 70000 does not fit" in bench.space.status.message
-    assert held(bench) == {}
+    assert bench.space.status.message == ""
+    assert bench.shown(70000, 1)[4, 4]
+    assert bench.shown(1, 0)[18, 18]
+    assert bench.space.new_object() == 70001
+    bench.space.commit()
+    bench.settle()
+    assert bench.space.committed.data[1, 4, 4] == 70000
+    bench.space.undo()
+    bench.settle()
+    assert not bench.space.committed.data.any()
+    bench.space.redo()
+    bench.settle()
+    assert bench.space.committed.data[0, 18, 18] == 1
+    assert bench.space.committed.data[1, 4, 4] == 70000
+
+
+def test_numbers_beyond_those_of_any_label_image_are_refused_and_stop_nothing(bench):
+    with pytest.raises(PromptError, match="frame 1"):
+        bench.space.read_layer(bench.viewer.add_layer(labels_with(2**32, np.uint64)))
+    bench.click(0, 8, 8)
+    assert bench.shown(1, 0)[8, 8]
+
+
+def test_after_the_highest_number_the_lowest_free_one_is_taken(bench):
+    bench.space.read_layer(bench.viewer.add_layer(labels_with(2**32 - 1)))
+    bench.settle()
+    assert bench.space.object_id == 1
+
+
+def test_a_narrow_layer_of_the_users_own_is_widened_with_a_sentence(bench):
+    bench.space.read_layer(bench.viewer.add_layer(labels_with(300)))
+    bench.settle()
+    target = bench.viewer.add_layer(Labels(np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8), name="narrow"))
+    target.data[0, 0, 0] = 7
+    bench.space.use_target(target)
+    bench.space.commit()
+    bench.settle()
+    assert target.data.dtype == np.uint16
+    assert (target.data[0, 0, 0], target.data[1, 4, 4]) == (7, 300)
+    assert "'narrow' is of type uint16 now, because object 300 did not fit uint8" in bench.space.status.message
+    bench.space.undo()
+    bench.settle()
+    assert target.data[1, 4, 4] == 0
+
+
+def test_a_narrow_array_on_disk_stays_as_it_is_and_the_advice_leads_on(bench, tmp_path):
+    bench.space.read_layer(bench.viewer.add_layer(labels_with(300)))
+    bench.settle()
+    on_disk = zarr.create_array(tmp_path / "mine.zarr", shape=(FRAMES, HEIGHT, WIDTH), dtype="uint8")
+    bench.space.use_target(bench.viewer.add_layer(Labels(on_disk, name="narrow")))
+    bench.space.commit()
+    assert "Object 300 does not fit Labels layer 'narrow'" in bench.space.status.message
+    assert "Commit into 'committed_objects' instead" in bench.space.status.message
+    assert held(bench) == {1: [300]}
+    bench.space.use_target(bench.space.results.own)
+    bench.space.commit()
+    bench.settle()
+    assert bench.space.committed.data[1, 4, 4] == 300
+
+
+def test_what_makes_no_sense_in_a_layer_of_the_users_own_stops_nothing_else(bench):
+    points = bench.viewer.add_layer(Points([(1, 5, 5), (1, 99, 5), (8, 5, 5)], name="seeds"))
+    bench.space.read_layer(points)
+    bench.settle()
+    message = bench.space.status.message
+    assert "In layer 'seeds', 2 prompts lie outside the image or on frames" in message
+    assert bench.shown(1, 1)[5, 5]
+    bench.click(0, 18, 18)  # of the next object
+    assert bench.shown(2, 0)[18, 18]
+    assert bench.space.status.message == ""  # it was said
+    points.features = {"object_id": [1, 1, "cell"]}
+    hand_over(bench)
+    bench.settle()
+    assert "has the object_id 'cell'" in bench.space.status.message
+    bench.click(3, 10, 10)
+    assert bench.shown(2, 3)[10, 10]
+    assert bench.shown(1, 1)[5, 5]
+
+
+def test_a_layer_in_which_nothing_in_the_image_is_left_says_nothing_any_more(bench):
+    points = bench.viewer.add_layer(Points([(1, 5, 5), (1, 99, 5)], name="seeds"))
+    bench.space.read_layer(points)
+    bench.settle()
+    points.selected_data = {0}
+    points.remove_selected()
+    hand_over(bench)
+    bench.settle()
+    assert bench.space.prompts.object_ids == ()
+    assert not bench.shown(1, 1).any()
 
 
 def test_a_brush_of_three_dimensions_paints_on_all_its_frames(bench):

@@ -8,8 +8,8 @@ import zarr
 
 from napari_sam2 import zarr_label_files
 from napari_sam2.errors import FrameError, ImageFileError, OptionError
-from napari_sam2.file_arrays import PixelSize
 from napari_sam2.image_files import read_image
+from napari_sam2.pixel_sizes import PixelSize
 from napari_sam2.zarr_label_files import ZarrLabelWriter, check_zarr_path
 
 LABELS = np.random.default_rng(0).integers(0, 200, (5, 25, 30), dtype=np.uint8)
@@ -78,7 +78,7 @@ def test_the_metadata_is_that_of_an_ome_zarr_label_image(tmp_path):
                 "axes": [
                     {"name": "t", "type": "time", "unit": "minute"},
                     {"name": "y", "type": "space", "unit": "micrometer"},
-                    {"name": "x", "type": "space"},
+                    {"name": "x", "type": "space", "unit": "parsec"},
                 ],
                 "datasets": [
                     {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [2.0, 0.5, 0.25]}]}

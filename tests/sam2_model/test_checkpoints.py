@@ -3,9 +3,10 @@
 import hashlib
 import json
 import logging
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -14,7 +15,9 @@ from sam2_model import checkpoints, registry
 from sam2_model.checkpoints import LoadedModel, load_model, save_model
 from sam2_model.config import CONFIGS, NANO, with_image_size
 from sam2_model.errors import CheckpointError, ConfigError
+from sam2_model.image_predictor import ImagePredictor
 from sam2_model.sam2 import Sam2
+from sam2_model.video_predictor import VideoPredictor
 from sam2_model.weight_files import read_weights
 from sam2_model.weight_metadata import KEY, WeightMetadata, encode
 
@@ -97,6 +100,73 @@ def test_the_layout_of_transformers_is_read(tmp_path, name):
     loaded = load_model(tmp_path / "model.safetensors")
     assert loaded.config == CONFIGS[name]
     assert is_same(loaded.network, state)
+
+
+IMAGE_KEYS = ("vision_encoder", "prompt_encoder", "mask_decoder", "no_memory_embedding", "shared_image_embedding")
+
+
+def test_a_folder_as_transformers_saves_models_is_read_whole_and_in_shards(tmp_path, tiny):
+    state = {key: tensor.half() for key, tensor in tiny.state_dict().items()}  # half as much to write
+    theirs = to_transformers_layout(state)
+    whole, parts = tmp_path / "sam2.1-hiera-tiny", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+        (folder / "config.json").write_text('{"model_type": "sam2_video"}')
+    save_file(theirs, whole / "model.safetensors", metadata={"format": "pt"})
+    shard_of = {key: f"model-0000{1 + (i % 3)}-of-00003.safetensors" for i, key in enumerate(theirs)}
+    for name in set(shard_of.values()):
+        save_file(
+            {key: theirs[key] for key in theirs if shard_of[key] == name}, parts / name, metadata={"format": "pt"}
+        )
+    (parts / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shard_of}))
+    loaded = load_model(whole)
+    assert (loaded.name, loaded.config) == ("sam2.1-hiera-tiny", CONFIGS["tiny"])
+    assert loaded.sha256 == registry.sha256_of(whole / "model.safetensors")
+    assert is_same(loaded.network, state)
+    assert is_same(load_model(str(parts)).network, state)
+    (parts / "model-00002-of-00003.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"incomplete: model-00002-of-00003\.safetensors"):
+        load_model(parts)
+
+
+def test_weights_of_transformers_image_model_segment_as_those_of_the_whole_model(tmp_path, tiny):
+    theirs = to_transformers_layout(tiny.state_dict())
+    images = {key: tensor for key, tensor in theirs.items() if key.startswith(IMAGE_KEYS)}
+    del images["prompt_encoder.shared_embedding.positional_embedding"]  # tied, so the library leaves it out
+    save_file(images, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    network = load_model(tmp_path).network
+    assert not network.config.has_memory
+    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    answers = []
+    for model in (network, tiny):
+        predictor = ImagePredictor(model, image_size=64)
+        answers.append(predictor.predict(predictor.embed(image), points=[[20, 30]]).low_res_logits)
+    assert torch.equal(*answers)
+    with pytest.raises(ConfigError, match=r"no memory.*cannot follow"):
+        VideoPredictor(network)
+
+
+def test_an_image_model_is_saved_and_comes_back(tmp_path, state):
+    network = Sam2(replace(NANO, has_memory=False, follows_masks=False))
+    network.load_state_dict({key: state[key] for key in network.state_dict()})
+    save_model(tmp_path / "images.safetensors", network, name="images")
+    loaded = load_model(tmp_path / "images.safetensors")
+    assert loaded.config == network.config
+    assert is_same(loaded.network, network.state_dict())
+
+
+def test_weights_that_change_while_they_are_read_are_refused(tmp_path, nano, monkeypatch):
+    path = tmp_path / "mine.safetensors"
+    save_model(path, nano, name="mine")
+
+    def read_and_change(given: Path) -> object:
+        content = read_weights(given)
+        given.write_bytes(b"other")
+        return content
+
+    monkeypatch.setattr(checkpoints, "read_weights", read_and_change)
+    with pytest.raises(CheckpointError, match="changed while it was read"):
+        load_model(path)
 
 
 def test_a_fine_tune_for_another_size_loads_with_its_training_state_beside_it(tmp_path, tiny):
@@ -204,6 +274,7 @@ def without(state: State, *keys: str) -> State:
             r"1 of another shape \(no_obj_ptr \(1, 5\) instead of",
         ),
         (lambda s: s | {"no_obj_ptr": torch.zeros(1, 128, dtype=torch.int8)}, "torch.int8.*Quantised"),
+        (lambda s: s | {"no_obj_ptr": torch.full((1, 128), 1e300, dtype=torch.float64)}, "not finite as torch.float32"),
         (lambda s: s | {"no_obj_ptr": torch.full((1, 128), torch.nan)}, "no_obj_ptr holds values that are not finite"),
         (lambda s: {f"detector.{k}": t for k, t in s.items()}, "SAM 3"),
     ],
@@ -228,7 +299,20 @@ def test_metadata_is_believed_rather_than_the_shapes(tmp_path, nano, state):
     assert load_model(tmp_path / "other.safetensors").config.trunk.num_heads == 2
 
 
-@pytest.mark.parametrize("fields", [{"stages": [10**9, 1, 1, 1]}, {"memory_layers": 10**9}, {"width": 130}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"stages": [10**9, 1, 1, 1]},
+        {"memory_layers": 10**9},
+        {"width": 130},
+        {"width": 256},
+        {"stages": [256, 256, 256, 256]},
+        {"memory_layers": 64},
+        {"embed_dim": 1024},
+        {"num_memories": 64},
+        {"memory_feedforward": 65_536},
+    ],
+)
 def test_metadata_that_contradicts_the_tensors_is_refused(tmp_path, state, fields):
     metadata = json.loads(encode(WeightMetadata("nano", NANO))[KEY]) | fields
     save_file(state, tmp_path / "mine.safetensors", metadata={KEY: json.dumps(metadata)})

@@ -1,6 +1,6 @@
 """The models known by name, and the sizes they work at."""
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
@@ -9,6 +9,7 @@ from sam2_model.config import (
     CONFIGS,
     LARGE,
     NANO,
+    RANGES,
     SMALL,
     TINY,
     Release,
@@ -71,6 +72,47 @@ def test_multiples_of_32_are_working_sizes(size):
 def test_other_sizes_are_refused_with_the_nearest_that_work(size, cure):
     with pytest.raises(ConfigError, match=rf"Image size {size} is not .* {cure}\."):
         check_image_size(size)
+
+
+@pytest.mark.parametrize("size", [4128, 10**9, 10**30, 64.0, True, "64", None])
+def test_sizes_out_of_all_proportion_and_other_things_are_refused(size):
+    with pytest.raises(ConfigError, match="Image size"):
+        check_image_size(size)
+
+
+def test_the_largest_working_size_is_one():
+    assert check_image_size(4096) == 4096
+
+
+@pytest.mark.parametrize("config", CONFIGS.values())
+def test_every_known_model_lies_well_within_the_ranges(config):
+    for name, (low, high) in RANGES.items():
+        value = getattr(config, name, None) or getattr(config.trunk, name, None) or low
+        for number in value if isinstance(value, tuple) else (value,):
+            assert low <= number <= high / 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"width": 10**30}, "width: a number of about 31 digits"),
+        ({"memory_layers": 0}, "memory_layers: 0"),
+        ({"num_memories": 2.0}, "num_memories: 2.0"),
+        ({"has_memory": 1}, "has_memory is 1"),
+        ({"has_memory": False}, "needs memory"),
+        ({"trunk": NANO.trunk, "view_px": None}, "needs views"),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_not_made(changes, reason):
+    with pytest.raises(ConfigError, match=reason):
+        replace(NANO, **changes)
+
+
+def test_a_trunk_that_cannot_be_is_not_made():
+    with pytest.raises(ConfigError, match="stages"):
+        replace(NANO.trunk, stages=[1, 2, 3, 1])
+    with pytest.raises(ConfigError, match="does not divide"):
+        replace(NANO.trunk, num_heads=5)
 
 
 def test_another_working_size_changes_nothing_else():

@@ -1,8 +1,10 @@
 """Fetching weights from a hub on the loopback interface that can misbehave in every way met so far."""
 
+import os
 import re
 import socket
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -29,21 +31,35 @@ class Hub:
     breaks_after: list[int] = field(default_factory=list)
     """Bytes after which to drop the connection: one number for each request, in turn."""
     knows_ranges: bool = True
+    tells_length: bool = True
+    goes_on: bool = False
+    """Whether more and more follows the content."""
+    redirects: int = 0
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     endpoint: str = ""
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         wanted = request.headers.get("Range")
         self.asked.append((request.path, wanted))
+        if self.redirects:
+            self.redirects -= 1
+            request.send_response(302)
+            request.send_header("Location", request.path)
+            request.send_header("Content-Length", "0")
+            request.end_headers()
+            return
         start = int(re.findall(r"\d+", wanted)[0]) if wanted and self.knows_ranges else 0
         body = self.content[start:]
         request.send_response(206 if start and self.status == 200 else self.status)
-        request.send_header("Content-Length", str(len(body)))
+        if self.tells_length:
+            request.send_header("Content-Length", str(len(body)))
         request.end_headers()
         if self.breaks_after:
             body = body[: self.breaks_after.pop(0)]
         with suppress(OSError):  # whoever cancels closes the line
             request.wfile.write(body)
+            while self.goes_on:
+                request.wfile.write(bytes(1 << 16))
         request.close_connection = True
 
 
@@ -164,6 +180,95 @@ def test_what_is_not_the_published_file_is_thrown_away(hub, tmp_path, content, d
     with pytest.raises(CheckpointError, match=f"not the published 'tiny'.*{difference}.*Try again"):
         download(WEIGHTS, cache_dir=tmp_path, endpoint=hub.endpoint)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_body_without_a_length_that_never_ends_is_cut_off_at_the_published_size(hub, tmp_path):
+    hub.tells_length, hub.goes_on, hub.content = False, True, b""
+    steps = []
+    with pytest.raises(CheckpointError, match=r"not the published 'tiny'.*SHA-256"):
+        download(WEIGHTS, progress=lambda *step: steps.append(step), cache_dir=tmp_path, endpoint=hub.endpoint)
+    assert steps[-1] == (len(CONTENT), len(CONTENT))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_right_file_is_taken_and_what_follows_it_is_not(hub, tmp_path):
+    hub.tells_length, hub.goes_on = False, True
+    assert download(WEIGHTS, cache_dir=tmp_path, endpoint=hub.endpoint).read_bytes() == CONTENT
+
+
+def test_a_body_without_a_length_that_ends_early_is_taken_up_again(hub, tmp_path):
+    hub.tells_length, hub.breaks_after = False, [1_500_000]
+    assert download(WEIGHTS, cache_dir=tmp_path, endpoint=hub.endpoint).read_bytes() == CONTENT
+    assert len(hub.asked) == 2
+
+
+@pytest.mark.parametrize("redirects", [1, 3])
+def test_redirections_are_followed(hub, tmp_path, redirects):
+    hub.redirects = redirects
+    assert download(WEIGHTS, cache_dir=tmp_path, endpoint=hub.endpoint).read_bytes() == CONTENT
+
+
+def test_redirections_without_end_are_told(hub, tmp_path):
+    hub.redirects = 1000
+    with pytest.raises(DownloadError, match="Check the network"):
+        download(WEIGHTS, cache_dir=tmp_path, endpoint=hub.endpoint)
+    assert hub.redirects > 900
+
+
+def test_a_server_that_hardly_sends_anything_is_given_up(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr("sam2_model.download._PERIOD_S", -1.0)
+    monkeypatch.setattr("sam2_model.download._LEAST_BYTES", 1 << 40)
+    monkeypatch.setattr("sam2_model.download.time.sleep", lambda seconds: None)
+    with pytest.raises(DownloadError, match=r"only [\d,]+ bytes arrived in \d+ seconds"):
+        download(WEIGHTS, cache_dir=tmp_path, endpoint=hub.endpoint)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_downloads_of_one_model_at_once_do_not_disturb_each_other(hub, tmp_path):
+    def second(done: int, total: int) -> None:
+        if not others:
+            others.append(None)
+            others[0] = download(WEIGHTS, cache_dir=tmp_path, endpoint=hub.endpoint)
+
+    others: list[object] = []
+    path = download(WEIGHTS, progress=second, cache_dir=tmp_path, endpoint=hub.endpoint)
+    assert others == [path]
+    assert path.read_bytes() == CONTENT
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_link_put_where_the_file_or_its_partial_belongs_is_not_followed(hub, tmp_path, monkeypatch):
+    precious, cache = tmp_path / "precious", tmp_path / "cache"
+    precious.write_text("precious")
+    cache.mkdir()
+    monkeypatch.setattr("sam2_model.download.uuid4", lambda: uuid.UUID(int=0))
+    partial = cache / f"{WEIGHTS.filename}.00000000.partial"
+    partial.symlink_to(precious)
+    with pytest.raises(DownloadError, match="Cannot write"):
+        download(WEIGHTS, cache_dir=cache, endpoint=hub.endpoint)
+    (cache / WEIGHTS.filename).symlink_to(precious)
+    monkeypatch.undo()
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    assert download(WEIGHTS, cache_dir=cache, endpoint=hub.endpoint).read_bytes() == CONTENT
+    assert precious.read_text() == "precious"
+
+
+def test_what_killed_downloads_left_is_removed_and_what_lives_is_not(hub, tmp_path):
+    dead, living, other = (tmp_path / f"{name}.partial" for name in ("weights.pt.0", "weights.pt.1", "other.pt.0"))
+    for path in (dead, living, other):
+        path.write_bytes(b"x")
+    for path in (dead, other):
+        os.utime(path, (0, 0))
+    path = download(WEIGHTS, cache_dir=tmp_path, endpoint=hub.endpoint)
+    assert set(tmp_path.iterdir()) == {path, living, other}
+
+
+def test_a_folder_in_the_place_of_the_file_is_told(hub, tmp_path):
+    (tmp_path / WEIGHTS.filename / "kept").mkdir(parents=True)
+    with pytest.raises(DownloadError, match="Move away what is there"):
+        download(WEIGHTS, cache_dir=tmp_path, endpoint=hub.endpoint)
+    assert list(tmp_path.iterdir()) == [tmp_path / WEIGHTS.filename]
 
 
 def test_a_disk_without_room_is_told_before_the_first_byte(hub, tmp_path):

@@ -1,6 +1,7 @@
 """Which model weights belong to, from names and shapes alone."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -50,12 +51,20 @@ def test_a_lost_block_still_shows_which_model_it_was():
         (["image_encoder.blocks.0.norm1.weight", "mask_decoder.iou_token.weight"], "the first SAM"),
         (["vision_encoder.layers.0.attn.qkv.weight", "mask_decoder.iou_token.weight"], "the first SAM in the layout"),
         (["image_encoder.layers.0.conv.weight", "prompt_encoder.no_mask_embed.weight"], "derived from it"),
-        (["image_encoder.trunk.blocks.0.norm1.weight", "sam_mask_decoder.x"], "without its memory"),
     ],
 )
 def test_another_model_is_named(keys, model):
     with pytest.raises(CheckpointError, match=f"{model}.*another network"):
         recognise(dict.fromkeys(keys, (1,)))
+
+
+@pytest.mark.parametrize("name", ["tiny", "large-2.0"])
+def test_weights_without_memory_are_those_of_a_model_for_images(name):
+    shapes = shapes_of(blueprint(name).state_dict())
+    kept = ("image_encoder", "sam_prompt_encoder", "sam_mask_decoder", "no_mem_embed")
+    config = recognise({key: shape for key, shape in shapes.items() if key.startswith(kept)})
+    assert config == replace(CONFIGS[name.removesuffix("-2.0")], has_memory=False)
+    assert model_title(config) == f"SAM 2 {name.removesuffix('-2.0')} for images"
 
 
 def test_a_plain_vision_transformer_is_named():

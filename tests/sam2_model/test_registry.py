@@ -1,6 +1,7 @@
 """What is published, where it lies, and whether it is what it claims to be."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from sam2_model.registry import (
     note_on_name,
     published,
     published_as,
+    sha256_of,
 )
 
 from .weight_layouts import published_bytes
@@ -86,6 +88,17 @@ def test_looking_for_weights_writes_nothing(tmp_path, monkeypatch):
 def test_the_embedded_weights_lie_in_the_package():
     assert embedded_path().parent.parent.name == "sam2_model"
     assert find_local(EMBEDDED) == embedded_path()
+
+
+def test_the_checksum_of_a_folder_is_that_of_its_weight_files_end_to_end(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model-2.safetensors").write_bytes(b"second")
+    (tmp_path / "model-1.safetensors").write_bytes(b"first")
+    index = {"weight_map": {"a": "model-2.safetensors", "b": "model-1.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert sha256_of(tmp_path) == hashlib.sha256(b"firstsecond").hexdigest()
+    (tmp_path / "model.safetensors").write_bytes(b"whole")
+    assert sha256_of(tmp_path) == sha256_of(tmp_path / "model.safetensors") == hashlib.sha256(b"whole").hexdigest()
 
 
 def test_genuine_weights_are_told_by_their_checksum(tmp_path):

@@ -1,9 +1,13 @@
 """Trying a weight file and reporting what it is."""
 
 import hashlib
+import json
+import os
+from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from sam2_model import registry, verification
 from sam2_model.checkpoints import save_model
@@ -11,6 +15,7 @@ from sam2_model.config import NANO
 from sam2_model.errors import CheckpointError
 from sam2_model.sam2 import Sam2
 from sam2_model.verification import verify
+from sam2_model.weight_metadata import KEY, WeightMetadata, encode
 
 from .seeded import seeded_model
 from .weight_layouts import published_bytes
@@ -61,6 +66,44 @@ def test_a_changed_file_of_a_published_model_is_reported_and_not_opened(empty_ca
 def test_verifying_what_is_not_there_is_an_error(tmp_path):
     with pytest.raises(CheckpointError, match="There is no file"):
         verify(tmp_path / "gone.pt")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.pt")
+    with pytest.raises(CheckpointError, match="is a pipe"):
+        verify(tmp_path / "pipe.pt")
+
+
+def test_an_empty_file_is_reported(tmp_path):
+    (tmp_path / "empty.pt").write_bytes(b"")
+    assert "is empty" in (verify(tmp_path / "empty.pt").problem or "")
+
+
+def test_a_folder_is_reported_like_the_file_in_it(tmp_path, nano):
+    path = tmp_path / "model.safetensors"
+    save_model(path, nano, name="mine")
+    report, of_file = verify(tmp_path), verify(path)
+    assert (report.path, report.config, report.problem) == (tmp_path, NANO, None)
+    assert (report.sha256, report.size_bytes) == (of_file.sha256, of_file.size_bytes)
+
+
+def test_weights_without_memory_are_reported_as_such(tmp_path, nano):
+    images = Sam2(replace(NANO, has_memory=False, follows_masks=False))
+    images.load_state_dict(nano.state_dict(), strict=False)
+    save_model(tmp_path / "images.safetensors", images, name="images")
+    lines = str(verify(tmp_path / "images.safetensors")).splitlines()
+    assert "model      SAM 2 nano for images, working size 256" in lines
+    assert any(line.startswith("follows    no: ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"embed_dim": 10**30}, {"image_size": 10**6}, {"num_heads": 7}, {"calibration": {"a": 10**400}}]
+)
+def test_an_absurd_configuration_does_not_load(tmp_path, nano, fields):
+    metadata = json.loads(encode(WeightMetadata("mine", NANO))[KEY]) | fields
+    save_file(dict(nano.state_dict()), tmp_path / "mine.safetensors", metadata={KEY: json.dumps(metadata)})
+    assert "metadata is damaged" in (verify(tmp_path / "mine.safetensors").problem or "")
 
 
 def test_a_report_reads_as_a_few_lines(tmp_path, nano):

@@ -529,6 +529,29 @@ def retained(state: VideoState) -> int:
     return sum(x.numel() for x in tensors)
 
 
+def test_masks_of_many_objects_are_given_a_batch_at_a_time(predict, monkeypatch):
+    masks = {i: FramePrompt(mask=disc_mask(10 + i, 15 + i, 6)) for i in range(1, 11)}
+    predictor = predict(max_batch=4)
+    read = []
+    decode = predictor.model.mask_pointer
+    monkeypatch.setattr(predictor.model, "mask_pointer", lambda f, mask: read.append(len(mask)) or decode(f, mask))
+    together = begin(predictor, [])
+    predictor.prompt(together, 3, {**masks, 11: HERE})
+    assert read == [4, 4, 2]
+    alone = begin(predictor, [(i, 3, prompt) for i, prompt in masks.items()])
+    for i in masks:
+        one, other = together.objects[i].conditioning[3], alone.objects[i].conditioning[3]
+        assert torch.equal(one.mask_logits, other.mask_logits)
+        torch.testing.assert_close(one.pointer, other.pointer, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(one.spatial, other.spatial, rtol=1e-4, atol=1e-4)
+        assert one.object_score_logit > 0
+
+
+def test_no_state_keeps_the_masks_that_it_was_given(repaired):
+    state = begin(repaired, [(1, 3, MASK), (2, 3, HERE), (3, 5, ABSENT)])
+    assert [track.prompts for track in state.objects.values()] == [{3: False}, {3: False}, {5: True}]
+
+
 def test_what_a_state_keeps_does_not_grow_with_its_stack(repaired):
     sizes = []
     for count in (45, 60):

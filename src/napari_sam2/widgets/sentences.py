@@ -33,11 +33,8 @@ def _progress(space: Workspace, model: object) -> str:
 def _advice(space: Workspace) -> str:
     if not space.prompts:
         return "Click an object in the image, or drag a box round it."
-    if space.grid.frame_axis is not None and not any(
-        score.frame not in space.prompts.frames_of(space.object_id)
-        for frame in (0, len(space.frames) - 1)
-        for score in space.scores_on(frame).values()
-    ):
+    ends = {0, len(space.frames) - 1}.difference(space.prompts.frames_of(space.object_id))
+    if space.grid.frame_axis is not None and not any(space.scores_on(frame) for frame in ends):
         return "Click to correct the mask, M for a new object. Propagate carries all of them through the stack."
     return "Correct where needed: a click on any frame. Commit (C) keeps the result and begins anew."
 
