@@ -80,7 +80,7 @@ class Door:
 
 
 def _stack() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 4000, (3, 24, 30), dtype=np.uint16)
+    return np.random.default_rng(0).integers(0, 4000, (4, 24, 30), dtype=np.uint16)
 
 
 def _labels() -> np.ndarray:

@@ -94,16 +94,25 @@ def check_apart(outputs: Mapping[str, Path], inputs: Mapping[str, Path]) -> None
     OptionError
         If an output is an input, a part of an input that is a folder, or another output, or if an input lies in an
         output, which replaces it as a whole.
+    ImageFileError
+        If the system does not take the name of an output.
     """
+    # What is not there is no output, and is told where it is read; so are names that the system does not take.
+    found = {name: path for name, path in inputs.items() if os.path.exists(path)}
     for option, path in outputs.items():
-        for name, other in (*inputs.items(), *((name, other) for name, other in outputs.items() if name != option)):
-            if _is_same(path, other):
-                raise OptionError(f"{path} is {name} and {option} at once, and would be lost. Choose another name.")
-            if _is_in(other, path):
-                raise OptionError(f"{other} is {name} and lies in {path}, the {option}. Choose another name.")
-        for name, folder in inputs.items():
-            if path.exists() and _is_in(path, folder):
-                raise OptionError(f"{path} is a part of {folder}, {name}, and would be lost. Choose another name.")
+        with writing(path):
+            _check_output_apart(option, path, outputs, found)
+
+
+def _check_output_apart(option: str, path: Path, outputs: Mapping[str, Path], inputs: Mapping[str, Path]) -> None:
+    for name, other in (*inputs.items(), *((name, other) for name, other in outputs.items() if name != option)):
+        if _is_same(path, other):
+            raise OptionError(f"{path} is {name} and {option} at once, and would be lost. Choose another name.")
+        if _is_in(other, path):
+            raise OptionError(f"{other} is {name} and lies in {path}, the {option}. Choose another name.")
+    for name, folder in inputs.items():
+        if path.exists() and _is_in(path, folder):
+            raise OptionError(f"{path} is a part of {folder}, {name}, and would be lost. Choose another name.")
 
 
 def _is_in(path: Path, folder: Path) -> bool:
@@ -113,8 +122,7 @@ def _is_in(path: Path, folder: Path) -> bool:
 def _is_same(one: Path, other: Path) -> bool:
     try:
         return one.samefile(other)
-    except (OSError, ValueError):
+    except FileNotFoundError:
         # One of them is not there yet. Some systems take names that differ in case for the same.
-        return os.path.realpath(one).casefold() == os.path.realpath(other).casefold() and not (
-            one.exists() or other.exists()
-        )
+        are_new = not (one.exists() or other.exists())
+        return are_new and os.path.realpath(one).casefold() == os.path.realpath(other).casefold()

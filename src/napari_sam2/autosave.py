@@ -11,6 +11,7 @@ import logging
 import queue
 import shutil
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -146,6 +147,7 @@ class Autosaver:
             self._drafts.put(_Draft(self._take(), frozenset(self._masks), frozenset(self._committed)))
             self._masks, self._committed = set(), set()
             self._has_news = False
+            self._is_changed.set()
 
     def wait_until_written(self) -> None:
         """Hand over what is to be written, and wait until it is."""
@@ -163,8 +165,8 @@ class Autosaver:
         if is_kept and self._has_news:
             self._draft()
         self._is_over.set()
-        self._is_changed.set()
         self._drafts.put(None)
+        self._is_changed.set()
         self._thread.join()
         if is_kept:
             (self.folder / _OWNER).unlink(missing_ok=True)
@@ -178,13 +180,7 @@ class Autosaver:
         masks: frozenset[int] = frozenset()
         committed: frozenset[int] = frozenset()
         while True:
-            self._is_changed.wait()
-            self._is_over.wait(self._interval_s)
-            if not self._is_over.is_set():
-                self._is_changed.clear()
-                self._post(self._draft)
-            # A viewer that has ended does not draft any more; `close` then says so.
-            draft = self._drafts.get()
+            draft = self._next_draft()
             if draft is None:
                 return
             # What could not be written is tried again with what comes next.
@@ -197,6 +193,18 @@ class Autosaver:
                 logger.warning("The work could not be written to %s (%s).", self.folder, error)
             finally:
                 self._drafts.task_done()
+
+    def _next_draft(self) -> _Draft | None:
+        """Wait until something has changed, ask for a draft and give it; None says that the work is over."""
+        while True:
+            self._is_changed.wait()
+            with suppress(queue.Empty):
+                return self._drafts.get_nowait()
+            self._is_changed.clear()
+            if self._drafts.empty():  # none was handed over between the last two lines
+                self._is_over.wait(self._interval_s)
+                if not self._is_over.is_set():
+                    self._post(self._draft)
 
     def _write(self, draft: _Draft) -> None:
         if not draft.work.is_empty or self.folder.exists():

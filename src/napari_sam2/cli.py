@@ -359,9 +359,9 @@ def _models_of(session: SessionFile) -> dict[str, Path]:
 
 
 def _model_file(arguments: argparse.Namespace) -> dict[str, Path]:
-    """Give the place of the model, if what was asked for is a file or a folder."""
+    """Give the place of the model, which is there if it was not asked for by a name of the registry."""
     model = getattr(arguments, "model", None)
-    return {"the model": Path(model)} if model is not None and Path(model).exists() else {}
+    return {} if model is None else {"the model": Path(model)}
 
 
 def _contrast(arguments: argparse.Namespace, spoken: PromptFile) -> ContrastLimits | None:

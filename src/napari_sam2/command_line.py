@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
+
+_SHOWN = 60
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -30,10 +33,14 @@ def make_parser() -> argparse.ArgumentParser:
     _add_model(propagate)
 
     replay = verbs.add_parser("replay", help="compute the labels of a saved session again")
-    replay.add_argument("session", type=Path, metavar="SESSION", help="a .sam2session file, or the folder of a session")
-    replay.add_argument("--output", type=Path, required=True, metavar="OUT", help="label image to write, .tif or .zarr")
-    replay.add_argument("--scores", type=Path, metavar="CSV", help="table of scores to write")
-    replay.add_argument("--image", type=Path, metavar="PATH", help="where the image is, if not where it was")
+    replay.add_argument(
+        "session", type=_path, metavar="SESSION", help="a .sam2session file, or the folder of a session"
+    )
+    replay.add_argument(
+        "--output", type=_path, required=True, metavar="OUT", help="label image to write, .tif or .zarr"
+    )
+    replay.add_argument("--scores", type=_path, metavar="CSV", help="table of scores to write")
+    replay.add_argument("--image", type=_path, metavar="PATH", help="where the image is, if not where it was")
     replay.add_argument("--overwrite", action="store_true", help="replace existing outputs")
     _add_machine(replay)
 
@@ -42,7 +49,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     demo = verbs.add_parser("demo", help="follow nuclei through an embedded z-stack, offline")
     demo.add_argument(
-        "--output", type=Path, metavar="DIR", default=Path("napari-sam2-demo"), help="default: %(default)s"
+        "--output", type=_path, metavar="DIR", default=Path("napari-sam2-demo"), help="default: %(default)s"
     )
     demo.add_argument("--overwrite", action="store_true", help="replace the files of an earlier demo")
     _add_model(demo)
@@ -53,21 +60,40 @@ def make_parser() -> argparse.ArgumentParser:
     download = actions.add_parser("download", help="download a published model and check it")
     download.add_argument("name", metavar="NAME")
     verify = actions.add_parser("verify", help="say what a weight file is and whether it can be used")
-    verify.add_argument("path", metavar="PATH")
+    verify.add_argument("path", type=_name, metavar="PATH")
     return parser
 
 
+def _path(text: str) -> Path:
+    """Return a path that the system takes, whether there is something or not."""
+    return Path(_name(text))
+
+
+def _name(text: str) -> str:
+    try:
+        os.lstat(text)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass  # what is missing or forbidden is told where it is used
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+        raise argparse.ArgumentTypeError(f"{shown!r} is no name of a file here: {reason}. Choose another") from error
+    return text
+
+
 def _add_input(parser: argparse.ArgumentParser, name: str, kinds: str) -> None:
-    parser.add_argument("image", type=Path, metavar=name, help=kinds)
+    parser.add_argument("image", type=_path, metavar=name, help=kinds)
     parser.add_argument(
         "--prompts",
-        type=Path,
+        type=_path,
         required=True,
         metavar="P",
         help="JSON prompts, or a label image whose ids are masks, or a folder of label images, one a frame",
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="OUT", help="label image to write, .tif or .zarr")
-    parser.add_argument("--scores", type=Path, metavar="CSV", help="table of scores to write")
+    parser.add_argument(
+        "--output", type=_path, required=True, metavar="OUT", help="label image to write, .tif or .zarr"
+    )
+    parser.add_argument("--scores", type=_path, metavar="CSV", help="table of scores to write")
     parser.add_argument("--frame", type=int, metavar="N", help="frame on which one label image stands (default: 0)")
     parser.add_argument(
         "--split",
@@ -79,12 +105,12 @@ def _add_input(parser: argparse.ArgumentParser, name: str, kinds: str) -> None:
 
 
 def _add_finetune(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("images", type=Path, metavar="IMAGES", help="image, stack, or folder of images")
-    parser.add_argument("labels", type=Path, metavar="LABELS", help="label image of the same shape, or folder of them")
+    parser.add_argument("images", type=_path, metavar="IMAGES", help="image, stack, or folder of images")
+    parser.add_argument("labels", type=_path, metavar="LABELS", help="label image of the same shape, or folder of them")
     parser.add_argument(
-        "--base", default="nano", metavar="NAME|PATH", help="model to start from (default: %(default)s)"
+        "--base", type=_name, default="nano", metavar="NAME|PATH", help="model to start from (default: %(default)s)"
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="weights to write, .safetensors")
+    parser.add_argument("--output", type=_path, required=True, metavar="FILE", help="weights to write, .safetensors")
     parser.add_argument(
         "--data",
         choices=("auto", "stack", "images"),
@@ -128,7 +154,10 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--model", metavar="NAME|PATH", help="registry name, weight file or folder of weights (default: nano)"
+        "--model",
+        type=_name,
+        metavar="NAME|PATH",
+        help="registry name, weight file or folder of weights (default: nano)",
     )
     _add_computing(parser)
 

@@ -15,6 +15,7 @@ from napari_sam2.frames import FrameStack
 from napari_sam2.label_files import LabelWriter
 from napari_sam2.label_prompts import prompts_from_labels
 from napari_sam2.overview import draw_overview
+from napari_sam2.partial_files import writing
 from napari_sam2.prompt_files import PromptFile, write_prompts
 from napari_sam2.prompts import PromptSet
 from napari_sam2.propagation import plan_propagation
@@ -156,10 +157,11 @@ def check_folder(folder: Path, *, overwrite: bool = False) -> None:
     ImageFileError
         If it is a file, its parent does not exist, or it holds files of an earlier demo that may not be overwritten.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ImageFileError(f"{folder} is a file, and the demo fills a folder. Choose another name.")
-    if not folder.parent.is_dir():
-        raise ImageFileError(f"There is no folder {folder.parent} to make {folder.name} in. Make it first.")
+    with writing(folder):
+        if folder.exists() and not folder.is_dir():
+            raise ImageFileError(f"{folder} is a file, and the demo fills a folder. Choose another name.")
+        if not folder.parent.is_dir():
+            raise ImageFileError(f"There is no folder {folder.parent} to make {folder.name} in. Make it first.")
     if folder.exists():
         for name in FILES:
             check_replaceable(folder / name, overwrite=overwrite)

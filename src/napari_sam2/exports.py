@@ -20,6 +20,7 @@ from napari_sam2.errors import FrameError, ImageFileError
 from napari_sam2.file_arrays import AxesView
 from napari_sam2.label_formats import check_label_output, open_label_writer
 from napari_sam2.layer_files import described, file_of
+from napari_sam2.partial_files import writing
 from napari_sam2.pixel_sizes import PixelSize
 from napari_sam2.prompt_files import write_prompts
 from napari_sam2.results import feature_table, score_table
@@ -269,10 +270,11 @@ def export_all(
 
 
 def _check_folder(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise ImageFileError(f"{folder} is a file, and an export fills a folder. Choose another name.")
-    if not folder.parent.is_dir():
-        raise ImageFileError(f"There is no folder {folder.parent} to make {folder.name} in. Make it first.")
+    with writing(folder):
+        if folder.exists() and not folder.is_dir():
+            raise ImageFileError(f"{folder} is a file, and an export fills a folder. Choose another name.")
+        if not folder.parent.is_dir():
+            raise ImageFileError(f"There is no folder {folder.parent} to make {folder.name} in. Make it first.")
 
 
 def _written_labels(

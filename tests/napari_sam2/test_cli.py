@@ -941,3 +941,27 @@ def test_a_reader_who_stops_reading_causes_no_trace(words):
     with os.fdopen(writing, "wb") as pipe:
         done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "segment image.tif --prompts NAME --output out.tif",
+        "segment NAME --prompts prompts.json --output out.tif",
+        "segment image.tif --prompts prompts.json --output NAME.tif",
+        "segment image.tif --prompts prompts.json --output out.tif --scores NAME",
+        "segment image.tif --prompts prompts.json --output out.tif --model NAME",
+        "replay NAME --output out.tif",
+        "finetune NAME labels.tif --output mine.safetensors",
+        "finetune stack.tif labels.tif --output mine.safetensors --base NAME",
+        "demo --output NAME",
+        "models verify NAME",
+    ],
+)
+@pytest.mark.parametrize("name", ["n" * 300, "a\0b"])
+def test_a_name_that_the_system_does_not_take_is_refused_wherever_it_is_given(shell, command, name):
+    before = shell.files()
+    with pytest.raises(SystemExit, match="2"):
+        main([word.replace("NAME", name) for word in command.split()])
+    assert "is no name of a file here" in shell.capsys.readouterr().err
+    assert shell.files() == before

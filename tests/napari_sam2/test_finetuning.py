@@ -105,7 +105,8 @@ def test_a_model_without_memory_is_no_base(here):
 
 @pytest.mark.parametrize(("option", "value"), [("threads", 10**9), ("image_size", 10**9), ("image_size", 100)])
 def test_numbers_out_of_all_proportion_are_refused_before_the_model_is_loaded(here, monkeypatch, option, value):
-    monkeypatch.setattr("sam2_model.checkpoints.load_model", lambda *_, **__: pytest.fail("it was loaded"))
+    for place in ("napari_sam2.sam2_predictor.load_model", "sam2_model.checkpoints.load_model"):
+        monkeypatch.setattr(place, lambda *_, **__: pytest.fail("it was loaded"))
     with pytest.raises(OptionError, match=str(value)):
         quick(**{option: value})
 

@@ -93,7 +93,10 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("place", "value", "message"), REFUSED, ids=[f"{p} {v!r}"[:60] for p, v, _ in REFUSED])
+NAMES = [f"{place} {'left out' if value is LEFT_OUT else repr(value)}"[:60] for place, value, _ in REFUSED]
+
+
+@pytest.mark.parametrize(("place", "value", "message"), REFUSED, ids=NAMES)
 def test_a_wrong_document_is_refused_and_the_place_named(place, value, message):
     document = written()
     assert read(deepcopy(document)) == example()

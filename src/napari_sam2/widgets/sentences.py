@@ -32,11 +32,26 @@ def _progress(space: Workspace, model: object) -> str:
 
 def _advice(space: Workspace) -> str:
     if not space.prompts:
-        return "Click an object in the image, or drag a box round it."
+        first = "Click an object in the image, or drag a box round it."
+        return f"{first} {_PLANES}" if _may_be_channels(space) else first
     ends = {0, len(space.frames) - 1}.difference(space.prompts.frames_of(space.object_id))
     if space.grid.frame_axis is not None and not any(space.scores_on(frame) for frame in ends):
         return "Click to correct the mask, M for a new object. Propagate carries all of them through the stack."
     return "Correct where needed: a click on any frame. Commit (C) keeps the result and begins anew."
+
+
+_PLANES = (
+    "Are the three planes frames? They are taken for frames. If they are channels: right-click the layer > Split Stack."
+)
+
+
+def _may_be_channels(space: Workspace) -> bool:
+    """Whether nothing says if three planes are frames or channels."""
+    axis = space.grid.frame_axis
+    if axis is None or space.grid.num_frames != 3:  # red, green and blue would be three
+        return False
+    name = space.image.axis_labels[axis]
+    return not name.strip("-0123456789")  # what napari calls an axis that nobody has named
 
 
 def keys_table() -> str:
