@@ -1,5 +1,6 @@
 """The verbs of the shell, run in this process with a model that draws what it is told."""
 
+import io
 import json
 import os
 import re
@@ -965,3 +966,12 @@ def test_a_name_that_the_system_does_not_take_is_refused_wherever_it_is_given(sh
         main([word.replace("NAME", name) for word in command.split()])
     assert "is no name of a file here" in shell.capsys.readouterr().err
     assert shell.files() == before
+
+
+@pytest.mark.parametrize("name", ["Zell\u00e9.tif", "o\udcff.tif"])
+def test_a_terminal_that_lacks_letters_of_a_name_spoils_nothing(shell, monkeypatch, name):
+    said = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", said)
+    assert main(["segment", "image.tif", "--prompts", "click.json", "--output", name]) == 0
+    assert Path(name).exists()
+    assert said.buffer.getvalue().decode().endswith(f"{name}\n".encode("ascii", "backslashreplace").decode())
