@@ -19,7 +19,6 @@ import os
 import random
 import re
 import resource
-import shutil
 import sys
 import tempfile
 import warnings
@@ -28,6 +27,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -202,28 +202,36 @@ def _valid_session_file(folder: Path, chance: random.Random) -> list[Path]:
     return [folder / "work.sam2session"]
 
 
-def _toy_model() -> object:
+@cache
+def _safetensors_weights() -> bytes:
     sys.path.insert(0, str(Path(__file__).parent.parent))
+    from sam2_model.checkpoints import save_model
     from tests.sam2_model.toy import toy_model
 
-    return toy_model()
+    with tempfile.TemporaryDirectory() as made:
+        path = Path(made) / "w.safetensors"
+        save_model(path, toy_model(), name="toy")
+        return path.read_bytes()
+
+
+@cache
+def _torch_weights() -> bytes:
+    import torch
+
+    from sam2_model import load_model
+
+    made = io.BytesIO()
+    torch.save({"model": load_model("nano", device="cpu").network.state_dict()}, made)
+    return made.getvalue()
 
 
 def _valid_weights(folder: Path, chance: random.Random) -> list[Path]:
-    from sam2_model.checkpoints import save_model
-
-    made = Path(tempfile.gettempdir()) / f"fuzz-weights-{os.getpid()}.safetensors"
-    if not made.exists():
-        save_model(made, _toy_model(), name="toy", overwrite=True)  # type: ignore[arg-type]
-    shutil.copy(made, folder / "w.safetensors")
+    (folder / "w.safetensors").write_bytes(_safetensors_weights())
     return [folder / "w.safetensors"]
 
 
 def _valid_torch_weights(folder: Path, chance: random.Random) -> list[Path]:
-    import torch
-
-    network = _toy_model()
-    torch.save({"model": network.state_dict()}, folder / "w.pt")  # type: ignore[attr-defined]
+    (folder / "w.pt").write_bytes(_torch_weights())
     return [folder / "w.pt"]
 
 
