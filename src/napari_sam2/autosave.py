@@ -22,7 +22,7 @@ import psutil
 from napari_sam2.atomic_files import replacing
 from napari_sam2.errors import NapariSam2Error
 from napari_sam2.json_files import parse_json, read_document
-from napari_sam2.partial_files import this_host
+from napari_sam2.partial_files import Owner, this_host
 from napari_sam2.session_files import DOCUMENT, read_session, write_committed, write_document, write_masks
 
 if TYPE_CHECKING:
@@ -271,8 +271,6 @@ def _is_owned(folder: Path) -> bool:
     """
     try:
         owner: Any = parse_json(read_document(folder / _OWNER))
-        if owner.get("host", this_host()) != this_host():
-            return True
-        return bool(abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) < 1)
-    except (OSError, ArithmeticError, ValueError, KeyError, TypeError, AttributeError, psutil.Error):
+        return Owner(owner.get("host", this_host()), owner["pid"], int(owner["started"] * 1e9)).is_running
+    except (OSError, ArithmeticError, ValueError, KeyError, TypeError, AttributeError):
         return False

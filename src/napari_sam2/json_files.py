@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import stat
 from typing import TYPE_CHECKING
 
 from napari_sam2.errors import ImageFileError
-from napari_sam2.source_files import reading
+from napari_sam2.source_files import reading, source_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,9 +68,7 @@ def read_limited(path: Path, most: int) -> bytes:
         If it is missing, no file, may not be read, or is larger.
     """
     with reading(path):
-        # Whoever opens a pipe waits until somebody writes to it.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise ImageFileError(f"{path} is no file, but a folder, pipe or device. Give a file.")
+        source_file(path)  # refuses what is none
         with path.open("rb") as file:
             content = file.read(most + 1)
     if len(content) > most:

@@ -17,6 +17,7 @@ from napari_sam2.atomic_files import check_replaceable
 from napari_sam2.errors import FrameError, ImageFileError, OptionError
 from napari_sam2.partial_files import check_not_being_written, claim, keep, remove, tidy, writing
 from napari_sam2.pixel_sizes import imagej_calibration, ome_metadata
+from napari_sam2.source_files import reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -318,10 +319,10 @@ def check_plane(labels: NDArray[np.generic], shape: tuple[int, ...], dtype: npt.
 def _holds_labels(partial: Path) -> bool:
     """Whether a label image that was not finished can be read, and shows an object."""
     try:
-        with tifffile.TiffFile(partial) as tif:
+        with reading(partial), tifffile.TiffFile(partial) as tif:
             pixels = tif.series[0]
             offset, left = pixels.dataoffset, pixels.nbytes
-    except Exception:  # noqa: BLE001  tifffile raises whatever a file that was cut off makes it stumble over
+    except ImageFileError:  # it was cut off
         return False
     if offset is None:
         return False

@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _CLOCK_SLACK_S = 2.0
+"""The start of a process is known to a hundredth of a second, and clocks are set while it runs."""
 
 _ATTEMPTS, _STEP_BACK_S = 10, 0.05
+"""How often a process that met another steps back, and for how long at most. Making a file takes under 1 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,7 @@ def keep(partial: Path, path: Path, suffix: str) -> Path:
 
     Where the system refuses that, the file stays under the name it has, which is returned.
     """
+    kept = partial
     try:
         kept = _reserved(partial, path, suffix)
         if partial.is_dir():
@@ -154,12 +157,16 @@ def keep(partial: Path, path: Path, suffix: str) -> Path:
         return partial.replace(kept)
     except OSError as error:
         logger.warning("%s keeps its name (%s).", partial, error)
+        if kept != partial:
+            remove(kept)  # it is empty
         return partial
 
 
 def _reserved(partial: Path, path: Path, suffix: str) -> Path:
     """Make an empty file or folder under the first plain name: renaming would replace one without a word."""
-    for number in itertools.count(1):
+    numbers = itertools.count(1)
+    while True:
+        number = next(numbers)
         kept = path.with_name(f"{path.name}.partial{'' if number == 1 else f'-{number}'}{suffix}")
         with suppress(FileExistsError):
             if partial.is_dir():
@@ -167,7 +174,6 @@ def _reserved(partial: Path, path: Path, suffix: str) -> Path:
             else:
                 kept.touch(exist_ok=False)
             return kept
-    raise AssertionError("Numbers do not end.")
 
 
 def remove(partial: Path) -> None:

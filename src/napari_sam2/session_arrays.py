@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# What zipfile, zlib and numpy raise on damaged files, as found by cutting and corrupting them.
+# What zipfile, zlib and numpy raise on damaged files, as found by cutting and corrupting them. Of a zip made in ways
+# that it does not know, zipfile says that they are not implemented.
 DAMAGE = (
     ArithmeticError,
     AttributeError,

@@ -145,9 +145,8 @@ def source_file(path: Path) -> SourceFile:
     with reading(path):
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
-            raise ImageFileError(
-                f"{path} is no file with pixels in it, but a folder, pipe or device. Save it as a file."
-            )
+            # Whoever opens a pipe waits until somebody writes to it.
+            raise ImageFileError(f"{path} is no file, but a folder, pipe or device. Save what it holds as a file.")
         # Windows makes up such numbers on many network drives.
         inode = found.st_ino if os.name == "posix" else 0
         return SourceFile(path, found.st_size, found.st_mtime_ns, inode)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -15,9 +14,10 @@ from napari_sam2.errors import ImageFileError, OptionError
 from napari_sam2.label_files import check_not_source, check_plane, checked_axes, checked_frame
 from napari_sam2.partial_files import check_not_being_written, claim, keep, remove, tidy, writing
 from napari_sam2.pixel_sizes import ngff_scale
+from napari_sam2.source_files import reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from types import TracebackType
 
     import numpy.typing as npt
@@ -140,14 +140,14 @@ class ZarrLabelWriter:
         """Store the labels of one frame; as `LabelWriter.write`."""
         key = self._key(frame)
         check_plane(labels, self.shape, self.dtype)
-        with _on_disk(self.partial_path):
+        with writing(self.partial_path):
             self._array[key] = labels.astype(self.dtype)
         self._written = True
 
     def read(self, frame: int) -> NDArray[np.unsignedinteger]:
         """Give the labels of one frame; as `LabelWriter.read`."""
         key = self._key(frame)
-        with _on_disk(self.partial_path):
+        with reading(self.partial_path):
             return np.asarray(self._array[key])
 
     def describe(self, objects: pd.DataFrame) -> None:
@@ -172,7 +172,7 @@ class ZarrLabelWriter:
         ]
         # The specification has no empty list of properties.
         self._metadata["image-label"] = {"properties": properties} if properties else {}
-        with _on_disk(self.partial_path):
+        with writing(self.partial_path):
             self._group.update_attributes({"ome": self._metadata})
 
     def close(self) -> None:
@@ -267,16 +267,6 @@ def _replace_folder(path: Path, partial: Path) -> None:
         former.rename(path)
         raise
     shutil.rmtree(former)
-
-
-@contextmanager
-def _on_disk(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ImageFileError(
-            f"{path} cannot be read or written ({error}). Free space, or choose another folder."
-        ) from error
 
 
 def _multiscale(path: Path, axes: str, pixel_size: Mapping[str, PixelSize]) -> dict[str, object]:

@@ -155,6 +155,7 @@ def _read_torch(path: Path) -> object:
 
 
 def _check_archive(path: Path) -> None:
+    # Of archives made in ways that it does not know, zipfile says that they are not implemented.
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
