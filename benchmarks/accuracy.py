@@ -23,12 +23,12 @@ from skimage.segmentation import watershed
 
 from napari_sam2 import BoxPrompt, MaskPrompt, PointPrompt
 from napari_sam2.frames import FrameStack, single_frame
-from napari_sam2.predictor import Predictor
+from napari_sam2.inference.predictor import Predictor
+from napari_sam2.inference.sam2 import load_predictor
 from napari_sam2.prompts import Prompt, PromptSet
-from napari_sam2.propagation import plan_propagation, run
 from napari_sam2.results import ObjectMask
-from napari_sam2.sam2_predictor import load_predictor
-from napari_sam2.session import Session
+from napari_sam2.tracking.propagation import plan_propagation, run
+from napari_sam2.tracking.stack import Session
 
 DOUBTFUL_IOU = 0.7
 """Below this a mask counts as wrong when confidence is judged."""
@@ -197,8 +197,8 @@ def score_stack(predictor: Predictor, stack: NDArray[np.integer], labels: NDArra
 
 def generated_images() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
     """Yield scenes of the kind the model was trained on, which training never makes, with up to eight objects each."""
+    from sam2_model.imaginary.scenes import SceneOptions, make_scene
     from sam2_model.training.batches import visible_objects
-    from sam2_model.training.scenes import SceneOptions, make_scene
 
     for number in range(GENERATED):
         rng = np.random.default_rng([20_240_801, number, 2])  # a seed that training does not use
@@ -267,8 +267,8 @@ def main() -> None:
         area = auroc((scored["iou"] < DOUBTFUL_IOU).to_numpy(), scored["confidence"].to_numpy())
         print(f"{name}, AUROC of confidence for IoU < {DOUBTFUL_IOU}: {area:.3f}")
     if arguments.generated:
-        from sam2_model.checkpoints import load_model
-        from sam2_model.training.validation import ValidationOptions, as_row, validate
+        from sam2_model.imaginary.validation import ValidationOptions, as_row, validate
+        from sam2_model.weights.loading import load_model
 
         print("generated:", as_row(validate(load_model(arguments.model).network, ValidationOptions())))
         imagined = pd.concat([score_image(predictor, *scene) for scene in generated_images()])

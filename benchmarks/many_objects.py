@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_sam2 import MaskPrompt, propagate
-from napari_sam2.models import use_cores
+from napari_sam2.inference.models import use_cores
 
 SEED = 13
 RADIUS = 0.32
@@ -46,7 +46,7 @@ def make_stack(objects: int, frames: int, side: int) -> tuple[NDArray[np.uint16]
 def measure(objects: int, arguments: argparse.Namespace) -> None:
     """Follow so many objects in this process, and print seconds and megabytes before and after."""
     use_cores()
-    from napari_sam2.sam2_predictor import load_predictor, use_threads
+    from napari_sam2.inference.sam2 import load_predictor, use_threads
 
     use_threads(1)
     stack, masks = make_stack(objects, arguments.frames, arguments.side)

@@ -14,12 +14,12 @@ import pandas as pd
 
 from napari_sam2 import MaskPrompt, PointPrompt
 from napari_sam2.frames import FrameStack
-from napari_sam2.models import measure_machine, use_cores
-from napari_sam2.predictor import Predictor
+from napari_sam2.inference.models import measure_machine, use_cores
+from napari_sam2.inference.predictor import Predictor
 from napari_sam2.prompts import PromptSet
-from napari_sam2.propagation import plan_propagation, run
-from napari_sam2.session import Session
-from sam2_model.training.scenes import Scene, SceneOptions, make_scene
+from napari_sam2.tracking.propagation import plan_propagation, run
+from napari_sam2.tracking.stack import Session
+from sam2_model.imaginary.scenes import Scene, SceneOptions, make_scene
 
 SEED = 21
 SIZES = (256, 512)
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     arguments = parser.parse_args()
     use_cores()
-    from napari_sam2.sam2_predictor import load_predictor, use_threads
+    from napari_sam2.inference.sam2 import load_predictor, use_threads
 
     use_threads(arguments.threads)
     predictor = load_predictor(arguments.model)

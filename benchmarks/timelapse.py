@@ -21,8 +21,8 @@ from skimage.measure import label, regionprops
 from skimage.segmentation import clear_border
 
 from napari_sam2 import prompts_from_labels, propagate
+from napari_sam2.cli.overview import draw_overview
 from napari_sam2.frames import FrameStack
-from napari_sam2.overview import draw_overview
 
 WELL_OUTLINED_IOU = 0.5
 """Overlap with the linked cell from which a cell counts as well outlined."""

@@ -29,12 +29,12 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QEventLoop, Qt, QTimer
 from scipy import ndimage
 
-from napari_sam2.inference import Activity
-from napari_sam2.models import measure_machine, use_cores
-from napari_sam2.predictor import Predictor
+from napari_sam2.inference.models import measure_machine, use_cores
+from napari_sam2.inference.predictor import Predictor
 from napari_sam2.widgets.segment_widget import SegmentWidget
-from napari_sam2.workbench import Workbench
-from sam2_model.training.scenes import SceneOptions, make_scene
+from napari_sam2.workspace.images import Workbench
+from napari_sam2.workspace.requests import Activity
+from sam2_model.imaginary.scenes import SceneOptions, make_scene
 
 BEAT_MS = 5
 STEP_MS = 40
@@ -103,7 +103,7 @@ def after(seconds: float) -> Callable[[], bool]:
 def load(threads: int, source: str | Path, *, device: str = "auto") -> Predictor:
     """Load a model as the plugin does, but for the number of threads."""
     use_cores()
-    from napari_sam2.sam2_predictor import load_predictor, use_threads
+    from napari_sam2.inference.sam2 import load_predictor, use_threads
 
     use_threads(threads)
     return load_predictor(source, device=device)

@@ -166,9 +166,9 @@ def _valid_label_prompts(folder: Path, chance: random.Random) -> list[Path]:
 def _session_folder(folder: Path) -> Path:
     from napari_sam2.prompts import PointPrompt, PromptSet
     from napari_sam2.results import ObjectMask
-    from napari_sam2.session_documents import ImageUsed, SessionFile
-    from napari_sam2.session_files import write_committed, write_document, write_masks
-    from napari_sam2.work_log import HandEdit, ModelUsed, PackedPlane, Take
+    from napari_sam2.sessions.document import ImageUsed, SessionFile
+    from napari_sam2.sessions.steps import HandEdit, ModelUsed, PackedPlane, Take
+    from napari_sam2.sessions.storage import write_committed, write_document, write_masks
 
     prompts = PromptSet([PointPrompt(1, 0, 8, 9), PointPrompt(2, 1, 16, 20)])
     take = Take(1, prompts.prompts[:1], ModelUsed("nano", "f" * 64, 256), (0, 1, 2))
@@ -205,7 +205,7 @@ def _valid_session_file(folder: Path, chance: random.Random) -> list[Path]:
 @cache
 def _safetensors_weights() -> bytes:
     sys.path.insert(0, str(Path(__file__).parent.parent))
-    from sam2_model.checkpoints import save_model
+    from sam2_model.weights.loading import save_model
     from tests.sam2_model.toy import toy_model
 
     with tempfile.TemporaryDirectory() as made:
@@ -250,8 +250,8 @@ def _valid_command(folder: Path, chance: random.Random) -> list[Path]:
 
 
 def _read(path: Path, **options: object) -> None:
+    from napari_sam2.files.images.reading import read_image
     from napari_sam2.frames import FrameStack
-    from napari_sam2.image_files import read_image
 
     image = read_image(path, **options)  # type: ignore[arg-type]
     frames = FrameStack(
@@ -267,14 +267,14 @@ def _read_only_file(folder: Path) -> None:
 
 
 def _read_prompts(folder: Path) -> None:
-    from napari_sam2.prompt_files import read_prompts
+    from napari_sam2.files.prompts import read_prompts
 
     (path,) = folder.iterdir()
     read_prompts(path).prompts.check(3, 24, 30)
 
 
 def _read_session(folder: Path) -> None:
-    from napari_sam2.session_files import frames_stored, iter_committed, iter_masks, read_session
+    from napari_sam2.sessions.storage import frames_stored, iter_committed, iter_masks, read_session
 
     (path,) = folder.iterdir()
     read_session(path)
@@ -286,8 +286,8 @@ def _read_session(folder: Path) -> None:
 
 
 def _verify(folder: Path) -> None:
-    from napari_sam2.models import verify_model
-    from sam2_model.checkpoints import load_model
+    from napari_sam2.inference.models import verify_model
+    from sam2_model.weights.loading import load_model
 
     (path,) = folder.iterdir()
     verify_model(path)
@@ -295,7 +295,7 @@ def _verify(folder: Path) -> None:
 
 
 def _run_command(folder: Path) -> None:
-    from napari_sam2.cli import main
+    from napari_sam2.cli.verbs import main
 
     os.chdir(folder)
     words = json.loads((folder / "command.json").read_text())

@@ -30,11 +30,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 import tifffile
 
-from napari_sam2 import cli, sam2_predictor
-from napari_sam2.autosave import Autosaver, left_over
-from napari_sam2.saved_work import Choices, restore, snapshot
-from napari_sam2.session_documents import ImageUsed, SessionFile
-from napari_sam2.session_files import iter_committed, read_session, write_session
+from napari_sam2.cli import verbs
+from napari_sam2.inference import sam2
+from napari_sam2.saving.autosave import Autosaver, left_over
+from napari_sam2.saving.snapshot import restore, snapshot
+from napari_sam2.sessions.document import ImageUsed, SessionFile
+from napari_sam2.sessions.storage import iter_committed, read_session, write_session
+from napari_sam2.workspace.choices import Choices
 from tests.napari_sam2.bench import Bench
 from tests.napari_sam2.fake_predictor import FakePredictor
 
@@ -59,12 +61,12 @@ def killed(work: Callable[[], object], after_s: float, number: int) -> bool:
 
 def propagate(*options: str) -> int:
     """Follow the objects in the present folder, in silence."""
-    sam2_predictor.load_predictor = lambda *_, **__: FakePredictor(  # type: ignore[assignment]
+    sam2.load_predictor = lambda *_, **__: FakePredictor(  # type: ignore[assignment]
         before_follow=lambda _: time.sleep(0.002)
     )
     command = "propagate stack.npy --prompts prompts.tif --output labels.tif --scores scores.csv"
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        return cli.main([*command.split(), *options])
+        return verbs.main([*command.split(), *options])
 
 
 def kill_a_propagation(chance: random.Random, duration_s: float, expected: np.ndarray) -> tuple[bool, str]:

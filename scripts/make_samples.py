@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tifffile
 
-from sam2_model.training.appearance import fluorescent_nuclei, haze
-from sam2_model.training.bodies import Bodies, ShapeRange, random_outlines, scatter
-from sam2_model.training.imaging import blur
-from sam2_model.training.layout import LayoutRules, draw
+from sam2_model.imaginary.appearance import fluorescent_nuclei, haze
+from sam2_model.imaginary.bodies import Bodies, ShapeRange, random_outlines, scatter
+from sam2_model.imaginary.imaging import blur
+from sam2_model.imaginary.layout import LayoutRules, draw
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from skimage.segmentation import find_boundaries
 
-from sam2_model.training.scenes import FAMILIES, SceneOptions, make_scene
+from sam2_model.imaginary.scenes import FAMILIES, SceneOptions, make_scene
 
 GAP_PX, NAME_PX = 4, 130
 OUTLINE = (255, 180, 0)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import napari
 from qtpy.QtWidgets import QApplication, QMessageBox, QToolButton
 
-from napari_sam2.inference import Activity
+from napari_sam2.workspace.requests import Activity
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.segment_widget import SegmentWidget
-    from napari_sam2.workspace import Workspace
+    from napari_sam2.workspace.workspace import Workspace
 
 DOCS = Path(__file__).parents[1] / "docs"
 SIZE, TALL = (1240, 860), (1240, 1320)

@@ -1,4 +1,4 @@
-"""Count what the layout of the code costs: rooms and their files, methods that only pass on, calls on the way of a click.
+"""Count what the layout costs: files of rooms, methods that only pass on, calls on the way of a click.
 
 python scripts/structure.py            rooms, methods that only pass on, lines
 python scripts/structure.py --list     with each of those methods by name
@@ -132,7 +132,7 @@ class Trace:
 
 
 def trips() -> None:
-    """Print the calls from a click to its mask, of a propagation, a commit and its undo, with the fake model of the tests."""
+    """Print the calls of a click, a propagation, a commit and its undo, with the fake model of the tests."""
     sys.path.insert(0, str(ROOT))
     from tests.napari_sam2.bench import Bench, hand_over
     from tests.napari_sam2.fake_predictor import FakePredictor

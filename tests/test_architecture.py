@@ -22,17 +22,20 @@ def run(code):
     ("imported", "unwanted"),
     [
         ("napari_sam2", "torch napari qtpy magicgui sam2_model pandas scipy"),
-        ("napari_sam2.session, napari_sam2.propagation, napari_sam2.worker", "torch napari qtpy magicgui sam2_model"),
-        ("napari_sam2.prompt_files, napari_sam2.label_files", "torch napari qtpy magicgui sam2_model"),
         (
-            "napari_sam2.session_files, napari_sam2.replay, napari_sam2.session_sources",
+            "napari_sam2.tracking.stack, napari_sam2.tracking.propagation, napari_sam2.inference.background",
             "torch napari qtpy magicgui sam2_model",
         ),
-        ("napari_sam2.preferences", "torch napari qtpy magicgui"),
-        ("napari_sam2.cli", "torch napari qtpy magicgui sam2_model numpy"),
-        ("napari_sam2.finetuning", "torch napari qtpy magicgui sam2_model pandas"),
+        ("napari_sam2.files.prompts, napari_sam2.files.label_tiff", "torch napari qtpy magicgui sam2_model"),
+        (
+            "napari_sam2.sessions.storage, napari_sam2.sessions.replay, napari_sam2.sessions.sources",
+            "torch napari qtpy magicgui sam2_model",
+        ),
+        ("napari_sam2.workspace.choices", "torch napari qtpy magicgui"),
+        ("napari_sam2.cli.verbs", "torch napari qtpy magicgui sam2_model numpy"),
+        ("napari_sam2.training.finetune", "torch napari qtpy magicgui sam2_model pandas"),
         ("napari_sam2.sample_data", "torch napari qtpy magicgui"),
-        ("sam2_model, sam2_model.video_predictor, sam2_model.image_predictor", "napari napari_sam2 qtpy magicgui"),
+        ("sam2_model, sam2_model.video.predictor, sam2_model.image_predictor", "napari napari_sam2 qtpy magicgui"),
     ],
 )
 def test_importing_does_not_load(imported, unwanted):
@@ -44,7 +47,7 @@ def test_importing_does_not_load(imported, unwanted):
 
 def test_refusing_a_file_does_not_wait_for_torch():
     code = (
-        "import sys; from napari_sam2.cli import main; "
+        "import sys; from napari_sam2.cli.verbs import main; "
         "status = main('propagate none.tif --prompts none.json --output none/none.tif'.split()); "
         "print(status, 'torch' in sys.modules)"
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_sam2.preferences import DEFAULTS
+from napari_sam2.workspace.choices import DEFAULTS
 
 yaml = pytest.importorskip("yaml")
 

@@ -49,7 +49,7 @@ def test_the_napari_example_turns_painted_labels_into_followed_ones(namespace: d
 
 
 def test_the_prompt_file_shown_is_one_that_is_read(tmp_path: Path) -> None:
-    from napari_sam2.prompt_files import read_prompts
+    from napari_sam2.files.prompts import read_prompts
 
     (shown,) = re.findall(r"```json\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
     path = tmp_path / "prompts.json"

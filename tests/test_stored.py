@@ -1,4 +1,4 @@
-"""What users keep or rely on stays as it was: stored files open, and doors, options, keys and names are those of before.
+"""What users rely on stays: stored files open; doors, options, keys and names are those of before.
 
 `tests/data/stored` was written by the version before the rooms (November 2026). A change there is a change for users.
 """
@@ -14,14 +14,14 @@ import tifffile
 
 import napari_sam2
 import sam2_model
-from napari_sam2.cli import main
-from napari_sam2.command_line import make_parser
-from napari_sam2.layer_keys import KEYS, shown
-from napari_sam2.prompt_files import read_prompts
-from napari_sam2.prompt_layers import POINTS_NAME, SHAPES_NAME
-from napari_sam2.result_layers import COMMITTED_NAME, CURRENT_NAME
-from napari_sam2.saved_work import restore
-from napari_sam2.session_files import read_session
+from napari_sam2.cli.parser import make_parser
+from napari_sam2.cli.verbs import main
+from napari_sam2.files.prompts import read_prompts
+from napari_sam2.layers.prompt_layers import POINTS_NAME, SHAPES_NAME
+from napari_sam2.saving.snapshot import restore
+from napari_sam2.sessions.storage import read_session
+from napari_sam2.workspace.commands import KEYS, shown
+from napari_sam2.workspace.picture import COMMITTED_NAME, CURRENT_NAME
 from tests.napari_sam2.bench import Bench
 from tests.napari_sam2.fake_predictor import FakePredictor
 
@@ -95,7 +95,7 @@ def test_a_stored_session_goes_on_in_a_viewer_as_it_was_left(name):
 @pytest.mark.parametrize("name", ["work.sam2session", "work"])
 def test_a_stored_session_is_replayed(name, tmp_path, monkeypatch):
     tifffile.imwrite(tmp_path / "stack.tif", np.zeros((6, 24, 30), np.uint8), metadata={"axes": "TYX"})
-    monkeypatch.setattr("napari_sam2.sam2_predictor.load_predictor", lambda *_, **__: FakePredictor())
+    monkeypatch.setattr("napari_sam2.inference.sam2.load_predictor", lambda *_, **__: FakePredictor())
     arguments = ["replay", str(STORED / name), "--image", str(tmp_path / "stack.tif"), "--output"]
     assert main([*arguments, str(tmp_path / "labels.tif"), "--scores", str(tmp_path / "scores.csv")]) == 0
     assert np.array_equal(tifffile.imread(tmp_path / "labels.tif"), tifffile.imread(STORED / "replayed.tif"))

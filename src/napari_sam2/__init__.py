@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_sam2.api import Segmentation, propagate, segment
-    from napari_sam2.finetuning import finetune
-    from napari_sam2.label_prompts import prompts_from_labels
+    from napari_sam2.labels.prompts import prompts_from_labels
     from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt
+    from napari_sam2.training.finetune import finetune
 
 __version__ = "0.1.0"
 
@@ -18,8 +18,8 @@ _HOMES = {
     "MaskPrompt": "prompts",
     "PointPrompt": "prompts",
     "Segmentation": "api",
-    "finetune": "finetuning",
-    "prompts_from_labels": "label_prompts",
+    "finetune": "training.finetune",
+    "prompts_from_labels": "labels.prompts",
     "propagate": "api",
     "segment": "api",
 }

@@ -10,11 +10,11 @@ import numpy as np
 
 from napari_sam2.errors import SmallObjectWarning
 from napari_sam2.frames import FrameStack, single_frame
+from napari_sam2.inference.sam2 import ImageSize, load_predictor
 from napari_sam2.prompts import PromptSet, too_small_at
-from napari_sam2.propagation import DirectionName, label_frames, plan_propagation
 from napari_sam2.results import FrameResult, compose, feature_table, label_dtype, score_table
-from napari_sam2.sam2_predictor import ImageSize, load_predictor
-from napari_sam2.session import Session
+from napari_sam2.tracking.propagation import DirectionName, label_frames, plan_propagation
+from napari_sam2.tracking.stack import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_sam2.frames import ArrayLike, ContrastLimits
-    from napari_sam2.predictor import Predictor
+    from napari_sam2.inference.predictor import Predictor
     from napari_sam2.prompts import Prompt
     from napari_sam2.results import ObjectScore
-    from sam2_model.checkpoints import LoadedModel
+    from sam2_model.weights.loading import LoadedModel
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -484,3 +484,8 @@ def _check_inside(prompt: Prompt, height: int, width: int) -> None:
 
 def _describe(prompt: Prompt) -> str:
     return f"Object {prompt.object_id} on frame {prompt.frame}"
+
+
+def listed(object_ids: Iterable[int]) -> str:
+    """Return object ids as a sentence names them, ascending: "1, 4, 7"."""
+    return ", ".join(map(str, sorted(object_ids)))

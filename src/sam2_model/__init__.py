@@ -17,15 +17,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sam2_model.checkpoints import LoadedModel, load_model, save_model
     from sam2_model.config import CONFIGS, HieraConfig, Release, Sam2Config, config_of
     from sam2_model.errors import CheckpointError, ConfigError, DownloadError, FrameError, PromptError, Sam2Error
     from sam2_model.image_predictor import ImageEmbedding, ImagePredictor, MaskPrediction
     from sam2_model.memory_bank import Direction
     from sam2_model.sam2 import Sam2
-    from sam2_model.video_options import Policy, VideoOptions
-    from sam2_model.video_predictor import VideoPredictor
-    from sam2_model.video_state import FramePrediction, FramePrompt, VideoState
+    from sam2_model.video.options import Policy, VideoOptions
+    from sam2_model.video.predictor import VideoPredictor
+    from sam2_model.video.state import FramePrediction, FramePrompt, VideoState
+    from sam2_model.weights.loading import LoadedModel, load_model, save_model
 
 _HOMES = {
     "CONFIGS": "config",
@@ -34,25 +34,25 @@ _HOMES = {
     "Direction": "memory_bank",
     "DownloadError": "errors",
     "FrameError": "errors",
-    "FramePrediction": "video_state",
-    "FramePrompt": "video_state",
+    "FramePrediction": "video.state",
+    "FramePrompt": "video.state",
     "HieraConfig": "config",
     "ImageEmbedding": "image_predictor",
     "ImagePredictor": "image_predictor",
-    "LoadedModel": "checkpoints",
+    "LoadedModel": "weights.loading",
     "MaskPrediction": "image_predictor",
-    "Policy": "video_options",
+    "Policy": "video.options",
     "PromptError": "errors",
     "Release": "config",
     "Sam2": "sam2",
     "Sam2Config": "config",
     "Sam2Error": "errors",
-    "VideoOptions": "video_options",
-    "VideoPredictor": "video_predictor",
-    "VideoState": "video_state",
+    "VideoOptions": "video.options",
+    "VideoPredictor": "video.predictor",
+    "VideoState": "video.state",
     "config_of": "config",
-    "load_model": "checkpoints",
-    "save_model": "checkpoints",
+    "load_model": "weights.loading",
+    "save_model": "weights.loading",
 }
 
 __all__ = [

@@ -6,8 +6,8 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
 
-from napari_sam2.inference import Activity
-from napari_sam2.workspace import Workspace
+from napari_sam2.workspace.requests import Activity
+from napari_sam2.workspace.workspace import Workspace
 
 FRAMES, HEIGHT, WIDTH = 6, 24, 30
 

@@ -50,7 +50,7 @@ def fake():
 @pytest.fixture(scope="session")
 def nano():
     """The embedded model, loaded once."""
-    from napari_sam2.sam2_predictor import load_predictor
+    from napari_sam2.inference.sam2 import load_predictor
 
     return load_predictor("nano", device="cpu")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from napari_sam2.predictor import Direction
+from napari_sam2.inference.predictor import Direction
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, is_absence
 from napari_sam2.results import ObjectMask
 

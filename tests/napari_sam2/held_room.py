@@ -3,15 +3,15 @@
 import numpy as np
 from napari.layers import Image, Points
 
-from napari_sam2.held_masks import HeldMask
-from napari_sam2.layer_frames import grid_of
-from napari_sam2.merging import CommitPolicy
-from napari_sam2.object_list import ObjectList
-from napari_sam2.prompt_sources import PromptSources
-from napari_sam2.result_layers import ResultLayers
+from napari_sam2.labels.merging import CommitPolicy
+from napari_sam2.layers.grid import grid_of
+from napari_sam2.layers.prompt_sources import PromptSources
 from napari_sam2.results import ObjectMask
-from napari_sam2.settling import Settling
-from napari_sam2.work_log import ModelUsed
+from napari_sam2.sessions.steps import ModelUsed
+from napari_sam2.workspace.commits import Settling
+from napari_sam2.workspace.held import HeldMask
+from napari_sam2.workspace.objects import ObjectList
+from napari_sam2.workspace.picture import ResultLayers
 
 MODEL = ModelUsed("fake", "f" * 64, 256)
 

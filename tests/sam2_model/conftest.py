@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sam2_model import registry
 from sam2_model.sam2 import Sam2
+from sam2_model.weights import registry
 
 from .toy import toy_model
 

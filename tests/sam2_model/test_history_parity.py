@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from sam2_model.config import CONFIGS
-from sam2_model.video_predictor import VideoPredictor
-from sam2_model.video_state import VideoState
+from sam2_model.video.predictor import VideoPredictor
+from sam2_model.video.state import VideoState
 
 from .seeded import seeded_frames, seeded_model
 from .test_video_parity import BACKWARD, FORWARD, PLAIN, SIZE, BlankFrames, Said

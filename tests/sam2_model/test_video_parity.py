@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from sam2_model.config import CONFIGS
 from sam2_model.memory_bank import Direction
 from sam2_model.sam2 import Sam2
-from sam2_model.video_options import VideoOptions
-from sam2_model.video_predictor import VideoPredictor
-from sam2_model.video_state import FramePrompt, VideoState
+from sam2_model.video.options import VideoOptions
+from sam2_model.video.predictor import VideoPredictor
+from sam2_model.video.state import FramePrompt, VideoState
 
 from .seeded import disc, seeded_frames, seeded_model
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sam2_model.config import HieraConfig, Sam2Config
 from sam2_model.sam2 import Sam2
-from sam2_model.video_state import FramePrompt
+from sam2_model.video.state import FramePrompt
 
 from .seeded import seeded_model
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from sam2_model.config import CONFIGS, Release
-from sam2_model.registry import PublishedWeights
 from sam2_model.sam2 import Sam2
+from sam2_model.weights.registry import PublishedWeights
 
 DATA = Path(__file__).parents[1] / "data"
 

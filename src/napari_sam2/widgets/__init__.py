@@ -1,1 +1,1 @@
-"""The dock widget. The one room with Qt; what it shows and does is in `workbench` and `workspace`."""
+"""The Qt of the plugin, and nothing else."""

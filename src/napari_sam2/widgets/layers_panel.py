@@ -18,15 +18,15 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_sam2.layer_choices import targets_for
+from napari_sam2.layers.serving import targets_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari.layers.base import Layer
 
-    from napari_sam2.workbench import Workbench
-    from napari_sam2.workspace import Workspace
+    from napari_sam2.workspace.images import Workbench
+    from napari_sam2.workspace.workspace import Workspace
 
 REFRESH_MS = 100
 """Time in which changes are collected before they are shown."""

@@ -9,10 +9,10 @@ from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QPaintEvent
 from qtpy.QtWidgets import QComboBox, QFileDialog, QStyle, QStyleOptionComboBox, QStylePainter
 
-from napari_sam2.models import list_models
+from napari_sam2.inference.models import list_models
 
 if TYPE_CHECKING:
-    from napari_sam2.workbench import Workbench
+    from napari_sam2.workspace.images import Workbench
 
 CHOOSE_FILE = "Choose file…"
 

@@ -23,7 +23,7 @@ from napari_sam2.widgets.buttons import button, in_a_row
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from napari_sam2.models import ModelInfo
+    from napari_sam2.inference.models import ModelInfo
 
 DEVICES = ("auto", "cpu", "mps") if sys.platform == "darwin" else ("auto", "cpu", "cuda")
 """Devices to offer as long as torch, which takes seconds to load, has not been asked which there are."""

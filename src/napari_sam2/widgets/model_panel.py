@@ -10,26 +10,34 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QWidget
 
-from napari_sam2.errands import Broken, Errand, Progressed, Returned
 from napari_sam2.errors import ModelError, NapariSam2Error
-from napari_sam2.inference import Activity
-from napari_sam2.model_speed import Work, estimate_seconds, estimate_sentence, measured_sentence
-from napari_sam2.models import Machine, ModelInfo, check_model, download_model, find_model, measure_machine, use_cores
+from napari_sam2.inference.errands import Broken, Errand, Progressed, Returned
+from napari_sam2.inference.models import (
+    Machine,
+    ModelInfo,
+    check_model,
+    download_model,
+    find_model,
+    measure_machine,
+    use_cores,
+)
+from napari_sam2.inference.speed import Work, estimate_seconds, estimate_sentence, measured_sentence
 from napari_sam2.widgets.gui_thread import GuiThread
 from napari_sam2.widgets.model_chooser import ModelChooser
 from napari_sam2.widgets.model_details import ModelDetails
+from napari_sam2.workspace.requests import Activity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_sam2.predictor import Predictor
-    from napari_sam2.workbench import Workbench
+    from napari_sam2.inference.predictor import Predictor
+    from napari_sam2.workspace.images import Workbench
 
 
 def load_model(source: str | Path, *, device: str = "auto") -> Predictor:
     """Load a model on the thread that is going to run it. Torch is imported here, not before."""
     threads = use_cores()
-    from napari_sam2.sam2_predictor import load_predictor, use_threads
+    from napari_sam2.inference.sam2 import load_predictor, use_threads
 
     use_threads(threads)
     return load_predictor(source, device=device)

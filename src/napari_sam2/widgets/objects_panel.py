@@ -8,17 +8,17 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QAction, QKeySequence, QShortcut
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_sam2.layer_keys import KEYS, shown
 from napari_sam2.widgets.buttons import button, heading, in_a_row
-from napari_sam2.widgets.object_rows import RowReader
 from napari_sam2.widgets.object_table import ObjectTable
+from napari_sam2.workspace.commands import KEYS, shown
+from napari_sam2.workspace.object_rows import RowReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_sam2.widgets.object_rows import ObjectRow
-    from napari_sam2.workbench import Workbench
-    from napari_sam2.workspace import Workspace
+    from napari_sam2.workspace.images import Workbench
+    from napari_sam2.workspace.object_rows import ObjectRow
+    from napari_sam2.workspace.workspace import Workspace
 
 MERGE_TIP = "Make all selected objects one, the current. They have to be committed; Ctrl+click selects several."
 

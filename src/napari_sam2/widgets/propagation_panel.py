@@ -8,15 +8,15 @@ from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLabel, QProgressBar, QSpinBox, QVBoxLayout, QWidget
 from superqt import QLabeledDoubleSlider
 
-from napari_sam2.inference import Activity
 from napari_sam2.widgets.buttons import button, heading, in_a_row
-from napari_sam2.widgets.confidence_table import confidence_table
 from napari_sam2.widgets.timeline import NOTHING, Strip, Timeline
+from napari_sam2.workspace.confidence import confidence_table
+from napari_sam2.workspace.requests import Activity
 
 if TYPE_CHECKING:
-    from napari_sam2.propagation import DirectionName
-    from napari_sam2.workbench import Workbench
-    from napari_sam2.workspace import Workspace
+    from napari_sam2.tracking.propagation import DirectionName
+    from napari_sam2.workspace.images import Workbench
+    from napari_sam2.workspace.workspace import Workspace
 
 DIRECTIONS: tuple[DirectionName, ...] = ("both", "forward", "backward")
 

@@ -20,27 +20,27 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_sam2.merging import CommitPolicy
-from napari_sam2.preferences import read_preferences
-from napari_sam2.session_desk import SessionDesk
+from napari_sam2.labels.merging import CommitPolicy
+from napari_sam2.saving.work_files import SessionDesk
 from napari_sam2.widgets.buttons import button, heading, in_a_row
 from napari_sam2.widgets.folding import TallArea, folded
 from napari_sam2.widgets.gui_thread import GuiThread
+from napari_sam2.widgets.input_panel import SightPanel
 from napari_sam2.widgets.layers_panel import LayersPanel
 from napari_sam2.widgets.model_panel import ModelPanel, load_model
 from napari_sam2.widgets.objects_panel import ObjectsPanel
 from napari_sam2.widgets.propagation_panel import PropagationPanel
-from napari_sam2.widgets.sentences import keys_table, status_sentence
 from napari_sam2.widgets.session_panel import LeftOverBanner, SessionPanel
-from napari_sam2.widgets.sight_panel import SightPanel
-from napari_sam2.workbench import Tool, Workbench
+from napari_sam2.workspace.choices import read_preferences
+from napari_sam2.workspace.images import Tool, Workbench
+from napari_sam2.workspace.sentences import keys_table, status_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import napari.viewer
 
-    from napari_sam2.predictor import Predictor
+    from napari_sam2.inference.predictor import Predictor
 
 REFRESH_MS = 50
 """Time in which changes are collected before they are shown."""

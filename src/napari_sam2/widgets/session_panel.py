@@ -17,14 +17,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_sam2.exports import LabelFormat
-from napari_sam2.session_files import SUFFIX
+from napari_sam2.layers.export import LabelFormat
+from napari_sam2.sessions.steps import Commit, HandEdit
+from napari_sam2.sessions.storage import SUFFIX
 from napari_sam2.widgets.buttons import button, in_a_row
-from napari_sam2.work_log import Commit, HandEdit
 
 if TYPE_CHECKING:
-    from napari_sam2.autosave import LeftOver
-    from napari_sam2.session_desk import SessionDesk
+    from napari_sam2.saving.autosave import LeftOver
+    from napari_sam2.saving.work_files import SessionDesk
 
 _SESSIONS = f"SAM 2 sessions (*{SUFFIX})"
 

@@ -25,9 +25,9 @@ from qtpy.QtGui import (
 )
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from napari_sam2.held_masks import Shown
 from napari_sam2.prompts import Target
-from napari_sam2.widgets.confidence_table import ABSENT, UNSEEN, ConfidenceTable, draw_table
+from napari_sam2.workspace.confidence import ABSENT, UNSEEN, ConfidenceTable, draw_table
+from napari_sam2.workspace.held import Shown
 
 ROW_HEIGHT, MIN_HEIGHT, MAX_HEIGHT = 12, 36, 144
 RULER_HEIGHT = 10

@@ -1,4 +1,1 @@
-"""Training: imaginary microscopy, losses, and the loop that made `nano` and fine-tunes any variant.
-
-Nothing here is needed to predict.
-"""
+"""The loop, steps and losses of fine-tuning and of training `nano`. Nothing here is needed to predict."""

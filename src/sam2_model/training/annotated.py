@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from sam2_model.errors import ConfigError, FrameError
+from sam2_model.imaginary.stages import Load, Stage
 from sam2_model.preprocessing import to_model_image
 from sam2_model.training.batches import MIN_AREA_PX, Batch, Clip, assemble, choose_objects, visible_objects
-from sam2_model.training.stages import Load, Stage
-from sam2_model.video_state import FrameSource
+from sam2_model.video.state import FrameSource
 
 _ATTEMPTS = 20
 _ZOOM = 1.25

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sam2_model.errors import PromptError
+from sam2_model.imaginary.scenes import Scene, SceneOptions, make_scene
+from sam2_model.imaginary.textures import Field
 from sam2_model.preprocessing import to_model_image
-from sam2_model.training.scenes import Scene, SceneOptions, make_scene
-from sam2_model.training.textures import Field
 
 MIN_AREA_PX = 16
 """Smallest visible area, on the first frame, of an object worth asking for."""

@@ -11,11 +11,11 @@ import torch
 
 from sam2_model.config import NANO, Sam2Config, with_image_size
 from sam2_model.errors import ConfigError
+from sam2_model.imaginary.stages import Load, Stage
+from sam2_model.imaginary.validation import score_clip, score_image
 from sam2_model.sam2 import Sam2
 from sam2_model.training.annotated import AnnotatedBatches, AnnotatedFrame, Split, runs, whole_frames
 from sam2_model.training.loop import start_fine_tuning, train
-from sam2_model.training.stages import Load, Stage
-from sam2_model.training.validation import score_clip, score_image
 
 T = TypeVar("T")
 

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from sam2_model.config import Sam2Config
 from sam2_model.errors import CheckpointError, ConfigError
+from sam2_model.imaginary.matching import match_memory
+from sam2_model.imaginary.parallel import average_gradients, rank
+from sam2_model.imaginary.stages import Load, Stage, stage_at, total_steps
 from sam2_model.sam2 import Sam2
 from sam2_model.training.batches import Batch, scene_batch
 from sam2_model.training.dense import DenseHead
 from sam2_model.training.losses import Losses
-from sam2_model.training.matching import match_memory
-from sam2_model.training.parallel import average_gradients, rank
-from sam2_model.training.stages import Load, Stage, stage_at, total_steps
 from sam2_model.training.steps import Interaction, clip_losses, image_losses
 
 _WEIGHT_DECAY = 0.02

@@ -17,7 +17,7 @@ from sam2_model.training.batches import Batch
 from sam2_model.training.dense import DenseHead, dense_target
 from sam2_model.training.losses import Losses, mean_losses, prompt_losses, target_of
 from sam2_model.training.prompting import correction_clicks, first_prompts, rough_masks
-from sam2_model.trajectory import expected_masks
+from sam2_model.video.trajectory import expected_masks
 
 _SECOND_LOOKS = 0.85
 """Share of the steps in which prompted objects are looked at again from close by; the others teach to find them."""

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from napari_sam2.inference import Activity
 from napari_sam2.widgets.segment_widget import SegmentWidget
+from napari_sam2.workspace.requests import Activity
 from tests.napari_sam2.fake_predictor import FakePredictor
 
 FRAMES, HEIGHT, WIDTH = 6, 40, 50
@@ -13,7 +13,7 @@ FRAMES, HEIGHT, WIDTH = 6, 40, 50
 @pytest.fixture(autouse=True)
 def no_traces_of_the_user(plugin_settings, monkeypatch, tmp_path):
     """Neither the settings of whoever runs the tests are read, nor is anything left among their files."""
-    monkeypatch.setattr("napari_sam2.session_desk.user_data_path", lambda *args, **how: tmp_path / "data")
+    monkeypatch.setattr("napari_sam2.saving.work_files.user_data_path", lambda *args, **how: tmp_path / "data")
 
 
 class Dock:

@@ -5,10 +5,10 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
-from napari_sam2.inference import Activity
 from napari_sam2.widgets.gui_thread import GuiThread
 from napari_sam2.widgets.layers_panel import LayersPanel
-from napari_sam2.workbench import Workbench
+from napari_sam2.workspace.images import Workbench
+from napari_sam2.workspace.requests import Activity
 from tests.napari_sam2.widgets.conftest import FRAMES, HEIGHT, WIDTH
 
 SHAPE = (FRAMES, HEIGHT, WIDTH)

@@ -11,11 +11,11 @@ from napari.components import ViewerModel
 from qtpy.QtWidgets import QFileDialog
 
 from napari_sam2.errors import ModelError
-from napari_sam2.model_speed import FrameTime, Work
-from napari_sam2.models import Machine, find_model
+from napari_sam2.inference.models import Machine, find_model
+from napari_sam2.inference.speed import FrameTime, Work
 from napari_sam2.widgets.model_chooser import CHOOSE_FILE
 from napari_sam2.widgets.model_panel import ModelPanel, ModelTasks
-from napari_sam2.workbench import Workbench
+from napari_sam2.workspace.images import Workbench
 from tests.napari_sam2.fake_predictor import FakePredictor
 
 ABSENT = "tiny (156 MB, not downloaded)"

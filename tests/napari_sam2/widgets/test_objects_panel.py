@@ -6,10 +6,10 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QLineEdit, QPushButton
 
-from napari_sam2.inference import Activity
-from napari_sam2.widgets.object_rows import Doubt, ObjectRow, RowReader, doubt_text, prompts_text
 from napari_sam2.widgets.object_table import DOUBT, LOCKED, NAME, OBJECT, PROMPTS, SHOWN, ObjectTable
 from napari_sam2.widgets.objects_panel import ObjectsPanel
+from napari_sam2.workspace.object_rows import Doubt, ObjectRow, RowReader, doubt_text, prompts_text
+from napari_sam2.workspace.requests import Activity
 from tests.napari_sam2.test_workbench import Room
 
 LEFT, RIGHT, BELOW = (10, 6), (10, 22), (18, 14)

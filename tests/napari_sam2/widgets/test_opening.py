@@ -9,8 +9,8 @@ import pytest
 from napari._app_model import get_app_model
 from npe2 import PluginManifest
 
-from napari_sam2.inference import Activity
-from napari_sam2.preferences import Preferences, read_preferences
+from napari_sam2.workspace.choices import Preferences, read_preferences
+from napari_sam2.workspace.requests import Activity
 
 PLUGIN, WIDGET = "napari-sam2", "SAM 2 Segment"
 MANIFEST = Path(__file__).parents[3] / "src" / "napari_sam2" / "napari.yaml"
@@ -112,7 +112,7 @@ import sys
 import numpy as np
 from napari.components import ViewerModel
 from napari_sam2.widgets.model_panel import load_model
-from napari_sam2.workbench import Workbench
+from napari_sam2.workspace.images import Workbench
 import napari_sam2.sample_data
 import napari_sam2.widgets.segment_widget
 viewer = ViewerModel()

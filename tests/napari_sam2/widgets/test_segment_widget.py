@@ -10,9 +10,9 @@ from napari.utils.interactions import mouse_press_callbacks, mouse_release_callb
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QDoubleSpinBox, QMessageBox, QSpinBox
 
-from napari_sam2.layer_keys import KEYS
 from napari_sam2.widgets.object_table import DOUBT, PROMPTS
-from napari_sam2.workbench import Tool
+from napari_sam2.workspace.commands import KEYS
+from napari_sam2.workspace.images import Tool
 from tests.napari_sam2.fake_predictor import FakePredictor
 from tests.napari_sam2.widgets.conftest import FRAMES, HEIGHT, WIDTH, Dock
 

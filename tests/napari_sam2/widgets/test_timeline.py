@@ -5,10 +5,10 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QColor
 
-from napari_sam2.held_masks import Shown
 from napari_sam2.prompts import Target
-from napari_sam2.widgets.confidence_table import ABSENT, UNSEEN, ConfidenceTable
 from napari_sam2.widgets.timeline import Handle, Strip, Timeline
+from napari_sam2.workspace.confidence import ABSENT, UNSEEN, ConfidenceTable
+from napari_sam2.workspace.held import Shown
 
 WIDTH, HEIGHT = 200, 50
 LEFT = Qt.MouseButton.LeftButton

@@ -6,10 +6,10 @@ import tifffile
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
-from napari_sam2.cli import main as shell
-from napari_sam2.inference import Activity
+from napari_sam2.cli.verbs import main as shell
 from napari_sam2.sample_data import cells_timelapse_image
 from napari_sam2.widgets.segment_widget import SegmentWidget
+from napari_sam2.workspace.requests import Activity
 
 CELL = (14, 95, 165)
 """Frame, y and x of a cell of the sample that neither divides nor leaves."""

@@ -7,6 +7,8 @@ import torch
 
 from sam2_model.config import CONFIGS, NANO, with_image_size
 from sam2_model.errors import ConfigError
+from sam2_model.imaginary.initialise import soften_start
+from sam2_model.imaginary.stages import Load, Stage
 from sam2_model.sam2 import Sam2
 from sam2_model.training.annotated import AnnotatedBatches, AnnotatedStack, Split, annotated_frames, hold_out
 from sam2_model.training.finetune import (
@@ -18,9 +20,7 @@ from sam2_model.training.finetune import (
     recipe_for,
     score_held_out,
 )
-from sam2_model.training.initialise import soften_start
 from sam2_model.training.loop import load_state, save_state, start_fine_tuning, train
-from sam2_model.training.stages import Load, Stage
 from tests.sam2_model.toy import TOY, toy_labels, toy_stack
 
 QUICK = Recipe(4, 1e-3, 0.5, (64,), 1, 2, 2, 3)

@@ -7,14 +7,14 @@ import torch
 
 from sam2_model.config import HieraConfig, Sam2Config
 from sam2_model.errors import CheckpointError, ConfigError
+from sam2_model.imaginary.initialise import soften_start
+from sam2_model.imaginary.scenes import SceneOptions
+from sam2_model.imaginary.stages import CURRICULUM, Load, Stage, stage_at, total_steps
+from sam2_model.imaginary.validation import ValidationOptions, validate
 from sam2_model.sam2 import Sam2
 from sam2_model.training.batches import MIN_AREA_PX, Batch, scene_batch
-from sam2_model.training.initialise import soften_start
 from sam2_model.training.loop import TrainingState, load_state, save_state, start_training, train
-from sam2_model.training.scenes import SceneOptions
-from sam2_model.training.stages import CURRICULUM, Load, Stage, stage_at, total_steps
 from sam2_model.training.steps import Interaction, clip_losses, image_losses
-from sam2_model.training.validation import ValidationOptions, validate
 
 TOY = Sam2Config(
     HieraConfig(16, 1, (1, 1, 1, 1), (2,), window_sizes=(4, 2, 4, 2)),

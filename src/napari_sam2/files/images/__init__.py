@@ -1,0 +1,1 @@
+"""Pixels of image files, read lazily: one module for each format."""

@@ -1,0 +1,76 @@
+"""Prompts as objects of JSON, in the files of prompts and of sessions."""
+
+from __future__ import annotations
+
+from napari_sam2.errors import PromptError
+from napari_sam2.files.json_fields import brief, check_fields
+from napari_sam2.files.mask_runs import MaskRuns, runs_from, runs_of
+from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt
+
+LARGEST_TOTAL = 2**32
+"""Pixels, counted in this way, of all masks of one document; each takes a bit."""
+
+_POINT = ("object_id", "frame", "y", "x")
+_BOX = ("object_id", "frame", "y_min", "x_min", "y_max", "x_max")
+_MASK = ("object_id", "frame", "shape", "runs")
+
+
+def prompts_from_entries(entries: list[object], shape: tuple[int, int] | None = None) -> tuple[Prompt, ...]:
+    """Read prompts from what `entry_of` made of them.
+
+    Parameters
+    ----------
+    entries : list
+        Objects of JSON.
+    shape : (int, int), optional
+        Rows and columns of the image; masks have this shape.
+
+    Raises
+    ------
+    PromptError
+        If one is no prompt, a field is missing, misspelt or wrong, or masks are too large; it says which.
+    """
+    read: list[Prompt | MaskRuns] = []
+    total = 0
+    for index, entry in enumerate(entries):
+        try:
+            one = _prompt_from(entry, shape)
+        except PromptError as error:
+            raise PromptError(f"entry {index} of the prompts: {error}") from error
+        read.append(one)
+        total += one.num_pixels if isinstance(one, MaskRuns) else 0
+        if total > LARGEST_TOTAL:
+            raise PromptError(
+                f"entry {index} of the prompts: with it, the masks have more than {LARGEST_TOTAL:,} pixels together. "
+                "Divide them among several files."
+            )
+    # None is unpacked before all are known to fit.
+    return tuple(one.unpacked() if isinstance(one, MaskRuns) else one for one in read)
+
+
+def _prompt_from(entry: object, shape: tuple[int, int] | None) -> Prompt | MaskRuns:
+    if not isinstance(entry, dict):
+        raise PromptError(f'this is {brief(entry)}. Write {{"kind": ..., "object_id": ..., ...}}.')
+    match entry.get("kind"):
+        case "point":
+            check_fields(entry, ("kind", *_POINT), ("positive",))
+            return PointPrompt(*(entry[name] for name in _POINT), positive=entry.get("positive", True))
+        case "box":
+            check_fields(entry, ("kind", *_BOX))
+            return BoxPrompt(*(entry[name] for name in _BOX))
+        case "mask":
+            check_fields(entry, ("kind", *_MASK))
+            return runs_from(*(entry[name] for name in _MASK), expected=shape)
+        case kind:
+            raise PromptError(f'"kind" is {brief(kind)}. Use "point", "box" or "mask".')
+
+
+def entry_of(prompt: Prompt) -> dict[str, object]:
+    """Give a prompt as an object of JSON, masks as run lengths."""
+    match prompt:
+        case PointPrompt():
+            return {"kind": "point"} | {name: getattr(prompt, name) for name in (*_POINT, "positive")}
+        case BoxPrompt():
+            return {"kind": "box"} | {name: getattr(prompt, name) for name in _BOX}
+        case MaskPrompt(object_id=object_id, frame=frame, shape=shape):
+            return {"kind": "mask", "object_id": object_id, "frame": frame, "shape": shape, "runs": runs_of(prompt)}

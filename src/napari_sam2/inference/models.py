@@ -1,0 +1,229 @@
+"""The models as the plugin and the command line see them: which there are, where they are, whether a file is sound.
+
+Importing this module loads neither torch nor the hub's library; both come when a function is called, torch only to
+verify a file and to measure the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_sam2.errors import ModelError
+from sam2_model.errors import Sam2Error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from os import PathLike
+
+    from sam2_model.config import Sam2Config
+    from sam2_model.weights.verification import Verification
+
+NANO_SIZES = (256, 512, 1024)
+"""Working sizes of `nano` and what is fine-tuned from it: the smallest that covers the image is taken."""
+
+_MATRIX_SIDE, _REPEATS = 1024, 8
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """One model that can be asked for.
+
+    Attributes
+    ----------
+    name : str
+        Name in the registry, or name of the file or folder.
+    release : str
+        Generation of SAM 2 it belongs to, "2.0" or "2.1"; empty for a file that was not opened yet, and for weights
+        without memory, which do not show it.
+    size_bytes : int
+        Length of its weight file, or of all files in its folder of weights.
+    licence : str
+        SPDX identifier of the licence of its weights; empty for a file, which does not say.
+    path : Path or None
+        Where its weights lie on this disk; None if they have to be downloaded first.
+    working_sizes : tuple of int
+        Sides in pixels of the working image among which "auto" chooses, from the smallest; none for a file that was
+        not opened yet.
+    is_embedded : bool
+        Whether it is part of the package.
+    """
+
+    name: str
+    release: str
+    size_bytes: int
+    licence: str
+    path: Path | None
+    working_sizes: tuple[int, ...]
+    is_embedded: bool = False
+
+    def working_size(self, height: int, width: int) -> int:
+        """Side in pixels of the square image to which a frame of this size is resized."""
+        longest = max(height, width)
+        return next((size for size in self.working_sizes if size >= longest), self.working_sizes[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What there is to compute on.
+
+    Attributes
+    ----------
+    devices : tuple of str
+        Names of the devices, in the order in which "auto" prefers them.
+    multiply_adds_per_s : float
+        Rate of a large float32 matrix multiplication on the CPU.
+    """
+
+    devices: tuple[str, ...]
+    multiply_adds_per_s: float
+
+
+def list_models() -> tuple[ModelInfo, ...]:
+    """Return the models that can be asked for by name: the embedded one, then the published ones.
+
+    Neither the network nor the files are touched, so whether a file is sound is not known yet.
+    """
+    from sam2_model.config import CONFIGS
+    from sam2_model.weights.registry import EMBEDDED, EMBEDDED_LICENCE, PUBLISHED, find_local
+
+    models = []
+    for name, config in CONFIGS.items():
+        path = find_local(name)
+        if name == EMBEDDED:
+            size_bytes, licence = path.stat().st_size if path is not None else 0, EMBEDDED_LICENCE
+        else:
+            size_bytes, licence = PUBLISHED[name].size_bytes, PUBLISHED[name].licence
+        sizes = _working_sizes(config)
+        models.append(
+            ModelInfo(name, config.release.value, size_bytes, licence, path, sizes, is_embedded=name == EMBEDDED)
+        )
+    return tuple(models)
+
+
+def _working_sizes(config: Sam2Config) -> tuple[int, ...]:
+    from sam2_model.config import NANO
+
+    return NANO_SIZES if config.trunk == NANO.trunk else (config.image_size,)
+
+
+def download_model(name: str, progress: Callable[[int, int], None] | None = None) -> Path:
+    """Fetch the weights of a model and check them, unless they are on this disk already.
+
+    Parameters
+    ----------
+    name : str
+        Name of a model.
+    progress : callable, optional
+        Called with (bytes received, bytes in total); raise from it to cancel.
+
+    Returns
+    -------
+    Path
+        The weight file.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, or its weights cannot be fetched or are not what was published. Nothing is left
+        half-written.
+    """
+    from sam2_model.weights.download import download
+
+    with _as_model_error():
+        return download(name, progress=progress)
+
+
+def verify_model(source: str | PathLike[str]) -> Verification:
+    """Try a weight file or folder, given by path or name, and report what it is and whether it can be used.
+
+    Raises
+    ------
+    ModelError
+        If there is no such file, or it is nothing that can be read, such as a pipe. Whatever is wrong with an existing
+        file is in the report.
+    """
+    from sam2_model.config import CONFIGS
+    from sam2_model.weights.places import place_of
+
+    with _as_model_error():
+        if source not in CONFIGS and os.path.lexists(source):
+            place_of(Path(source))  # what cannot be read is refused at once; torch takes seconds to load
+
+        from sam2_model.weights.verification import verify
+
+        return verify(source)
+
+
+def find_model(source: str | Path) -> ModelInfo:
+    """Return what is known of a model without opening its file.
+
+    Raises
+    ------
+    ModelError
+        If there is neither such a name nor such a file or folder of weights.
+    """
+    from sam2_model.weights.places import place_of
+
+    for info in list_models():
+        if info.name == source:
+            return info
+    path = Path(source)
+    with _as_model_error():
+        return ModelInfo(path.name, "", place_of(path).size_bytes, "", path, ())
+
+
+def check_model(source: str | Path) -> ModelInfo:
+    """Try a model, given by name or path, and return what it is.
+
+    Raises
+    ------
+    ModelError
+        If it is not there or cannot be used.
+    """
+    found = verify_model(source)
+    if found.config is None:
+        raise ModelError(found.problem or f"{found.path} cannot be used.")
+    info = find_model(source)
+    release = found.config.release.value if found.config.has_memory else ""
+    return replace(info, release=release, working_sizes=_working_sizes(found.config))
+
+
+def use_cores() -> int:
+    """Settle how torch shares the cores, if it is not loaded yet, and return how many threads a model gets.
+
+    One core is left to the viewer: with as many threads as cores, each waits for the others at every step.
+    """
+    # Read when torch is loaded: threads that have nothing to do shall sleep, not spin, or the viewer stutters.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    return max((os.cpu_count() or 2) - 1, 1)
+
+
+def measure_machine() -> Machine:
+    """List the devices there are, and time a matrix multiplication on the CPU, which takes less than a second."""
+    threads = use_cores()
+    import torch
+
+    from sam2_model.device import available_devices
+
+    torch.set_num_threads(threads)
+    matrix = torch.rand(_MATRIX_SIDE, _MATRIX_SIDE)
+    seconds = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        torch.mm(matrix, matrix)
+        seconds.append(time.perf_counter() - start)
+    # The best of several: other programs make it slower, nothing makes it faster.
+    return Machine(available_devices(), _MATRIX_SIDE**3 / min(seconds))
+
+
+@contextmanager
+def _as_model_error() -> Iterator[None]:
+    try:
+        yield
+    except Sam2Error as error:
+        raise ModelError(str(error)) from error

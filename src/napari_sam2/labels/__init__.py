@@ -1,0 +1,1 @@
+"""Label images and masks as values: merged, taken apart, read as prompts."""

@@ -1,0 +1,1 @@
+"""napari layers as values, and values as layers. No Qt."""

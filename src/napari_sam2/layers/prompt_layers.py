@@ -1,0 +1,279 @@
+"""The Points and Shapes layers that the plugin makes: coloured by object, marked by polarity, undoable as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from napari_sam2.layers.grid import in_frames
+from napari_sam2.layers.reading import NEGATIVE, OBJECT_ID, POLARITY, POSITIVE, prompts_of_points, prompts_of_shapes
+from napari_sam2.prompts import BoxPrompt, PointPrompt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from napari.layers import Image, Points, Shapes
+    from numpy.typing import NDArray
+
+    from napari_sam2.layers.grid import LayerGrid
+    from napari_sam2.layers.reading import OnOutside
+    from napari_sam2.prompts import Prompt, Target
+
+POINTS_NAME, SHAPES_NAME = "point_prompts", "prompts"
+BORDER_COLOURS = {POSITIVE: "#00FF00", NEGATIVE: "#FF0000"}
+
+Colour = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayersState:
+    """What both layers hold at one moment."""
+
+    points: NDArray[np.float64]
+    point_features: pd.DataFrame
+    shapes: tuple[NDArray[np.float64], ...]
+    shape_types: tuple[str, ...]
+    shape_features: pd.DataFrame
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory taken, about."""
+        return self.points.nbytes + sum(one.nbytes + 64 for one in self.shapes) + 64 * len(self.points)
+
+    def is_same(self, other: LayersState) -> bool:
+        """Whether two moments hold the same prompts."""
+        return (
+            np.array_equal(self.points, other.points)
+            and self.shape_types == other.shape_types
+            and all(np.array_equal(a, b) for a, b in zip(self.shapes, other.shapes, strict=True))
+            # As objects, because napari gives empty tables other types than those with rows.
+            and self.point_features.astype(object).equals(other.point_features.astype(object))
+            and self.shape_features.astype(object).equals(other.shape_features.astype(object))
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PromptEdit:
+    """One edit of the prompt layers; a `history.Change`."""
+
+    layers: PromptLayers
+    before: LayersState
+    after: LayersState
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory taken, about."""
+        return self.before.num_bytes + self.after.num_bytes
+
+    def undo(self) -> None:
+        """Put the prompts back as they were."""
+        self.layers.restore(self.before)
+
+    def redo(self) -> None:
+        """Make the edit again."""
+        self.layers.restore(self.after)
+
+
+class PromptLayers:
+    """A Points and a Shapes layer for the prompts on one image.
+
+    Parameters
+    ----------
+    image : napari.layers.Image
+        The image; the layers lie on it and have its axes.
+    colour_of : callable
+        Colour of an object, RGBA in [0, 1].
+    """
+
+    def __init__(self, image: Image, colour_of: Callable[[int], Colour]) -> None:
+        from napari.layers import Points, Shapes
+
+        place = {name: getattr(image, name) for name in ("scale", "translate", "rotate", "shear", "affine", "units")}
+        features = _features([], [])
+        self._colour_of = colour_of
+        side = float(np.ptp(image.extent.data, axis=0)[-2:].max()) + 1
+        self.points: Points = Points(
+            ndim=image.ndim,
+            features=features,
+            name=POINTS_NAME,
+            size=side / 40,
+            canvas_size_limits=(6, 14),  # on the screen: seen on every image, and hiding no small object
+            border_width=0.2,
+            **place,
+        )
+        self.shapes: Shapes = Shapes(
+            ndim=image.ndim,
+            features=features,
+            name=SHAPES_NAME,
+            face_color="transparent",
+            edge_width=side / 200,
+            **place,
+        )
+        self.object_id = 1
+        self.polarity = POSITIVE
+        self._set_defaults()
+
+    def choose_object(self, object_id: int) -> None:
+        """Let the next prompt be of an object."""
+        self.object_id = object_id
+        self._set_defaults()
+
+    def toggle_polarity(self) -> None:
+        """Let the next points be on the object if they were off it, and the other way round."""
+        self.polarity = NEGATIVE if self.polarity == POSITIVE else POSITIVE
+        self._set_defaults()
+
+    def read(
+        self, image: Image, grid: LayerGrid, *, current_frame: int, on_outside: tuple[OnOutside, OnOutside]
+    ) -> tuple[Prompt, ...]:
+        """Read all prompts.
+
+        Parameters
+        ----------
+        image, grid, current_frame
+            As in `prompts_of_points`.
+        on_outside : (callable, callable)
+            Told of the points, and of the shapes, that lie nowhere in the image.
+
+        Raises
+        ------
+        PromptError
+            If one of them makes no sense; the message names it.
+        """
+        common = {"current_frame": current_frame, "default_object": self.object_id}
+        of_points, of_shapes = on_outside
+        return (
+            *prompts_of_points(self.points, image, grid, on_outside=of_points, **common),
+            *prompts_of_shapes(self.shapes, image, grid, on_outside=of_shapes, **common),
+        )
+
+    def state(self) -> LayersState:
+        """Copy what both layers hold."""
+        return LayersState(
+            np.array(self.points.data),
+            self.points.features.copy(),
+            tuple(np.array(vertices) for vertices in self.shapes.data),
+            tuple(self.shapes.shape_type),
+            self.shapes.features.copy(),
+        )
+
+    def state_of(self, prompts: Iterable[PointPrompt | BoxPrompt], grid: LayerGrid) -> LayersState:
+        """Return the state in which the layers hold these points and boxes, and nothing else."""
+        points: list[PointPrompt] = []
+        boxes: list[BoxPrompt] = []
+        for prompt in prompts:
+            if isinstance(prompt, PointPrompt):
+                points.append(prompt)
+            else:
+                boxes.append(prompt)
+        places = [(p.frame, p.y, p.x) for p in points]
+        corners = [
+            [
+                (b.frame, b.y_min, b.x_min),
+                (b.frame, b.y_min, b.x_max),
+                (b.frame, b.y_max, b.x_max),
+                (b.frame, b.y_max, b.x_min),
+            ]
+            for b in boxes
+        ]
+        return LayersState(
+            grid.to_data(places) if points else np.zeros((0, self.points.ndim)),
+            _features([p.object_id for p in points], [POSITIVE if p.positive else NEGATIVE for p in points]),
+            tuple(grid.to_data(one) for one in corners),
+            ("rectangle",) * len(boxes),
+            _features([b.object_id for b in boxes], [POSITIVE] * len(boxes)),
+        )
+
+    def restore(self, state: LayersState) -> None:
+        """Make both layers hold what they held."""
+        self.points.selected_data = set()
+        self.shapes.selected_data = set()
+        self.points.data = state.points
+        self.points.features = state.point_features
+        self.shapes.data = []
+        if state.shapes:
+            self.shapes.add(list(state.shapes), shape_type=list(state.shape_types))
+        self.shapes.features = state.shape_features  # of no shapes, too: napari would keep those that were there
+        self._set_defaults()
+        self.colour()
+
+    def without(self, state: LayersState, keep: Callable[[int], bool]) -> LayersState:
+        """Return a state with the prompts of some objects only."""
+        # Arrays, because an empty list would choose no columns rather than no rows.
+        of_points, of_shapes = (
+            np.array([keep(int(i)) for i in features[OBJECT_ID]], np.bool_)
+            for features in (state.point_features, state.shape_features)
+        )
+        return _chosen(state, of_points, of_shapes)
+
+    def without_numbers(self, state: LayersState, points: Iterable[int], shapes: Iterable[int]) -> LayersState:
+        """Return a state without some points and shapes."""
+        of_points, of_shapes = np.ones(len(state.points), np.bool_), np.ones(len(state.shapes), np.bool_)
+        of_points[list(points)] = of_shapes[list(shapes)] = False
+        return _chosen(state, of_points, of_shapes)
+
+    def remove(self, points: Sequence[int], shapes: Sequence[int]) -> None:
+        """Take some points and shapes out of the layers."""
+        if points:
+            self.points.remove(list(points))
+        if shapes:
+            self.shapes.remove(list(shapes))
+        self._set_defaults()
+
+    def state_with_absence(self, state: LayersState, target: Target, image: Image, grid: LayerGrid) -> LayersState:
+        """Return a state in which all that is said of a target is one negative point, in the middle of the frame."""
+        corners = np.array([one[0] for one in state.shapes]).reshape(-1, self.shapes.ndim)
+        of_points, of_shapes = (
+            ~(
+                (features[OBJECT_ID].to_numpy(int) == target.object_id)
+                & (in_frames(places, layer, image, grid)[:, 0].round() == target.frame)
+            )
+            for places, layer, features in (
+                (state.points, self.points, state.point_features),
+                (corners, self.shapes, state.shape_features),
+            )
+        )
+        middle = grid.to_data([(target.frame, (grid.height - 1) / 2, (grid.width - 1) / 2)])
+        return LayersState(
+            np.concatenate((state.points[of_points], middle)),
+            pd.concat((state.point_features[of_points], _features([target.object_id], [NEGATIVE])), ignore_index=True),
+            tuple(one for one, kept in zip(state.shapes, of_shapes, strict=True) if kept),
+            tuple(one for one, kept in zip(state.shape_types, of_shapes, strict=True) if kept),
+            state.shape_features[of_shapes].reset_index(drop=True),
+        )
+
+    def colour(self) -> None:
+        """Colour every prompt by its object, and the border of points by polarity."""
+        if len(self.points.data):
+            features = self.points.features
+            self.points.face_color = np.array([self._colour_of(int(i)) for i in features[OBJECT_ID]])
+            self.points.border_color = [BORDER_COLOURS[str(label)] for label in features[POLARITY]]
+        if len(self.shapes.data):
+            self.shapes.edge_color = np.array([self._colour_of(int(i)) for i in self.shapes.features[OBJECT_ID]])
+
+    def _set_defaults(self) -> None:
+        """Say what the next prompt is; napari forgets it whenever features are set."""
+        for layer, polarity in ((self.points, self.polarity), (self.shapes, POSITIVE)):
+            layer.selected_data = set()  # the current colour would be given to what is selected
+            layer.feature_defaults = {OBJECT_ID: self.object_id, POLARITY: polarity}
+        colour = self._colour_of(self.object_id)
+        self.points.current_face_color = colour
+        self.points.current_border_color = BORDER_COLOURS[self.polarity]
+        self.shapes.current_edge_color = colour
+
+
+def _chosen(state: LayersState, of_points: NDArray[np.bool_], of_shapes: NDArray[np.bool_]) -> LayersState:
+    return LayersState(
+        state.points[of_points] if len(state.points) else state.points,
+        state.point_features[of_points].reset_index(drop=True),
+        tuple(one for one, kept in zip(state.shapes, of_shapes, strict=True) if kept),
+        tuple(one for one, kept in zip(state.shape_types, of_shapes, strict=True) if kept),
+        state.shape_features[of_shapes].reset_index(drop=True),
+    )
+
+
+def _features(object_ids: Sequence[int], polarities: Sequence[str]) -> pd.DataFrame:
+    return pd.DataFrame({OBJECT_ID: pd.Series(object_ids, dtype=int), POLARITY: pd.Series(polarities, dtype=str)})

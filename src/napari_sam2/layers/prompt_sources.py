@@ -1,0 +1,296 @@
+"""All that is said of the objects in one image: in our layers, in layers of the user's own, by approved masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from psygnal import Signal
+
+from napari_sam2.errors import OptionError, PromptError
+from napari_sam2.layers.prompt_layers import LayersState, PromptEdit, PromptLayers
+from napari_sam2.layers.user_layers import PassedOver, UserLayer
+from napari_sam2.prompt_checks import without_rivals
+from napari_sam2.prompts import MaskPrompt, PromptSet, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from napari.layers import Image
+    from napari.layers.base import Layer
+
+    from napari_sam2.layers.grid import LayerGrid
+    from napari_sam2.layers.prompt_layers import Colour
+    from napari_sam2.prompts import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Overruling:
+    """What the user says the mask of a target is: painted by hand, or approved.
+
+    Attributes
+    ----------
+    mask : MaskPrompt
+        The mask.
+    prompts : tuple of Prompt
+        The prompts the target had then; the mask takes their place. Prompts given later refine it.
+    """
+
+    mask: MaskPrompt
+    prompts: tuple[Prompt, ...]
+
+
+class PromptSources:
+    """Prompts of one image from wherever they are said.
+
+    Parameters
+    ----------
+    image : napari.layers.Image
+        The image.
+    grid : LayerGrid
+        How it is read.
+    colour_of : callable
+        Colour of an object, RGBA in [0, 1].
+    current_frame : callable
+        Gives the frame that the viewer shows.
+
+    Attributes
+    ----------
+    own : PromptLayers
+        The layers that the plugin has made.
+    overruled : mapping of Target to Overruling
+        Masks painted or approved in the place of prompts.
+    settled : frozenset of Prompt
+        Prompts in layers of the user's own that are not heeded any more: of objects that are committed, for example.
+        One that is changed is another prompt, and is heeded.
+    remark : str
+        What was not heeded when all was read last, and what to do; empty if all was.
+    """
+
+    edited = Signal(PromptEdit)
+    """The user has edited the prompts in our layers."""
+
+    spoken = Signal()
+    """The user has edited, or is about to have edited, a layer of her own that is read for prompts."""
+
+    def __init__(
+        self, image: Image, grid: LayerGrid, colour_of: Callable[[int], Colour], current_frame: Callable[[], int]
+    ) -> None:
+        self._image, self._grid, self._current_frame = image, grid, current_frame
+        self.own = PromptLayers(image, colour_of)
+        self.overruled: Mapping[Target, Overruling] = {}
+        self.settled: frozenset[Prompt] = frozenset()
+        self._others: list[UserLayer] = []
+        self.remark = ""
+        self._is_restoring = False
+        self._last_state = self.own.state()
+        self._outside = (PassedOver(), PassedOver())
+        for layer in (self.own.points, self.own.shapes):
+            layer.events.data.connect(self._on_edit)
+
+    @property
+    def object_id(self) -> int:
+        """The object that the next prompt is of."""
+        return self.own.object_id
+
+    def read(self) -> PromptSet:
+        """Read all that is said, masks painted or approved in the place of what was said before them.
+
+        What cannot be heeded is left out, and told by `dropped` and `remark`: prompts that lie nowhere in the image,
+        second boxes and masks, and layers of the user's own that make no sense at present and count as before.
+
+        Raises
+        ------
+        NapariSam2Error
+            If a prompt in our layers makes no sense; the message names it.
+        """
+        self._outside = (PassedOver(), PassedOver())
+        own = self.own.read(self._image, self._grid, current_frame=self._current_frame(), on_outside=self._outside)
+        said = self._read_others()
+        # What was taken out of its layer is said anew when it comes back.
+        self.settled = self.settled.intersection(said)
+        given = without_rivals((*own, *(prompt for prompt in said if prompt not in self.settled)))
+        prompts: list[Prompt] = [p for p in given.prompts.prompts if p.target not in self.overruled]
+        for target, overruling in self.overruled.items():
+            later = (p for p in given.prompts.get(target, ()) if p not in overruling.prompts)
+            prompts += [overruling.mask, *later]
+        heeded = without_rivals(prompts)
+        remarks = (*(other.remark for other in self._others), given.remark, heeded.remark)
+        self.remark = " ".join(remark for remark in remarks if remark)
+        return heeded.prompts
+
+    def _read_others(self) -> tuple[Prompt, ...]:
+        return tuple(prompt for other in self._others for prompt in other.heard())
+
+    @property
+    def dropped(self) -> str:
+        """What of our layers lay nowhere in the image when they were read last, in a sentence; empty if nothing."""
+        count = sum(len(one.numbers) for one in self._outside)
+        first = next((one.first for one in self._outside if one.numbers), "")
+        if count < 2:
+            return f"{first} It is dropped: prompts are drawn on the image." if count else ""
+        return f"{count} prompts are dropped, because prompts are drawn on the image. The first: {first}"
+
+    def heeded(self, edit: PromptEdit) -> PromptEdit:
+        """Return an edit of our layers without what lies nowhere in the image, once they were read."""
+        if not self.dropped:
+            return edit
+        self._last_state = self.own.without_numbers(edit.after, *(one.numbers for one in self._outside))
+        return PromptEdit(self.own, edit.before, self._last_state)
+
+    def drop_outside(self) -> None:
+        """Take out of our layers what lies nowhere in the image."""
+        self._outside = (PassedOver(), PassedOver())
+        self.own.read(self._image, self._grid, current_frame=self._current_frame(), on_outside=self._outside)
+        numbers = [one.numbers for one in self._outside]
+        self._outside = (PassedOver(), PassedOver())
+        self.restore(lambda: self.own.remove(*numbers))
+
+    # Layers of the user's own ----------------------------------------------------------------------------------------
+
+    @property
+    def others(self) -> tuple[Layer, ...]:
+        """Layers of the user's own that are read for prompts."""
+        return tuple(other.layer for other in self._others)
+
+    @property
+    def said_by_others(self) -> tuple[Prompt, ...]:
+        """What the layers of the user's own said when they were read last, settled or not."""
+        return tuple(prompt for other in self._others for prompt in other.said)
+
+    def others_about(self, object_ids: Collection[int]) -> tuple[Layer, ...]:
+        """Layers of the user's own that said something of one of these objects, settled or not."""
+        return tuple(one.layer for one in self._others if any(prompt.object_id in object_ids for prompt in one.said))
+
+    def add(self, layer: Layer) -> None:
+        """Read a Points, Shapes or Labels layer for prompts, too, from the next reading on.
+
+        Points and shapes that name no object are of the one that is current now. In a layer with fewer axes than the
+        image, prompts stand on the frame that is shown now.
+
+        Raises
+        ------
+        OptionError
+            If it is a layer of another kind, or one of our own.
+        NapariSam2Error
+            If a prompt in it makes no sense, or contradicts those of other layers, or none of them lies in the image.
+        """
+        if layer in self.others:
+            return
+        if layer in (self.own.points, self.own.shapes):
+            raise OptionError(f"Layer {layer.name!r} is read for prompts already. Choose one of your own.")
+        other = UserLayer(layer, self._image, self._grid, self._current_frame(), self.object_id)
+        said = other.read()
+        if other.remark and not said:
+            raise PromptError(f"Layer {layer.name!r} says nothing of this image. {other.remark}")
+        try:
+            PromptSet((*self._read_others(), *said))
+        except PromptError as error:
+            raise PromptError(f"Layer {layer.name!r} cannot be read beside the others. {error}") from error
+        self._others.append(other)
+        self._connect(other)
+
+    def remove(self, layer: Layer) -> None:
+        """Read a layer no more; what it said is not said any longer, from the next reading on."""
+        for other in self._others:
+            if other.layer == layer:
+                self._disconnect(other)
+        self._others = [other for other in self._others if other.layer != layer]
+
+    def _connect(self, other: UserLayer) -> None:
+        other.layer.events.data.connect(self._on_other)
+        if other.reader is None:
+            other.layer.events.features.connect(self._on_other)
+        else:
+            other.layer.events.paint.connect(self._on_paint)
+            other.layer.events.set_data.connect(self._on_redrawn)
+
+    def _disconnect(self, other: UserLayer) -> None:
+        other.layer.events.data.disconnect(self._on_other)
+        if other.reader is None:
+            other.layer.events.features.disconnect(self._on_other)
+        else:
+            other.layer.events.paint.disconnect(self._on_paint)
+            other.layer.events.set_data.disconnect(self._on_redrawn)
+
+    def _on_other(self, event: object) -> None:
+        if not _is_coming(event):
+            self.spoken.emit()
+
+    def _on_paint(self, event: object) -> None:
+        for other in self._others:
+            if other.reader is not None and other.layer == getattr(event, "source", None):
+                other.reader.touch(painted_frames(getattr(event, "value", ()), self._grid))
+        self.spoken.emit()
+
+    def _on_redrawn(self, event: object) -> None:
+        # All that is seen of napari's undo: the layer is drawn again, as it is when another frame is shown.
+        for other in self._others:
+            if other.reader is not None and other.layer == getattr(event, "source", None):
+                other.reader.touch([self._current_frame()])
+                if not other.repeats():
+                    self.spoken.emit()
+
+    # Our layers ------------------------------------------------------------------------------------------------------
+
+    def _on_edit(self, event: object) -> None:
+        if _is_coming(event) or self._is_restoring:
+            return
+        if str(getattr(event, "action", "")) == "added":
+            self.own.points.selected_data = set()  # whose ring hides whether it is on the object or off it
+        self.own.colour()
+        before, self._last_state = self._last_state, self.own.state()
+        self.edited.emit(PromptEdit(self.own, before, self._last_state))
+
+    def state(self) -> LayersState:
+        """Copy what our layers hold."""
+        return self.own.state()
+
+    def restore(self, step: Callable[[], object]) -> None:
+        """Let our layers be changed by us, not by the user."""
+        self._is_restoring = True
+        try:
+            step()
+        finally:
+            self._is_restoring = False
+        self._last_state = self.own.state()
+
+    def close(self) -> None:
+        """Let go of all layers."""
+        for layer in (self.own.points, self.own.shapes):
+            layer.events.data.disconnect(self._on_edit)
+        for other in self._others:
+            self._disconnect(other)
+
+    def reopen(self) -> None:
+        """Heed the layers again, as they are now."""
+        self._last_state = self.own.state()
+        for layer in (self.own.points, self.own.shapes):
+            layer.events.data.connect(self._on_edit)
+        for other in self._others:
+            if other.reader is not None:
+                other.reader.touch()
+            self._connect(other)
+
+
+def painted_frames(strokes: Iterable[object], grid: LayerGrid) -> set[int] | None:
+    """Frames that strokes touch; None if that cannot be told. napari gives tuples that begin with indices."""
+    if grid.frame_axis is None:
+        return None
+    frames: set[int] = set()
+    for stroke in strokes:
+        key = stroke[0] if isinstance(stroke, tuple) else ()
+        where = key[grid.frame_axis] if len(key) == len(grid.shape) else None
+        if isinstance(where, slice):
+            frames.update(range(grid.num_frames)[where])
+        elif where is not None:
+            frames.update(np.unique(where).tolist())
+        else:
+            return None
+    return frames
+
+
+def _is_coming(event: object) -> bool:
+    """Whether an edit is announced that has not happened yet: napari tells before and after."""
+    return str(getattr(event, "action", "")).endswith("ing")

@@ -1,0 +1,129 @@
+"""A Points, Shapes or Labels layer of the user's own that is read for prompts: what it says, and what it cannot say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_sam2.errors import NapariSam2Error, OptionError
+from napari_sam2.layers.labels_reader import LabelsReader
+from napari_sam2.layers.reading import prompts_of_points, prompts_of_shapes
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+    from napari.layers.base import Layer
+
+    from napari_sam2.layers.grid import LayerGrid
+    from napari_sam2.prompts import Prompt
+
+
+class PassedOver:
+    """Points or shapes of a layer that lie nowhere in the image; called with each of them.
+
+    Attributes
+    ----------
+    numbers : list of int
+        Which they are.
+    first : str
+        A sentence about the first one; empty if there is none.
+    """
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self.first = ""
+
+    def __call__(self, number: int, sentence: str) -> None:
+        """Take note of one."""
+        self.numbers.append(number)
+        self.first = self.first or sentence
+
+
+class UserLayer:
+    """A layer of the user's own, and what it said when it was read last.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+        The layer.
+    image : napari.layers.Image
+        The image that is segmented.
+    grid : LayerGrid
+        How it is read.
+    frame, object_id : int
+        Frame of prompts that are shown on every frame, and object of those that name none.
+
+    Attributes
+    ----------
+    layer : napari.layers.Layer
+        The layer.
+    reader : LabelsReader or None
+        Reads it, if it is a Labels layer.
+    said : tuple of Prompt
+        What it said.
+    remark : str
+        What in it is not heeded, and why; empty if all is.
+
+    Raises
+    ------
+    OptionError
+        If it is a layer of another kind.
+    """
+
+    def __init__(self, layer: Layer, image: Image, grid: LayerGrid, frame: int, object_id: int) -> None:
+        from napari.layers import Labels, Points, Shapes
+
+        if not isinstance(layer, Points | Shapes | Labels):
+            raise OptionError(
+                f"Layer {layer.name!r} is of type {type(layer).__name__}, and prompts come from Points, Shapes and "
+                "Labels. Choose one of those."
+            )
+        self.layer = layer
+        self.reader = LabelsReader(layer, image, grid) if isinstance(layer, Labels) else None
+        self.said: tuple[Prompt, ...] = ()
+        self.remark = ""
+        self._image, self._grid, self._frame, self._object_id = image, grid, frame, object_id
+
+    def read(self) -> tuple[Prompt, ...]:
+        """Read what it says; what lies nowhere in the image is passed over.
+
+        Raises
+        ------
+        NapariSam2Error
+            If something in it makes no sense. `said` is what it was then.
+        """
+        passed_over = PassedOver()
+        said = self._read(passed_over)
+        count = len(passed_over.numbers)
+        self.said, self.remark = said, ""
+        if count:
+            what = "1 prompt lies" if count == 1 else f"{count} prompts lie"
+            self.remark = (
+                f"In layer {self.layer.name!r}, {what} outside the image or on frames that it does not have: not read. "
+                f"{passed_over.first}"
+            )
+        return said
+
+    def heard(self) -> tuple[Prompt, ...]:
+        """Read what it says; as long as that makes no sense, it is what it was before, and `remark` says why."""
+        try:
+            return self.read()
+        except NapariSam2Error as error:
+            self.remark = str(error)
+            return self.said
+
+    def repeats(self) -> bool:
+        """Whether it says what it said when it was read last."""
+        before = self.said
+        try:
+            return self.read() == before
+        except NapariSam2Error:
+            return False
+
+    def _read(self, passed_over: PassedOver) -> tuple[Prompt, ...]:
+        from napari.layers import Points, Shapes
+
+        common = {"current_frame": self._frame, "default_object": self._object_id}
+        if isinstance(self.layer, Points):
+            return prompts_of_points(self.layer, self._image, self._grid, on_outside=passed_over, **common)
+        if isinstance(self.layer, Shapes):
+            return prompts_of_shapes(self.layer, self._image, self._grid, on_outside=passed_over, **common)
+        return () if self.reader is None else self.reader.read(current_frame=self._frame)

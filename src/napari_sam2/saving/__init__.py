@@ -1,0 +1,1 @@
+"""Work kept: now, by itself while one works, and opened again."""

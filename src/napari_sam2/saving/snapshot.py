@@ -1,0 +1,269 @@
+"""A workspace as a session, and a session as a workspace again.
+
+Taking a snapshot is cheap and happens on the viewer's thread; what is expensive is done where the snapshot is written,
+on any thread.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_sam2.errors import SessionError
+from napari_sam2.files.atomic import check_apart
+from napari_sam2.layers.prompt_sources import Overruling
+from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet, Target
+from napari_sam2.sessions.document import ImageUsed, SessionFile
+from napari_sam2.sessions.steps import WorkLog
+from napari_sam2.sessions.storage import iter_committed, iter_masks, read_session, write_session
+from napari_sam2.workspace.choices import Choices
+from napari_sam2.workspace.held import HeldMask, Snapshot, takes_of
+from napari_sam2.workspace.objects import ObjectNotes
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_sam2.frames import ArrayLike, ContrastLimits
+    from napari_sam2.layers.grid import LayerGrid
+    from napari_sam2.prompts import Prompt
+    from napari_sam2.results import ObjectMask
+    from napari_sam2.sessions.steps import ModelUsed
+    from napari_sam2.workspace.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WorkSnapshot:
+    """A workspace at one moment.
+
+    Attributes
+    ----------
+    image : ImageUsed
+        The image.
+    contrast_limits : (float, float) or one pair per channel, optional
+        What the model saw as black and white.
+    choices : Choices
+        What was chosen.
+    prompts : PromptSet
+        All that was said.
+    overruled : mapping of Target to Overruling
+        Masks painted or approved.
+    notes : ObjectNotes
+        What was settled about objects.
+    least_confidence : float
+        Confidence below which masks were not shown.
+    masks : dict
+        Masks that were held, by frame and object.
+    log : WorkLog
+        How the committed labels came about; a copy.
+    committed : PlaneReader
+        The committed labels: not a copy, so they may be newer.
+    """
+
+    image: ImageUsed
+    contrast_limits: ContrastLimits | None
+    choices: Choices
+    prompts: PromptSet
+    overruled: Mapping[Target, Overruling]
+    notes: ObjectNotes
+    least_confidence: float
+    masks: Snapshot
+    log: WorkLog
+    committed: PlaneReader
+
+    def session(self) -> SessionFile:
+        """Put it as a session. Takes time in proportion to the masks and to what was painted."""
+        self.log.settle(self.committed.__getitem__)
+        choices, notes = self.choices, self.notes
+        return SessionFile(
+            image=self.image,
+            contrast_limits=self.contrast_limits,
+            steps=self.log.steps,
+            takes=takes_of(self.masks, self.prompts),
+            prompts=self.prompts,
+            approved=tuple(self.overruled),
+            replaced=PromptSet(p for one in self.overruled.values() for p in one.prompts),
+            names=notes.names,
+            hidden=tuple(sorted(notes.hidden)),
+            locked=tuple(sorted(notes.locked)),
+            model=choices.model,
+            direction=choices.direction,
+            start=choices.start,
+            stop=choices.stop,
+            policy=choices.policy,
+            threshold=choices.threshold,
+            least_confidence=self.least_confidence,
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing that anybody would miss."""
+        return not (self.prompts or self.masks or self.log.steps or self.log.touched)
+
+    def masks_on(self, frame: int) -> tuple[ObjectMask, ...]:
+        """Masks that were held of a frame."""
+        return tuple(held.mask for held in self.masks.get(frame, {}).values())
+
+    def write(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write everything into one session file. Errors as in `write_session`.
+
+        Raises
+        ------
+        OptionError
+            If it would replace the image.
+        """
+        if self.image.path is not None:
+            check_apart({"the session": Path(path)}, {"the image": self.image.path})
+        masks = {frame: self.masks_on(frame) for frame in self.masks}
+        write_session(path, self.session(), masks=masks, committed=self.committed, overwrite=overwrite)
+
+
+class PlaneReader(Mapping[int, "NDArray[np.integer]"]):
+    """Frames of a label array, read one at a time."""
+
+    def __init__(self, array: ArrayLike, grid: LayerGrid) -> None:
+        self._array, self._grid = array, grid
+
+    def __getitem__(self, frame: int) -> NDArray[np.integer]:
+        plane: NDArray[np.integer] = np.asarray(self._array[self._grid.key(frame)])
+        return self._grid.oriented(plane)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self._grid.num_frames))
+
+    def __len__(self) -> int:
+        return self._grid.num_frames
+
+
+def snapshot(space: Workspace, choices: Choices) -> WorkSnapshot:
+    """Take note of everything in a workspace, on the viewer's thread."""
+    return WorkSnapshot(
+        image=_image_used(space),
+        contrast_limits=space.frames.contrast_limits,
+        choices=choices,
+        prompts=space.prompts,
+        overruled=dict(space.sources.overruled),
+        notes=space.objects.notes,
+        least_confidence=space.shown.least_confidence,
+        masks=space.results.held.snapshot(),
+        log=space.results.log.copy(),
+        committed=PlaneReader(space.committed.data, space.grid),
+    )
+
+
+def _image_used(space: Workspace) -> ImageUsed:
+    image, grid = space.image, space.grid
+    path = image.source.path
+    array = image.data[grid.level] if image.multiscale else image.data
+    natural = tuple(range(len(grid.plain_shape)))
+    return ImageUsed(
+        name=image.name,
+        shape=grid.plain_shape,
+        dtype=np.dtype(array.dtype).name,
+        path=None if path is None else Path(path).absolute(),
+        channels=space.sight.channel_numbers,
+        is_rgb=image.rgb,
+        order=None if grid.plain_order == natural else grid.plain_order,
+        level=grid.level,
+    )
+
+
+# Back again ----------------------------------------------------------------------------------------------------------
+
+
+def restore(space: Workspace, path: str | os.PathLike[str]) -> Choices:
+    """Bring a session back into a workspace in which nothing was done yet.
+
+    Parameters
+    ----------
+    space : Workspace
+        Of the image of the session.
+    path : path
+        A session file or folder.
+
+    Returns
+    -------
+    Choices
+        What was chosen then.
+
+    Raises
+    ------
+    SessionError
+        If the session is of another image, or damaged. Nothing has changed then, but for masks and labels on frames
+        before the damaged one.
+    ImageFileError
+        If it cannot be read.
+    """
+    session = read_session(path)
+    check_image(session.image, space)
+    sources = {(take.object_id, frame): (take.prompts, take.model) for take in session.takes for frame in take.frames}
+    for frame, plane in iter_committed(path):
+        space.results.hold_committed(frame, plane)
+    space.results.take_over(WorkLog(session.steps))
+    space.objects.settle(ObjectNotes(session.names, frozenset(session.hidden), frozenset(session.locked)))
+    space.hide_below(session.least_confidence)
+    held = {frame: _held(frame, masks, sources) for frame, masks in iter_masks(path)}
+    space.sight.recall(session.contrast_limits)
+    space.sources.overruled, drawn = _said(session)
+    state = space.prompt_layers.state_of(drawn, space.grid)
+    space.sources.restore(lambda: space.prompt_layers.restore(state))
+    for frame, masks in held.items():
+        space.results.set_masks(frame, masks)
+    space.results.set_features(space.objects.notes.names)
+    space.results.refresh()
+    space.dialogue.resume(session.prompts)
+    return Choices(session.model, session.direction, session.start, session.stop, session.policy, session.threshold)
+
+
+def check_image(used: ImageUsed, space: Workspace) -> None:
+    """Refuse an image that is not the one of a session.
+
+    Raises
+    ------
+    SessionError
+        If shape, type or reading order differ.
+    """
+    here = _image_used(space)
+    for what in ("shape", "dtype", "is_rgb", "order", "level"):
+        then, now = getattr(used, what), getattr(here, what)
+        if then != now:
+            raise SessionError(
+                f"The session is of image {used.name!r}, whose {what} is {then}, and {here.name!r} has {now}. Open the "
+                "image of the session, shown in the same order of axes."
+            )
+
+
+def _said(session: SessionFile) -> tuple[dict[Target, Overruling], list[PointPrompt | BoxPrompt]]:
+    """Tell masks that stand for themselves from prompts that are drawn in layers."""
+    replaced: dict[Target, tuple[Prompt, ...]] = defaultdict(tuple)
+    for prompt in session.replaced.prompts:
+        replaced[prompt.target] += (prompt,)
+    overruled: dict[Target, Overruling] = {}
+    drawn: list[PointPrompt | BoxPrompt] = []
+    for prompt in (*session.replaced.prompts, *session.prompts.prompts):
+        match prompt:
+            case MaskPrompt():
+                overruled[prompt.target] = Overruling(prompt, replaced[prompt.target])
+            case PointPrompt() | BoxPrompt():
+                drawn.append(prompt)
+    return overruled, drawn
+
+
+def _held(
+    frame: int,
+    masks: Sequence[ObjectMask],
+    sources: Mapping[tuple[int, int], tuple[tuple[Prompt, ...], ModelUsed]],
+) -> dict[int, HeldMask]:
+    held = {}
+    for mask in masks:
+        # A mask that the document does not know was written after it, and is asked for again.
+        if (mask.object_id, frame) in sources:
+            held[mask.object_id] = HeldMask(mask, mask.score(frame), *sources[mask.object_id, frame])
+    return held

@@ -1,0 +1,320 @@
+"""Work in files: written down while it is done, saved, opened again, exported. Over a workbench; no Qt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from platformdirs import user_data_path
+from psygnal import Signal
+
+from napari_sam2.errors import NapariSam2Error, SessionError
+from napari_sam2.files.prompts import PromptFile
+from napari_sam2.inference.errands import Broken, Errand, Progressed, Returned
+from napari_sam2.layers.export import LabelFormat, export_all, labels_to_export
+from napari_sam2.layers.source_axes import axes_to_say
+from napari_sam2.layers.tracks import ObjectPosition, measure_positions, new_tracks_layer, track_table
+from napari_sam2.saving.autosave import Autosaver, discard, left_over, prune
+from napari_sam2.saving.snapshot import restore, snapshot
+from napari_sam2.sessions.storage import read_session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+    from napari.layers import Image
+
+    from napari_sam2.layers.planes import MergedLabels
+    from napari_sam2.saving.autosave import LeftOver
+    from napari_sam2.saving.snapshot import WorkSnapshot
+    from napari_sam2.sessions.document import ImageUsed
+    from napari_sam2.workspace.images import Workbench
+    from napari_sam2.workspace.workspace import Workspace
+
+
+T = TypeVar("T")
+
+
+def autosave_root() -> Path:
+    """Folder of this user in which work is written down."""
+    return user_data_path("napari-sam2", appauthor=False) / "autosave"
+
+
+class SessionDesk:
+    """Everything about files that the panel offers for the work on its images.
+
+    Parameters
+    ----------
+    bench : Workbench
+        Whose work it is.
+    post : callable
+        Called on any thread with a function that is to be called on the viewer's thread.
+    root : Path, optional
+        Where work is written down while it is done; `autosave_root()` when omitted.
+
+    Attributes
+    ----------
+    left_over : tuple of LeftOver
+        Work of earlier viewers that ended without saving it, the newest first.
+    message : str
+        What was done last, or why it could not be done, in a sentence.
+    is_problem : bool
+        Whether it could not be done.
+    progress : (int, int) or None
+        Frames that are done, and all frames, while something is being exported.
+    """
+
+    changed = Signal()
+    """Something there is to show has changed."""
+
+    def __init__(
+        self, bench: Workbench, *, post: Callable[[Callable[[], None]], None], root: Path | None = None
+    ) -> None:
+        self.bench = bench
+        self.message = ""
+        self.is_problem = False
+        self.progress: tuple[int, int] | None = None
+        self._post = post
+        self._root = root or autosave_root()
+        self._savers: dict[int, Autosaver] = {}
+        self._errand: Errand[Any] | None = None
+        self._saved: dict[Autosaver, int] = {}
+        prune(self._root)
+        self.left_over = left_over(self._root)
+        bench.begun.connect(self._on_begun)
+        bench.ended.connect(self._on_ended)
+        bench.closed.connect(self._on_closed)
+        if bench.workspace is not None:
+            self._on_begun(bench.workspace)
+
+    # While one works -------------------------------------------------------------------------------------------------
+
+    def _on_begun(self, space: Workspace) -> None:
+        self._savers[id(space)] = Autosaver(
+            space, self._root, take=lambda: snapshot(space, self.bench.choices), post=self._post
+        )
+        if space.written is not None:
+            # It goes on after its panel was closed, and is written down once more: nobody is asked about it.
+            self._savers[id(space)].replaces = space.written
+            self.left_over = tuple(work for work in self.left_over if work.folder != space.written)
+
+    def _on_ended(self, space: Workspace) -> None:
+        saver = self._savers.pop(id(space))
+        is_saved = self._saved.pop(saver, -1) == saver.num_changes
+        saver.close(is_kept=not is_saved)
+        space.written = None if is_saved else saver.folder
+
+    def _on_closed(self) -> None:
+        if self._errand is not None:
+            self._errand.cancel()
+        self.changed.disconnect()
+
+    # Left-over work --------------------------------------------------------------------------------------------------
+
+    def take_up(self, work: LeftOver) -> None:
+        """Go on with left-over work; it is dropped once it is written down anew."""
+        if self.open(work.folder) and self.bench.workspace is not None:
+            self._savers[id(self.bench.workspace)].replaces = work.folder
+            self._forget(work)
+
+    def discard(self, work: LeftOver) -> None:
+        """Drop left-over work for good."""
+        discard(work)
+        self._forget(work)
+
+    def _forget(self, work: LeftOver) -> None:
+        self.left_over = tuple(one for one in self.left_over if one is not work)
+        self.changed.emit()
+
+    # Sessions --------------------------------------------------------------------------------------------------------
+
+    def save(self, path: Path) -> None:
+        """Save the work as a session; a file that is there is replaced."""
+        space = self.bench.workspace
+        if space is None:
+            self._complain("There is no work to save. Open an image first.")
+            return
+        work = snapshot(space, self.bench.choices)
+        saver = self._savers[id(space)]
+        saved_at = saver.num_changes
+
+        def remember(_: None) -> None:
+            self._saved[saver] = saved_at
+
+        self._run(
+            lambda report: _with_axes(work).write(path, overwrite=True),
+            f"Saved as {path}.",
+            remember,
+        )
+
+    def open(self, path: Path) -> bool:
+        """Go on with a session, in the image it is of, which is opened if need be; return whether that was possible."""
+        try:
+            used = read_session(path).image
+            image = self._image_of(used)
+            self.bench.choose(image)
+            if self.bench.workspace is not None and self.bench.workspace.grid.level != used.level:
+                self.bench.use_level(used.level)
+            space = self.bench.workspace
+            if space is None:
+                raise SessionError(self.bench.message)
+            if space.prompts or space.results.held or space.results.committed_ids:
+                raise SessionError(
+                    f"Work on {image.name!r} has begun already. Save it, remove its layers and press Start; then open "
+                    "the session."
+                )
+            self.bench.choose_again(restore(space, path))
+        except NapariSam2Error as error:
+            self._complain(str(error))
+            return False
+        self._say(f"Went on with the work on {image.name!r}.")
+        return True
+
+    def _image_of(self, used: ImageUsed) -> Image:
+        """Find the image of a session among those that are open, or open it."""
+        for image in reversed(self.bench.images()):
+            path = image.source.path
+            is_same_file = used.path is not None and path is not None and Path(path).resolve() == used.path.resolve()
+            if is_same_file or (used.path is None and image.name == used.name):
+                return image
+        if used.path is None or not used.path.exists():
+            where = "It came from no file" if used.path is None else f"There is no {used.path} any more"
+            raise SessionError(f"The session is of image {used.name!r}. {where}: open that image, then the session.")
+        before = self.bench.images()
+        try:
+            self.bench.viewer.open(used.path)
+        except Exception as error:  # readers are plugins, and raise what they like
+            raise SessionError(
+                f"The session is of image {used.name!r}, and napari cannot open {used.path} "
+                f"({type(error).__name__}: {error}). Open that image, then the session."
+            ) from error
+        opened = [image for image in self.bench.images() if image not in before]
+        if not opened:
+            raise SessionError(f"{used.path} was opened, and holds no image.")
+        return next((image for image in opened if image.name == used.name), opened[0])
+
+    # Results ---------------------------------------------------------------------------------------------------------
+
+    def export(self, folder: Path, label_format: LabelFormat = LabelFormat.TIFF) -> None:
+        """Write all objects, committed and shown, their scores and the prompts to a folder."""
+        space = self.bench.workspace
+        if space is None:
+            self._complain("There is nothing to export. Open an image first.")
+            return
+        model = space.model_used
+        prompts = PromptFile(
+            space.prompts,
+            model_name=None if model is None else model.name,
+            model_sha256=None if model is None else model.sha256,
+            contrast_limits=space.frames.contrast_limits,
+            image_size=space.working_size,
+        )
+        try:
+            labels = labels_to_export(space.committed, array=self._merged(space), path=space.image.source.path)
+            steps = export_all(
+                folder,
+                labels,
+                scores=space.results.all_scores(),
+                prompts=prompts,
+                names=space.objects.notes.names,
+                label_format=label_format,
+            )
+        except NapariSam2Error as error:
+            self._complain(str(error))
+            return
+
+        def write(report: Callable[[int, int], None]) -> None:
+            for step in steps:
+                report(step.done, step.total)
+
+        self._run(write, f"Exported to {folder}. {labels.remark}".strip())
+
+    def add_tracks(self) -> None:
+        """Add a Tracks layer: where every object is on every frame, coloured by confidence."""
+        space = self.bench.workspace
+        if space is None:
+            return
+        array, grid, scores = self._merged(space), space.grid, space.results.all_scores()
+
+        def measure(report: Callable[[int, int], None]) -> pd.DataFrame:
+            positions: list[ObjectPosition] = []
+            for number, of_frame in enumerate(measure_positions(array, grid), 1):
+                positions += of_frame
+                report(number, grid.num_frames)
+            return track_table(positions, scores)
+
+        def add(table: pd.DataFrame) -> None:
+            active = space.viewer.layers.selection.active
+            space.viewer.add_layer(new_tracks_layer(space.image, grid, table))
+            space.viewer.layers.selection.active = active  # the keys are those of our layers
+
+        self._run(measure, "Added the tracks of all objects.", add)
+
+    def _merged(self, space: Workspace) -> MergedLabels:
+        return space.results.merged(self.bench.policy, space.objects.notes.locked)
+
+    def cancel(self) -> None:
+        """Stop exporting; what is written stays under its unfinished name."""
+        if self._errand is not None:
+            self._errand.cancel()
+            self._errand = None
+            self.progress = None
+            self._say("Cancelled.")
+
+    # Errands ---------------------------------------------------------------------------------------------------------
+
+    def _run(
+        self,
+        job: Callable[[Callable[[int, int], None]], T],
+        done: str,
+        receive: Callable[[T], None] = lambda result: None,
+    ) -> None:
+        """Do something that takes its time on a thread of its own."""
+        if self._errand is not None:
+            self._complain("Something is being written already. Wait for it, or cancel it.")
+            return
+
+        self.progress = (0, 0)
+        self._errand = Errand(job, lambda news: self._on_news(news, done, receive), self._post)
+        self._say("")
+
+    def _on_news(self, news: Progressed | Returned[T] | Broken, done: str, receive: Callable[[T], None]) -> None:
+        if isinstance(news, Progressed):
+            self.progress = (news.done, news.total)
+            self.changed.emit()
+            return
+        self._errand = None
+        self.progress = None
+        if isinstance(news, Broken):
+            self._complain(_sentence(news.error))
+            return
+        try:
+            receive(news.result)
+        except NapariSam2Error as error:
+            self._complain(str(error))
+        else:
+            self._say(done)
+
+    def _complain(self, message: str) -> None:
+        self._say(message, is_problem=True)
+
+    def _say(self, message: str, *, is_problem: bool = False) -> None:
+        self.message, self.is_problem = message, is_problem
+        self.changed.emit()
+
+
+def _with_axes(work: WorkSnapshot) -> WorkSnapshot:
+    """Let a session say what the axes of its image are, where the file says something else than what was shown."""
+    used = work.image
+    if used.path is None or used.axes is not None:
+        return work
+    axes = "TYX"[3 - len(used.shape) :] + ("S" if used.is_rgb else "")
+    said = axes_to_say(used.path, used.shape, axes)
+    return work if said is None else replace(work, image=replace(used, axes=said))
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, NapariSam2Error):
+        return str(error)
+    return f"That went wrong unexpectedly ({type(error).__name__}: {error}). Your work is kept; try again."

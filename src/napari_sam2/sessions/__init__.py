@@ -1,0 +1,1 @@
+"""Saved work: its steps, its document on disk, and replaying it."""

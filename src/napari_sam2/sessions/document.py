@@ -1,0 +1,258 @@
+"""What a session is, and the JSON document it becomes: everything that the labels on the screen depend on.
+
+Prompts and models stand in tables and are referred to by number, because many masks come from the same ones. Frames
+edited by hand are referred to by checksum and kept beside the document.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from napari_sam2.files.prompt_entries import entry_of
+from napari_sam2.labels.merging import CommitPolicy
+from napari_sam2.prompts import PromptSet, Target
+from napari_sam2.sessions.steps import Commit, HandEdit, ModelUsed, PackedPlane, Renumbering, Step, Take
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping, Sequence
+    from pathlib import Path
+
+    from napari_sam2.frames import ContrastLimits
+    from napari_sam2.prompts import Prompt
+    from napari_sam2.tracking.propagation import DirectionName
+
+FORMAT = "napari-sam2 session"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageUsed:
+    """The image that was worked on, and how it was read as frames.
+
+    Attributes
+    ----------
+    name : str
+        What the user knows it by.
+    shape : tuple of int
+        Length of each axis of its data, without channels and colours, on the level that was read.
+    dtype : str
+        Name of the type of its values.
+    path : Path, optional
+        The file or folder; None if it came from elsewhere.
+    axes : str, optional
+        Meaning of the axes of the file, where it does not say itself.
+    channels : tuple of int
+        Channels of the file that the model sees now; all there are when empty.
+    is_rgb : bool
+        Whether there is a last axis of red, green and blue.
+    order : tuple of int, optional
+        Axes of `shape` that are frames (where there are any), rows and columns. None means their own order.
+    level : int
+        Resolution level of a multiscale image, 0 the finest.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    path: Path | None = None
+    axes: str | None = None
+    channels: tuple[int, ...] = ()
+    is_rgb: bool = False
+    order: tuple[int, ...] | None = None
+    level: int = 0
+
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """Number of frames, 1 for a single image, and the rows and columns of each."""
+        frames, rows, columns = (1, *(self.shape[axis] for axis in self.order or range(len(self.shape))))[-3:]
+        return frames, rows, columns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionFile:
+    """A session: what was said, what came of it, and what was chosen.
+
+    Attributes
+    ----------
+    image : ImageUsed
+        The image.
+    contrast_limits : (float, float) or one pair per channel, optional
+        Intensities that the model sees as black and white now; None for 8-bit RGB, which it sees as it is.
+    steps : tuple of Step
+        How the committed labels came about.
+    takes : tuple of Take
+        Masks that are held and not committed, hidden ones included.
+    prompts : PromptSet
+        All that is said now, masks painted or approved in the place of what was said before them.
+    approved : tuple of Target
+        Targets of which the mask among `prompts` was painted or approved.
+    replaced : PromptSet
+        What was said of these targets before, and is still drawn in the layers.
+    names : mapping of int to str
+        Names given to objects.
+    hidden, locked : tuple of int
+        Objects that are not shown, and those that may not change.
+    model : str
+        The chosen model: registry name or path.
+    direction : {"both", "forward", "backward"}
+        How objects are followed.
+    start, stop : int, optional
+        First and last frame; the whole stack when None.
+    policy : CommitPolicy
+        How objects are committed.
+    threshold : float
+        Confidence below which a frame is doubtful.
+    least_confidence : float
+        Confidence below which a mask is not shown.
+    """
+
+    image: ImageUsed
+    contrast_limits: ContrastLimits | None = None
+    steps: tuple[Step, ...] = ()
+    takes: tuple[Take, ...] = ()
+    prompts: PromptSet = field(default_factory=PromptSet)
+    approved: tuple[Target, ...] = ()
+    replaced: PromptSet = field(default_factory=PromptSet)
+    names: Mapping[int, str] = field(default_factory=dict)
+    hidden: tuple[int, ...] = ()
+    locked: tuple[int, ...] = ()
+    model: str = "nano"
+    direction: DirectionName = "both"
+    start: int | None = None
+    stop: int | None = None
+    policy: CommitPolicy = CommitPolicy.KEEP
+    threshold: float = 0.5
+    least_confidence: float = 0.0
+
+
+def planes_of(session: SessionFile) -> dict[str, PackedPlane]:
+    """Frames edited by hand, by checksum."""
+    edits = (step for step in session.steps if isinstance(step, HandEdit))
+    return {plane.digest: plane for edit in edits for plane in edit.planes.values()}
+
+
+# Writing -------------------------------------------------------------------------------------------------------------
+
+
+def to_json(session: SessionFile, folder: Path, *, state: int = 0) -> str:
+    """Write a session as JSON, without the frames edited by hand.
+
+    Parameters
+    ----------
+    session : SessionFile
+        The session.
+    folder : Path
+        Where the document is going to be. An image in it or below is found again when the folder is moved.
+    state : int
+        Number of the state of the folder of which the document is; see `session_files`.
+    """
+    tables = _Tables()
+    takes = _Lines(tables.take_entry(take) for take in session.takes)
+    steps = _Lines(tables.step_entry(step) for step in session.steps)
+    said, replaced = ([tables.prompts.number(p) for p in s.prompts] for s in (session.prompts, session.replaced))
+    parts: dict[str, object] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "state": state or None,
+        "image": _image_entry(session.image, folder),
+        "contrast_limits": session.contrast_limits,
+        "model": session.model,
+        "direction": session.direction,
+        "start": session.start,
+        "stop": session.stop,
+        "policy": session.policy.value,
+        "threshold": session.threshold,
+        "least_confidence": session.least_confidence,
+        "names": {str(object_id): name for object_id, name in session.names.items()},
+        "hidden": session.hidden,
+        "locked": session.locked,
+        "models": _Lines(_known(asdict(model)) for model in tables.models.values),
+        "prompts": _Lines(entry_of(prompt) for prompt in tables.prompts.values),
+        "said": said,
+        "approved": [(target.object_id, target.frame) for target in session.approved],
+        "replaced": replaced,
+        "takes": takes,
+        "steps": steps,
+    }
+    lines = (f"  {json.dumps(name)}: {_text(part)}" for name, part in parts.items() if part is not None)
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+_Value = TypeVar("_Value", bound="Hashable")
+
+
+class _Table(Generic[_Value]):
+    """Values in the order in which they were first met."""
+
+    def __init__(self) -> None:
+        self.values: list[_Value] = []
+        self._numbers: dict[_Value, int] = {}
+
+    def number(self, value: _Value) -> int:
+        if value not in self._numbers:
+            self._numbers[value] = len(self.values)
+            self.values.append(value)
+        return self._numbers[value]
+
+
+class _Tables:
+    """What takes and steps refer to."""
+
+    def __init__(self) -> None:
+        self.prompts: _Table[Prompt] = _Table()
+        self.models: _Table[ModelUsed] = _Table()
+
+    def take_entry(self, take: Take) -> dict[str, object]:
+        prompts = [self.prompts.number(prompt) for prompt in take.prompts]
+        model, frames = self.models.number(take.model), _ranges(take.frames)
+        return {"object_id": take.object_id, "model": model, "prompts": prompts, "frames": frames}
+
+    def step_entry(self, step: Step) -> dict[str, object]:
+        match step:
+            case Commit(takes=takes, policy=policy, locked=locked):
+                entries = [self.take_entry(take) for take in takes]
+                return {"kind": "commit", "policy": policy.value, "locked": locked, "takes": entries}
+            case Renumbering(old=old, new=new, frames=frames):
+                where = {} if frames is None else {"frames": _ranges(frames)}
+                return {"kind": "renumbering", "old": old, "new": new, **where}
+            case HandEdit(planes=planes):
+                entered = {
+                    str(frame): {"shape": plane.shape, "dtype": plane.dtype, "sha256": plane.digest}
+                    for frame, plane in planes.items()
+                }
+                return {"kind": "hand edit", "planes": entered}
+
+
+class _Lines(list[object]):
+    """A list of which every entry has a line: a file a person can read, and a version control system compare."""
+
+
+def _text(part: object) -> str:
+    if isinstance(part, _Lines) and part:
+        return "[\n    " + ",\n    ".join(json.dumps(entry) for entry in part) + "\n  ]"
+    return json.dumps(part)
+
+
+def _image_entry(image: ImageUsed, folder: Path) -> dict[str, object]:
+    path = image.path
+    if path is not None and path.is_absolute() and path.is_relative_to(folder.absolute()):
+        path = path.relative_to(folder.absolute())
+    entry = asdict(image) | {"path": None if path is None else path.as_posix()}
+    return _known(entry)
+
+
+def _known(entry: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in entry.items() if value is not None}
+
+
+def _ranges(frames: Sequence[int]) -> list[tuple[int, int]]:
+    """Ascending numbers as ranges, both ends included."""
+    ranges: list[tuple[int, int]] = []
+    for frame in frames:
+        if ranges and ranges[-1][1] == frame - 1:
+            ranges[-1] = (ranges[-1][0], frame)
+        else:
+            ranges.append((frame, frame))
+    return ranges

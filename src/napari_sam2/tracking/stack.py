@@ -1,0 +1,107 @@
+"""One stack, the prompts last seen, and what the model made of them. Holds what is expensive, never what was drawn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_sam2.prompts import PromptSet, Target
+from napari_sam2.results import FrameResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from napari_sam2.frames import FrameStack
+    from napari_sam2.inference.predictor import Direction, Predictor
+    from napari_sam2.prompts import Prompt
+
+
+class Session:
+    """Keep a model in step with the prompts on one stack.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        The model.
+    frames : FrameStack
+        The stack.
+    """
+
+    def __init__(self, predictor: Predictor, frames: FrameStack) -> None:
+        self.frames = frames
+        self._tracker = predictor.open(frames)
+        self._known: dict[Target, tuple[Prompt, ...]] = {}
+        self._reported: dict[int, set[tuple[int, Direction]]] = {}
+        self._heads: dict[int, dict[Direction, int]] = {}
+
+    @property
+    def prompts(self) -> PromptSet:
+        """The snapshot that the model knows."""
+        return PromptSet(prompt for given in self._known.values() for prompt in given)
+
+    def apply(self, prompts: PromptSet) -> Iterator[FrameResult]:
+        """Tell the model what is different in a new snapshot, and only that.
+
+        Parameters
+        ----------
+        prompts : PromptSet
+            All prompts there are now.
+
+        Yields
+        ------
+        FrameResult
+            One per frame with new or changed prompts, in order of frames, with the masks of the objects concerned.
+            Closing the generator stops between frames; the rest stays to be applied.
+
+        Raises
+        ------
+        PromptError
+            If the prompts cannot be answered on this stack. Nothing has changed then.
+        """
+        if prompts:  # that nothing is said any more is something to be told, too
+            prompts.check(len(self.frames), self.frames.height, self.frames.width)
+        asked = prompts.inside(self.frames.height, self.frames.width)
+        changed = sorted(prompts.changed_since(self.prompts), key=lambda target: (target.frame, target.object_id))
+        by_frame: dict[int, dict[int, tuple[Prompt, ...]]] = {}
+        for target in changed:
+            self._reported.pop(target.object_id, None)
+            self._heads.pop(target.object_id, None)
+            if target in prompts:
+                by_frame.setdefault(target.frame, {})[target.object_id] = asked[target]
+            else:
+                self._tracker.forget(target.object_id, target.frame)
+                del self._known[target]
+        for frame, spoken in by_frame.items():
+            masks = self._tracker.prompt(frame, spoken)
+            self._known |= {Target(object_id, frame): prompts[Target(object_id, frame)] for object_id in spoken}
+            yield FrameResult(frame, masks)
+
+    def follow(
+        self, frame: int, object_ids: Sequence[int], direction: Direction, *, is_reported: bool = True
+    ) -> FrameResult:
+        """Follow objects to a frame, next to the last one visited.
+
+        Parameters
+        ----------
+        frame : int
+            Where to.
+        object_ids : sequence of int
+            Whom to follow.
+        direction : Direction
+            Which way.
+        is_reported : bool
+            Whether the result goes to whoever asked, so that it need not be computed again for him.
+        """
+        result = FrameResult(frame, self._tracker.follow(frame, object_ids, direction))
+        for object_id in object_ids:
+            self._heads.setdefault(object_id, {})[direction] = frame
+            if is_reported:
+                self._reported.setdefault(object_id, set()).add((frame, direction))
+        return result
+
+    def head(self, object_id: int, direction: Direction) -> int | None:
+        """Frame to which an object was followed last this way; None if it was not since its prompts changed."""
+        return self._heads.get(object_id, {}).get(direction)
+
+    def is_reported(self, object_id: int, frame: int, direction: Direction) -> bool:
+        """Whether the result of following an object to a frame was given since its prompts last changed."""
+        return (frame, direction) in self._reported.get(object_id, ())

@@ -1,0 +1,1 @@
+"""The image in work: what is prompted, asked, held, committed and undone. No Qt."""

@@ -1,0 +1,108 @@
+"""What the user has set under Preferences > SAM 2 for napari: how a new panel begins. No Qt."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_sam2.inference.models import list_models
+from napari_sam2.labels.merging import CommitPolicy
+
+if TYPE_CHECKING:
+    from napari_sam2.tracking.propagation import DirectionName
+
+PLUGIN = "napari-sam2"
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What is chosen for the next step, beside what is drawn.
+
+    Attributes
+    ----------
+    model : str
+        Registry name or path.
+    direction, start, stop
+        As in `plan_propagation`.
+    policy : CommitPolicy
+        How objects are committed.
+    threshold : float
+        Confidence below which a frame is doubtful.
+    """
+
+    model: str = "nano"
+    direction: DirectionName = "both"
+    start: int | None = None
+    stop: int | None = None
+    policy: CommitPolicy = CommitPolicy.KEEP
+    threshold: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """How a new panel begins.
+
+    Attributes
+    ----------
+    model : str or Path
+        A model on this machine: its name, or a weight file.
+    device : str
+        "auto", "cpu", "cuda" or "mps"; whether it is there shows when a model is loaded.
+    threshold : float
+        Confidence below which a frame is doubtful, in [0, 1].
+    remarks : tuple of str
+        What cannot be used, and that the default stands for it: sentences for the user.
+    """
+
+    model: str | Path = "nano"
+    device: str = "auto"
+    threshold: float = 0.5
+    remarks: tuple[str, ...] = ()
+
+
+DEFAULTS = Preferences()
+
+
+def read_preferences() -> Preferences:
+    """Read what is set in napari, which keeps it in `napari-sam2.yaml` beside its own settings.
+
+    Returns
+    -------
+    Preferences
+        The defaults where napari is not there, is older than 0.9, or does not know the plugin.
+    """
+    try:
+        from napari.settings import get_plugin_settings
+
+        settings = get_plugin_settings(PLUGIN).sam2
+    except (ImportError, KeyError):
+        return DEFAULTS
+    except (ValueError, AssertionError) as error:
+        # napari itself takes defaults for what is wrong in a file, and types, choices and ranges are those of the
+        # manifest. It gives up on a wrong variable of the environment, and on a file that is a list.
+        reason = " ".join(str(error).split())
+        return Preferences(
+            remarks=(
+                "napari cannot read the preferences of its plugins, and SAM 2 takes the defaults. Look for variables "
+                f"NAPARI_SAM2_… in the environment, and into the files beside napari's settings. It says: {reason}",
+            )
+        )
+    model, remarks = _usable_model(settings.model.strip())
+    return Preferences(model, settings.device, settings.threshold, remarks)
+
+
+def _usable_model(wanted: str) -> tuple[str | Path, tuple[str, ...]]:
+    """Model on this machine, by name or as a file, and what has to be said of it."""
+    models = {info.name: info.path for info in list_models()}
+    if models.get(wanted) is not None:
+        return wanted, ()
+    file = os.path.expanduser(wanted)
+    if os.path.isfile(file):  # of `Path`, both raise for some of what a user can type
+        return Path(file), ()
+    if wanted in models:
+        advice = f"is not on this machine yet. Fetch it with `napari-sam2 models download {wanted}`"
+    else:
+        advice = f"is neither a model nor a file. Use one of {', '.join(models)}, or the path of a weight file"
+    return DEFAULTS.model, (f"The default model in the preferences, {wanted!r}, {advice}; {DEFAULTS.model} answers.",)

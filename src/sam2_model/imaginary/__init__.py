@@ -1,0 +1,1 @@
+"""Training `nano` from nothing: generated scenes, and the stages of its curriculum."""

@@ -1,0 +1,306 @@
+"""What is known while objects are followed: frames, prompts, and what each object left behind on each frame."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sam2_model.errors import FrameError, PromptError
+from sam2_model.mask_ops import resize_logits
+from sam2_model.memory_bank import MAX_POINTERS, Direction
+from sam2_model.sam2 import ImageFeatures
+from sam2_model.video.stored_masks import StoredMask
+
+
+class FrameSource(Protocol):
+    """Frames read one at a time: a list, a memory map, or anything lazy."""
+
+    def __len__(self) -> int:
+        """How many frames there are."""
+        ...
+
+    def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
+        """Frame `index`, shape (H, W, 3), uint8."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class FramePrompt:
+    """What a user says of one object on one frame.
+
+    Attributes
+    ----------
+    points : ndarray
+        Shape (N, 2), (x, y) in image pixels, centres at integers.
+    labels : ndarray
+        Shape (N,): 1 on the object, 0 off it.
+    box : ndarray, optional
+        Shape (4,): x_min, y_min, x_max, y_max in image pixels, both ends included.
+    mask : ndarray, optional
+        Shape (H, W), bool. Alone it is the answer; with points or a box it is where they start from.
+    """
+
+    points: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    labels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    box: NDArray[np.float32] | None = None
+    mask: NDArray[np.bool_] | None = None
+
+    @property
+    def is_absence(self) -> bool:
+        """Whether it only says where the object is not."""
+        return self.box is None and self.mask is None and not (self.labels == 1).any()
+
+    @property
+    def is_mask_alone(self) -> bool:
+        """Whether it is a mask and nothing else."""
+        return self.mask is not None and self.box is None and not len(self.points)
+
+    def check(self, height: int, width: int) -> None:
+        """Refuse what cannot be answered.
+
+        Raises
+        ------
+        PromptError
+            If there is no prompt, a shape or label is wrong, a number is not finite, a box is upside down or outside,
+            a point is outside, or a mask is empty or of another size.
+        """
+        if not len(self.points) and self.box is None and self.mask is None:
+            raise PromptError("The prompt is empty: give points, a box or a mask.")
+        self._check_points(height, width)
+        self._check_box(height, width)
+        if self.mask is not None:
+            if self.mask.shape != (height, width) or self.mask.dtype != np.bool_:
+                raise PromptError(
+                    f"A mask prompt must be boolean of shape {(height, width)}, the frame's; "
+                    f"this one is {self.mask.dtype} of shape {self.mask.shape}."
+                )
+            if not self.mask.any():
+                raise PromptError("The mask prompt is empty: paint at least one pixel, or leave the mask out.")
+
+    def _check_points(self, height: int, width: int) -> None:
+        if self.points.shape != (len(self.labels), 2):
+            raise PromptError(f"Points of shape {self.points.shape} need as many labels, not {self.labels.shape}.")
+        if not np.isin(self.labels, (0, 1)).all():
+            raise PromptError("A point's label is 1 (on the object) or 0 (off it).")
+        is_inside = (self.points >= -0.5) & (self.points <= np.array([width, height]) - 0.5)  # false for NaN too
+        if not is_inside.all():
+            x, y = self.points[~is_inside.all(1)][0]
+            raise PromptError(f"Point (y {y:g}, x {x:g}) lies outside the frame of {height} x {width} pixels. Move it.")
+
+    def _check_box(self, height: int, width: int) -> None:
+        if self.box is None:
+            return
+        if self.box.shape != (4,) or not np.isfinite(self.box).all():
+            raise PromptError(f"A box is four finite numbers, x_min, y_min, x_max, y_max; not {self.box}.")
+        x0, y0, x1, y1 = self.box
+        if x1 < x0 or y1 < y0:
+            raise PromptError(f"Box (y {y0:g} to {y1:g}, x {x0:g} to {x1:g}) is upside down. Swap the corners.")
+        if x1 < -0.5 or y1 < -0.5 or x0 > width - 0.5 or y0 > height - 0.5:
+            raise PromptError(f"Box (y {y0:g} to {y1:g}, x {x0:g} to {x1:g}) lies outside the frame. Move it.")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameMemory:
+    """One object on one frame: what the model said, and what it keeps.
+
+    Attributes
+    ----------
+    mask : StoredMask
+        What `mask_logits` gives, without the cells round the object.
+    predicted_iou, object_score_logit : Tensor
+        Scalars.
+    pointer : Tensor
+        Shape (C,).
+    spatial : Tensor, optional
+        Shape (Cm, h, w); None while it has not been written, and once it is too old to be recalled.
+    direction : Direction, optional
+        Which way the object was followed; None on prompted frames.
+    """
+
+    mask: StoredMask
+    predicted_iou: Tensor
+    object_score_logit: Tensor
+    pointer: Tensor
+    spatial: Tensor | None = None
+    direction: Direction | None = None
+
+    @property
+    def mask_logits(self) -> Tensor:
+        """Shape (h, w), float32, one cell for `Sam2.mask_stride` pixels; put together at each access."""
+        return self.mask.logits()
+
+
+@dataclass(slots=True)
+class ObjectTrack:
+    """One object: its prompts and its memories. Deleting it from `VideoState.objects` forgets the object.
+
+    Attributes
+    ----------
+    prompts : dict
+        Frame to whether the prompt given there says that the object is absent. The prompts themselves are not kept:
+        hundreds of masks would take the room of as many frames.
+    conditioning : dict
+        Frame to memory, for the frames whose prompt every other frame recalls, in the order of prompting.
+    tracked : dict
+        Frame to memory, for the frames that were followed.
+    visited : dict
+        Frame to the direction of its last visit. Kept under the reference policy alone, as is `pending`.
+    pending : dict
+        Frame to memory, for prompts answered since the last visit: not to be recalled before the next.
+    """
+
+    prompts: dict[int, bool] = field(default_factory=dict)
+    conditioning: dict[int, FrameMemory] = field(default_factory=dict)
+    tracked: dict[int, FrameMemory] = field(default_factory=dict)
+    visited: dict[int, Direction] = field(default_factory=dict)
+    pending: dict[int, FrameMemory] = field(default_factory=dict)
+
+    @property
+    def origin(self) -> int | None:
+        """First frame where the object was shown; it is followed forward from there, and backward before it."""
+        return min((f for f, is_absence in self.prompts.items() if not is_absence), default=None)
+
+    def memory(self, frame: int) -> FrameMemory:
+        """Return what is remembered of a frame that was prompted or visited."""
+        return self.conditioning[frame] if frame in self.conditioning else self.tracked[frame]
+
+    def settle(self, *, corrections_condition: bool) -> None:
+        """Let the answers given since the last visit be recalled; needed under the reference policy alone.
+
+        A correction of a visited frame counts as followed unless `corrections_condition`, and is dropped where the
+        frame conditions already.
+        """
+        corrections = [f for f in self.pending if f in self.visited and not corrections_condition]
+        for frame in corrections:
+            self.tracked[frame] = self.pending.pop(frame)
+        self.conditioning |= self.pending
+        self.pending.clear()
+        for frame in self.conditioning:
+            self.tracked.pop(frame, None)
+
+    def replace_memory(self, frame: int, memory: FrameMemory) -> None:
+        """Put another memory in the place of one."""
+        frames = self.conditioning if frame in self.conditioning else self.tracked
+        frames[frame] = memory
+
+
+class FeatureCache:
+    """The features of the most recently used frames."""
+
+    def __init__(self, max_frames: int) -> None:
+        self.max_frames = max_frames
+        self._features: OrderedDict[int, ImageFeatures] = OrderedDict()
+
+    def get(self, frame: int, encode: Callable[[int], ImageFeatures]) -> ImageFeatures:
+        """Features of a frame, encoded where they are not at hand."""
+        if frame not in self._features:
+            self.put(frame, encode(frame))
+        self._features.move_to_end(frame)
+        return self._features[frame]
+
+    def put(self, frame: int, features: ImageFeatures) -> None:
+        """Keep the features of a frame, dropping the least recently used."""
+        self._features[frame] = features
+        while len(self._features) > self.max_frames:
+            self._features.popitem(last=False)
+
+
+@dataclass(slots=True)
+class VideoState:
+    """Everything the predictor knows of one stack or stream.
+
+    Attributes
+    ----------
+    height, width : int
+        Size of a frame, in pixels.
+    frames : FrameSource, optional
+        Where frames are read from; None for a stream.
+    num_frames : int
+        Frames there are, or, of a stream, have been seen so far.
+    features : FeatureCache
+        Encoded frames.
+    objects : dict
+        Object id to what is known of it, in the order in which objects were added.
+    """
+
+    height: int
+    width: int
+    frames: FrameSource | None
+    num_frames: int
+    features: FeatureCache
+    objects: dict[int, ObjectTrack] = field(default_factory=dict)
+
+    @property
+    def reach(self) -> int:
+        """Frames over which object pointers count their age.
+
+        The published models shrink it to the length of a short video. The length of a stream is unknown, so a stream
+        counts as long: its pointers are dated as in any video of 16 frames or more.
+        """
+        return MAX_POINTERS if self.frames is None else min(self.num_frames, MAX_POINTERS)
+
+    def check_frame(self, frame: int) -> None:
+        """Refuse a frame that does not exist.
+
+        Raises
+        ------
+        FrameError
+            If the frame is negative or beyond the last.
+        """
+        if not self.num_frames:
+            raise FrameError(f"There is no frame {frame}: the stream has not begun. Feed it a frame first.")
+        if not 0 <= frame < self.num_frames:
+            raise FrameError(f"There is no frame {frame}: frames run from 0 to {self.num_frames - 1}.")
+
+    def track_of(self, object_id: int) -> ObjectTrack:
+        """Return the track of an object.
+
+        Raises
+        ------
+        PromptError
+            If no prompt was ever given for it.
+        """
+        if object_id not in self.objects:
+            raise PromptError(f"Object {object_id} has no prompt. Prompt it on any frame first.")
+        return self.objects[object_id]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FramePrediction:
+    """What is known of N objects on one frame.
+
+    Attributes
+    ----------
+    frame : int
+        Which frame.
+    object_ids : tuple of int
+        The objects, in the order of the other attributes.
+    low_res_logits : Tensor
+        Shape (N, h, w), float32, one cell for `Sam2.mask_stride` pixels of the working image; positive means object.
+    predicted_iou : Tensor
+        Shape (N,), in [0, 1].
+    object_score_logit : Tensor
+        Shape (N,); positive where the object is on the frame.
+    height, width : int
+        Size of the frame, in pixels.
+    """
+
+    frame: int
+    object_ids: tuple[int, ...]
+    low_res_logits: Tensor
+    predicted_iou: Tensor
+    object_score_logit: Tensor
+    height: int
+    width: int
+
+    def mask_logits(self) -> Tensor:
+        """Mask logits at the frame's size, (N, H, W), float32; positive means object."""
+        return resize_logits(self.low_res_logits[:, None], self.height, self.width)[:, 0]
+
+
+PromptsByObject = Mapping[int, FramePrompt]
+"""Object id to what is said of it on one frame."""

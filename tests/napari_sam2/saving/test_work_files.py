@@ -1,0 +1,273 @@
+"""Sessions, exports and tracks of the work on a bench, and work that is left over."""
+
+import queue
+
+import numpy as np
+import pytest
+import tifffile
+from napari.components import ViewerModel
+from napari.layers import Image
+from napari.layers._source import layer_source
+
+from napari_sam2.files.images.reading import read_image
+from napari_sam2.layers.export import LabelFormat
+from napari_sam2.saving.work_files import SessionDesk
+from napari_sam2.sessions.sources import open_image
+from napari_sam2.sessions.storage import read_session
+from napari_sam2.workspace.images import Workbench
+from napari_sam2.workspace.requests import Activity
+from tests.napari_sam2.fake_predictor import FakePredictor
+
+SHAPE = (4, 24, 30)
+
+
+class Desk:
+    """A bench with a desk, in a viewer without a window."""
+
+    def __init__(self, root, *names):
+        self.viewer, self.posted = ViewerModel(), queue.Queue()
+        for name in names:
+            self.add(name)
+        self.bench = Workbench(self.viewer, load_model=lambda source: FakePredictor(), post=self.posted.put)
+        self.desk = SessionDesk(self.bench, post=self.posted.put, root=root)
+
+    def add(self, name, shape=SHAPE):
+        return self.viewer.add_image(np.zeros(shape, np.uint8), contrast_limits=(0, 255), name=name)
+
+    @property
+    def space(self):
+        return self.bench.workspace
+
+    def settle(self):
+        while self.space.status.activity is not Activity.READY or self.desk.progress is not None:
+            self.posted.get(timeout=10)()
+
+    def worked(self):
+        self.space.prompt_layers.points.add([(1, 10, 8)])
+        self.settle()
+        self.space.propagate()
+        self.settle()
+        self.bench.commit()
+        self.space.prompt_layers.points.add([(2, 16, 20)])
+        self.settle()
+        self.space.objects.rename(1, "nucleus")
+        return self
+
+    def close(self):
+        while not self.posted.empty():
+            self.posted.get()()
+        self.bench.close()
+
+
+@pytest.fixture
+def desk(tmp_path):
+    desk = Desk(tmp_path / "autosave", "stack")
+    yield desk
+    desk.close()
+
+
+@pytest.fixture
+def other(tmp_path):
+    desk = Desk(tmp_path / "other", "stack")
+    yield desk
+    desk.close()
+
+
+def test_a_saved_session_is_opened_in_another_viewer_with_all_that_was_chosen(desk, other, tmp_path):
+    desk.worked()
+    desk.bench.direction, desk.bench.threshold = "forward", 0.3
+    desk.desk.save(tmp_path / "work.sam2session")
+    desk.settle()
+    assert desk.desk.message.startswith("Saved")
+    told = []
+    other.bench.choices_changed.connect(lambda: told.append(other.bench.direction))
+    assert other.desk.open(tmp_path / "work.sam2session")
+    assert told == ["forward"]
+    assert other.bench.threshold == 0.3
+    np.testing.assert_array_equal(other.space.committed.data, desk.space.committed.data)
+    np.testing.assert_array_equal(other.space.current.data, desk.space.current.data)
+
+
+def test_the_image_of_a_session_is_opened_from_its_file(desk, tmp_path, npe2pm):
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, np.zeros(SHAPE, np.uint8))
+    with npe2pm.tmp_plugin(package="napari"):
+        (image,) = desk.viewer.open(path, contrast_limits=(0, 255))
+        desk.bench.choose(image)
+        desk.worked().desk.save(tmp_path / "work.sam2session")
+        desk.settle()
+        empty = Desk(tmp_path / "other")
+        assert empty.desk.open(tmp_path / "work.sam2session"), empty.desk.message
+        assert empty.bench.image.source.path == str(path)
+        np.testing.assert_array_equal(empty.space.committed.data, desk.space.committed.data)
+        empty.close()
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (lambda other: other.viewer.layers.clear(), "open that image"),
+        (lambda other: other.space.prompt_layers.points.add([(0, 5, 5)]), "has begun already"),
+    ],
+)
+def test_a_session_that_cannot_be_opened_says_why_and_changes_nothing(desk, other, tmp_path, prepare, message):
+    desk.worked().desk.save(tmp_path / "work.sam2session")
+    desk.settle()
+    prepare(other)
+    if other.space is not None:
+        other.settle()
+    assert not other.desk.open(tmp_path / "work.sam2session")
+    assert message in other.desk.message
+    assert other.space is None or not other.space.committed.data.any()
+
+
+def test_a_file_that_is_no_session_is_refused(desk, tmp_path):
+    (tmp_path / "notes.sam2session").write_text("no zip")
+    assert not desk.desk.open(tmp_path / "notes.sam2session")
+    assert "no session" in desk.desk.message
+
+
+@pytest.mark.parametrize(
+    ("label_format", "name"), [(LabelFormat.TIFF, "labels.tif"), (LabelFormat.OME_ZARR, "labels.ome.zarr")]
+)
+def test_everything_is_exported_to_a_folder(desk, tmp_path, label_format, name):
+    desk.worked().desk.export(tmp_path / "out", label_format)
+    desk.settle()
+    assert desk.desk.message.startswith("Exported")
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {f"labels{label_format.value}", "scores.csv", "objects.csv", "prompts.json"}
+    scores = (tmp_path / "out" / "scores.csv").read_text().splitlines()
+    assert len(scores) == 1 + 4 + 1  # object 1, committed, on every frame; object 2 on one
+
+
+def test_an_export_that_would_replace_something_is_refused(desk, tmp_path):
+    desk.worked().desk.export(tmp_path / "out")
+    desk.settle()
+    desk.desk.export(tmp_path / "out")
+    assert "exists" in desk.desk.message
+
+
+def test_tracks_are_added_as_a_layer(desk):
+    desk.worked().desk.add_tracks()
+    desk.settle()
+    tracks = desk.viewer.layers["tracks"]
+    assert len(tracks.data) == 5
+    assert set(tracks.data[:, 0]) == {1, 2}
+
+
+def test_work_of_a_closed_viewer_is_offered_taken_up_and_then_gone(desk, tmp_path):
+    desk.worked()
+    committed, current = desk.space.committed.data.copy(), desk.space.current.data.copy()
+    desk.close()
+    later = Desk(tmp_path / "autosave", "stack")
+    (work,) = later.desk.left_over
+    later.desk.take_up(work)
+    np.testing.assert_array_equal(later.space.committed.data, committed)
+    np.testing.assert_array_equal(later.space.current.data, current)
+    assert later.desk.left_over == ()
+    assert work.folder.exists()  # until what goes on from it is written
+    later.close()
+    assert not work.folder.exists()
+    assert len(Desk(tmp_path / "autosave").desk.left_over) == 1  # written down anew
+
+
+def test_work_that_is_discarded_is_gone_for_good(desk, tmp_path):
+    desk.worked()
+    desk.close()
+    later = Desk(tmp_path / "autosave")
+    later.desk.discard(later.desk.left_over[0])
+    assert Desk(tmp_path / "autosave").desk.left_over == ()
+
+
+def test_work_that_was_saved_and_closed_is_not_offered(desk, tmp_path):
+    desk.worked().desk.save(tmp_path / "work.sam2session")
+    desk.settle()
+    desk.close()
+    assert Desk(tmp_path / "autosave").desk.left_over == ()
+
+
+def test_work_that_went_on_after_it_was_saved_is_offered(desk, tmp_path):
+    desk.worked().desk.save(tmp_path / "work.sam2session")
+    desk.settle()
+    desk.space.prompt_layers.points.add([(3, 5, 5)])
+    desk.settle()
+    desk.close()
+    assert len(Desk(tmp_path / "autosave").desk.left_over) == 1
+
+
+def test_work_on_an_image_with_axes_of_length_one_goes_on_where_it_has_none(desk, tmp_path):
+    desk.bench.choose(desk.add("other", (1, *SHAPE)))
+    desk.space.prompt_layers.points.add([(0, 1, 10, 8)])
+    desk.settle()
+    desk.space.propagate()
+    desk.settle()
+    desk.bench.commit()
+    desk.desk.save(tmp_path / "work.sam2session")
+    desk.settle()
+    plain = Desk(tmp_path / "plain", "other")
+    assert plain.desk.open(tmp_path / "work.sam2session"), plain.desk.message
+    np.testing.assert_array_equal(plain.space.committed.data, desk.space.committed.data[0])
+    plain.desk.export(tmp_path / "out")
+    plain.settle()
+    desk.desk.export(tmp_path / "out of five axes")
+    desk.settle()
+    written = [tifffile.imread(tmp_path / name / "labels.tif") for name in ("out", "out of five axes")]
+    np.testing.assert_array_equal(*written)
+    plain.close()
+
+
+@pytest.mark.parametrize(
+    ("shape", "saved_as", "axes"),
+    [((3, 24, 30), {}, None), ((2, 24, 30), {"imagej": True, "metadata": {"axes": "CYX"}}, "TYX")],
+    ids=["nobody knows", "channels, shown as frames"],
+)
+def test_a_session_says_what_the_axes_are_where_the_file_says_something_else(desk, tmp_path, shape, saved_as, axes):
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, np.zeros(shape, np.uint8), photometric="minisblack", **saved_as)
+    with layer_source(path=str(path)):
+        image = Image(np.zeros(shape, np.uint8), contrast_limits=(0, 255), name="planes")
+    desk.bench.choose(desk.viewer.add_layer(image))
+    desk.space.prompt_layers.points.add([(1, 10, 8)])
+    desk.settle()
+    desk.desk.save(tmp_path / "work.sam2session")
+    desk.desk.export(tmp_path / "out")  # waits for nothing, and says so
+    desk.settle()
+    session = read_session(tmp_path / "work.sam2session")
+    assert session.image.axes == axes
+    assert open_image(session, tmp_path / "work.sam2session").file.label_shape == shape
+
+
+def test_an_export_has_axes_and_pixel_size_of_the_file_of_the_image(desk, tmp_path):
+    path = tmp_path / "stack.tif"
+    spacing = {"axes": "ZYX", "unit": "um", "spacing": 1.5}
+    tifffile.imwrite(path, np.zeros(SHAPE, np.uint8), imagej=True, resolution=(4, 4), metadata=spacing)
+    with layer_source(path=str(path)):
+        image = Image(np.zeros(SHAPE, np.uint8), contrast_limits=(0, 255), name="fiji")
+    desk.bench.choose(desk.viewer.add_layer(image))
+    mine = desk.viewer.add_labels(np.zeros(SHAPE, np.uint8))
+    desk.bench.use_target(mine)
+    desk.worked().desk.export(tmp_path / "out")
+    desk.settle()
+    written = read_image(tmp_path / "out" / "labels.tif")
+    assert written.axes == "ZYX"
+    assert (written.pixel_size["Z"].size, written.pixel_size["X"].size) == (1.5, pytest.approx(0.25))
+    path.unlink()
+    desk.desk.export(tmp_path / "again", LabelFormat.OME_ZARR)
+    desk.settle()
+    assert desk.desk.message.endswith(f"Axes and pixel size are as the layer says: {path} could not be asked for them.")
+
+
+def test_an_image_that_napari_cannot_open_is_said_in_a_sentence(desk, tmp_path, npe2pm):
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, np.zeros(SHAPE, np.uint8))
+    with layer_source(path=str(path)):
+        image = Image(np.zeros(SHAPE, np.uint8), contrast_limits=(0, 255), name="opened")
+    desk.bench.choose(desk.viewer.add_layer(image))
+    desk.worked().desk.save(tmp_path / "work.sam2session")
+    desk.settle()
+    path.write_bytes(b"no image any more")
+    with npe2pm.tmp_plugin(package="napari"):
+        empty = Desk(tmp_path / "other")
+        assert not empty.desk.open(tmp_path / "work.sam2session")
+    assert "Open that image, then the session" in empty.desk.message
+    empty.close()
