@@ -28,7 +28,7 @@ from napari_sam2.inference.sam2 import load_predictor
 from napari_sam2.prompts import Prompt, PromptSet
 from napari_sam2.results import ObjectMask
 from napari_sam2.tracking.propagation import plan_propagation, run
-from napari_sam2.tracking.stack import Session
+from napari_sam2.tracking.stack import TrackedStack
 
 DOUBTFUL_IOU = 0.7
 """Below this a mask counts as wrong when confidence is judged."""
@@ -171,7 +171,7 @@ def score_stack(predictor: Predictor, stack: NDArray[np.integer], labels: NDArra
     areas = {i: (labels == i).sum((1, 2)) for i in np.unique(labels[labels > 0])}
     origin = {int(i): int(area.argmax()) for i, area in areas.items()}
     prompts = PromptSet(MaskPrompt(i, frame, labels[frame] == i) for i, frame in origin.items())
-    session = Session(predictor, frames)
+    session = TrackedStack(predictor, frames)
     for _ in session.apply(prompts):
         pass
     rows = []

@@ -18,7 +18,7 @@ from napari_sam2.inference.models import measure_machine, use_cores
 from napari_sam2.inference.predictor import Predictor
 from napari_sam2.prompts import PromptSet
 from napari_sam2.tracking.propagation import plan_propagation, run
-from napari_sam2.tracking.stack import Session
+from napari_sam2.tracking.stack import TrackedStack
 from sam2_model.imaginary.scenes import Scene, SceneOptions, make_scene
 
 SEED = 21
@@ -38,7 +38,7 @@ def seconds_per_frame(predictor: Predictor, scene: Scene, objects: int) -> float
     frames = FrameStack(np.round(scene.frames * 255).astype(np.uint8))
     largest = np.argsort(-np.bincount(scene.labels[0].ravel(), minlength=objects + 1)[1:])[:objects] + 1
     prompts = PromptSet(MaskPrompt(int(label), 0, scene.labels[0] == label) for label in largest)
-    session = Session(predictor, frames)
+    session = TrackedStack(predictor, frames)
     for _ in session.apply(prompts):
         pass
     began = time.perf_counter()

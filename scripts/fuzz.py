@@ -166,13 +166,13 @@ def _valid_label_prompts(folder: Path, chance: random.Random) -> list[Path]:
 def _session_folder(folder: Path) -> Path:
     from napari_sam2.prompts import PointPrompt, PromptSet
     from napari_sam2.results import ObjectMask
-    from napari_sam2.sessions.document import ImageUsed, SessionFile
-    from napari_sam2.sessions.steps import HandEdit, ModelUsed, PackedPlane, Take
+    from napari_sam2.sessions.document import ImageUsed, Session
+    from napari_sam2.sessions.steps import HandEdit, MaskSource, ModelUsed, PackedPlane
     from napari_sam2.sessions.storage import write_committed, write_document, write_masks
 
     prompts = PromptSet([PointPrompt(1, 0, 8, 9), PointPrompt(2, 1, 16, 20)])
-    take = Take(1, prompts.prompts[:1], ModelUsed("nano", "f" * 64, 256), (0, 1, 2))
-    session = SessionFile(
+    take = MaskSource(1, prompts.prompts[:1], ModelUsed("nano", "f" * 64, 256), (0, 1, 2))
+    session = Session(
         image=ImageUsed(name="i", shape=(3, 24, 30), dtype="uint16"),
         prompts=prompts,
         takes=(take,),

@@ -34,7 +34,7 @@ from napari_sam2.cli import verbs
 from napari_sam2.inference import sam2
 from napari_sam2.saving.autosave import Autosaver, left_over
 from napari_sam2.saving.snapshot import restore, snapshot
-from napari_sam2.sessions.document import ImageUsed, SessionFile
+from napari_sam2.sessions.document import ImageUsed, Session
 from napari_sam2.sessions.storage import iter_committed, read_session, write_session
 from napari_sam2.workspace.choices import Choices
 from tests.napari_sam2.bench import Bench
@@ -132,7 +132,7 @@ PLANES = {frame: np.random.default_rng(frame).integers(0, 9, (200, 200), dtype=n
 
 def save(path: Path, model: str) -> None:
     """Save a session that says the name of a model."""
-    session = SessionFile(image=ImageUsed(name="i", shape=(FRAMES, 200, 200), dtype="uint8"), model=model)
+    session = Session(image=ImageUsed(name="i", shape=(FRAMES, 200, 200), dtype="uint8"), model=model)
     write_session(path, session, committed=PLANES, overwrite=True)
 
 
@@ -143,18 +143,18 @@ def kill_an_autosave(chance: random.Random, duration_s: float) -> tuple[bool, st
 
         def work() -> None:
             bench = Bench(FakePredictor())
-            take = lambda: snapshot(bench.space, Choices())  # noqa: E731
-            saver = Autosaver(bench.space, root / "work", take=take, post=bench.posted.put, interval_s=0.001)
+            take = lambda: snapshot(bench.work, Choices())  # noqa: E731
+            saver = Autosaver(bench.work, root / "work", take=take, post=bench.posted.put, interval_s=0.001)
             bench.click(2, 10, 8)
-            bench.space.propagate()
+            bench.work.propagate()
             bench.settle()
             saver.wait_until_written()
             if undo:
-                bench.space.commit()
+                bench.work.commit()
                 bench.settle()
                 saver.wait_until_written()
             ready.touch()
-            bench.space.undo() if undo else bench.space.commit()
+            bench.work.undo() if undo else bench.work.commit()
             bench.settle()
             saver.wait_until_written()
             os._exit(0)
@@ -175,12 +175,12 @@ def kill_an_autosave(chance: random.Random, duration_s: float) -> tuple[bool, st
         (found,) = left_over(root / "work")
         bench = Bench(FakePredictor())
         try:
-            restore(bench.space, found.folder)
-            committed, current = (np.asarray(layer.data) > 0 for layer in (bench.space.committed, bench.space.current))
+            restore(bench.work, found.folder)
+            committed, current = (np.asarray(layer.data) > 0 for layer in (bench.work.committed, bench.work.current))
             lost = int(((committed | current).any((1, 2)) == 0).sum())
             return at_work, f"{lost} frames are empty" if lost else ""
         finally:
-            bench.space.close()
+            bench.work.close()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -38,23 +38,23 @@ def main() -> None:
     viewer.window.resize(*SIZE)
     viewer.open_sample("napari-sam2", "cells_timelapse")
     _, widget = viewer.window.add_plugin_dock_widget("napari-sam2", "SAM 2 Segment")
-    space = widget.bench.workspace
-    space.show(FRAME)
+    work = widget.bench.workspace
+    work.show(FRAME)
     for number, (y, x) in enumerate(CELLS, 1):
-        space.choose_object(number)
-        space.prompt_layers.points.add([(FRAME, y, x)])
-        settle(space)
+        work.choose_object(number)
+        work.prompt_layers.points.add([(FRAME, y, x)])
+        settle(work)
     widget.bench.propagate()
-    settle(space)
+    settle(work)
     for object_id, name in NAMES.items():
-        space.rename_object(object_id, name)
-    space.choose_object(2)
+        work.rename_object(object_id, name)
+    work.choose_object(2)
     viewer.reset_view()
     for theme in ("dark", "light"):
         viewer.theme = theme
         shoot(viewer, f"widget-{theme}.png")
-    space.objects.set_hidden(HIDDEN, is_hidden=True)
-    space.objects.set_locked(LOCKED, is_locked=True)
+    work.objects.set_hidden(HIDDEN, is_hidden=True)
+    work.objects.set_locked(LOCKED, is_locked=True)
     open_sections(widget)
     viewer.window.resize(*TALL)
     for theme in ("dark", "light"):
@@ -82,9 +82,9 @@ def shoot(viewer: napari.Viewer, name: str) -> None:
     viewer.screenshot(str(DOCS / name), canvas_only=False, flash=False)
 
 
-def settle(space: Workspace) -> None:
+def settle(work: Workspace) -> None:
     """Let the window live until the model has said all."""
-    while space.status.activity is not Activity.READY:
+    while work.status.activity is not Activity.READY:
         pump(0.05)
 
 

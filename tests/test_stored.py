@@ -83,13 +83,13 @@ def test_stored_prompts_are_read():
 def test_a_stored_session_goes_on_in_a_viewer_as_it_was_left(name):
     bench = Bench(FakePredictor())
     bench.image.name = "stored"
-    choices = restore(bench.space, STORED / name)
+    choices = restore(bench.work, STORED / name)
     assert (choices.model, choices.direction, choices.threshold) == ("nano", "forward", 0.4)
-    assert np.array_equal(np.asarray(bench.space.committed.data), tifffile.imread(STORED / "committed.tif"))
-    assert np.array_equal(np.asarray(bench.space.current.data), tifffile.imread(STORED / "current.tif"))
-    assert bench.space.objects.notes.names == {1: "a cell", 3: "another"}
-    assert bench.space.prompts.object_ids == (3, 4)
-    bench.space.close()
+    assert np.array_equal(np.asarray(bench.work.committed.data), tifffile.imread(STORED / "committed.tif"))
+    assert np.array_equal(np.asarray(bench.work.current.data), tifffile.imread(STORED / "current.tif"))
+    assert bench.work.objects.notes.names == {1: "a cell", 3: "another"}
+    assert bench.work.prompts.object_ids == (3, 4)
+    bench.work.close()
 
 
 @pytest.mark.parametrize("name", ["work.sam2session", "work"])

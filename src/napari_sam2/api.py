@@ -14,7 +14,7 @@ from napari_sam2.inference.sam2 import ImageSize, load_predictor
 from napari_sam2.prompts import PromptSet, too_small_at
 from napari_sam2.results import FrameResult, compose, feature_table, label_dtype, score_table
 from napari_sam2.tracking.propagation import DirectionName, label_frames, plan_propagation
-from napari_sam2.tracking.stack import Session
+from napari_sam2.tracking.stack import TrackedStack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -168,7 +168,7 @@ def propagate(
     plan = plan_propagation(snapshot, len(frames), direction=direction, start=start, stop=stop)
     predictor = load_predictor(model, device=device, image_size=image_size)
     warn_of_small_objects(snapshot, predictor, frames)
-    session = Session(predictor, frames)
+    session = TrackedStack(predictor, frames)
     for _ in session.apply(snapshot):
         pass
     labels = np.zeros((len(frames), frames.height, frames.width), label_dtype(snapshot.object_ids))

@@ -22,8 +22,8 @@ class Bench:
         data = np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8) if data is None else data
         self.image = self.viewer.add_layer(Image(data, contrast_limits=(0, 255), **image))
         self.said = []
-        self.space = Workspace(self.viewer, self.image, load=self.load, post=self.posted.put)
-        self.space.changed.connect(lambda status: self.said.append(status))
+        self.work = Workspace(self.viewer, self.image, load=self.load, post=self.posted.put)
+        self.work.changed.connect(lambda status: self.said.append(status))
 
     def load(self):
         if isinstance(self.predictor, Exception):
@@ -32,16 +32,16 @@ class Bench:
 
     def settle(self):
         """Hand over answers until the model has said all."""
-        while self.space.status.activity is not Activity.READY:
+        while self.work.status.activity is not Activity.READY:
             self.posted.get(timeout=10)()
 
     def click(self, frame, y, x):
-        points = self.space.prompt_layers.points
+        points = self.work.prompt_layers.points
         points.add([(frame, y, x)])
         self.settle()
 
     def shown(self, object_id, frame):
-        return np.asarray(self.space.current.data)[frame] == object_id
+        return np.asarray(self.work.current.data)[frame] == object_id
 
 
 def hand_over(bench):
@@ -52,9 +52,9 @@ def hand_over(bench):
 
 def paint(bench, frame, where, label):
     """Paint pixels as the brush does."""
-    bench.space.show(frame)
+    bench.work.show(frame)
     y, x = np.nonzero(where)
-    bench.space.current.data_setitem((np.full(len(y), frame), y, x), label)
+    bench.work.current.data_setitem((np.full(len(y), frame), y, x), label)
     bench.posted.get(timeout=10)()
     bench.settle()
 

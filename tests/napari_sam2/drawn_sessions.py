@@ -6,8 +6,8 @@ from hypothesis.extra import numpy as arrays
 
 from napari_sam2.labels.merging import CommitPolicy
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet, Target
-from napari_sam2.sessions.document import ImageUsed, SessionFile
-from napari_sam2.sessions.steps import Commit, HandEdit, ModelUsed, PackedPlane, Renumbering, Take
+from napari_sam2.sessions.document import ImageUsed, Session
+from napari_sam2.sessions.steps import Commit, HandEdit, MaskSource, ModelUsed, PackedPlane, Renumbering
 
 SHAPE = NUM_FRAMES, ROWS, COLUMNS = 5, 8, 12
 
@@ -49,7 +49,7 @@ prompt_sets = st.lists(prompts_of(ids), unique_by=lambda prompt: prompt.target, 
 def takes(draw):
     object_id = draw(ids)
     prompts = st.lists(prompts_of(st.just(object_id)), min_size=1, max_size=3)
-    return Take(object_id, tuple(draw(prompts)), draw(models), draw(frames))
+    return MaskSource(object_id, tuple(draw(prompts)), draw(models), draw(frames))
 
 
 several_takes = st.lists(takes(), max_size=3).map(tuple)
@@ -71,7 +71,7 @@ images = st.builds(
     level=st.integers(0, 3),
 )
 sessions = st.builds(
-    SessionFile,
+    Session,
     image=images,
     contrast_limits=st.none() | limits,
     steps=st.lists(steps, max_size=4).map(tuple),

@@ -21,7 +21,7 @@ from napari_sam2.results import feature_table, label_dtype
 from napari_sam2.sample_data import nuclei_stack_image, nuclei_stack_labels
 from napari_sam2.tracking.batch import propagate_into, write_table
 from napari_sam2.tracking.propagation import plan_propagation
-from napari_sam2.tracking.stack import Session
+from napari_sam2.tracking.stack import TrackedStack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,7 +110,7 @@ def run_demo(folder: Path, predictor: Predictor, *, overwrite: bool = False) -> 
     frames = FrameStack(stack)
     prompts = PromptSet(prompts_from_labels(annotated, frames=PROMPTED_SLICE))
     plan = plan_propagation(prompts, len(frames))
-    session = Session(predictor, frames)  # refuses a model that cannot follow, before there is an output
+    session = TrackedStack(predictor, frames)  # refuses a model that cannot follow, before there is an output
     writer = LabelWriter(
         folder / "labels.tif", shape=stack.shape, dtype=label_dtype(prompts.object_ids), overwrite=overwrite
     )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari_sam2.files.prompts import PromptFile
     from napari_sam2.frames import ContrastLimits
     from napari_sam2.inference.sam2 import ImageSize
-    from napari_sam2.sessions.document import SessionFile
+    from napari_sam2.sessions.document import Session
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
@@ -130,7 +130,7 @@ def _propagate(arguments: argparse.Namespace) -> int:
     from napari_sam2.results import feature_table, label_dtype
     from napari_sam2.tracking.batch import propagate_into
     from napari_sam2.tracking.propagation import plan_propagation
-    from napari_sam2.tracking.stack import Session
+    from napari_sam2.tracking.stack import TrackedStack
 
     image = _open(arguments)
     if not image.has_frames:
@@ -157,7 +157,7 @@ def _propagate(arguments: argparse.Namespace) -> int:
     predictor = load_predictor(model, device=arguments.device, image_size=image_size)
     _warn_of_other_weights(arguments, spoken, predictor.sha256)
     warn_of_small_objects(prompts, predictor, frames)
-    session = Session(predictor, frames)  # refuses a model that cannot follow, before there is an output
+    session = TrackedStack(predictor, frames)  # refuses a model that cannot follow, before there is an output
     writer = open_label_writer(
         arguments.output,
         shape=image.label_shape,
@@ -350,7 +350,7 @@ def _check_outputs(arguments: argparse.Namespace, image: ImageFile, inputs: Mapp
         check_replaceable(arguments.scores, overwrite=arguments.overwrite)
 
 
-def _models_of(session: SessionFile) -> dict[str, Path]:
+def _models_of(session: Session) -> dict[str, Path]:
     """Give the weight files that a session names."""
     from napari_sam2.sessions.replay import models_used
 

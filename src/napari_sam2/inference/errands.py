@@ -41,7 +41,7 @@ class _CancelledError(Exception):
     """Raised where a job reports, to end it."""
 
 
-class Errand(Generic[T]):
+class BackgroundJob(Generic[T]):
     """Run one job on a thread of its own, from now on.
 
     Parameters

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Overruling:
+class UserMask:
     """What the user says the mask of a target is: painted by hand, or approved.
 
     Attributes
@@ -59,7 +59,7 @@ class PromptSources:
     ----------
     own : PromptLayers
         The layers that the plugin has made.
-    overruled : mapping of Target to Overruling
+    overruled : mapping of Target to UserMask
         Masks painted or approved in the place of prompts.
     settled : frozenset of Prompt
         Prompts in layers of the user's own that are not heeded any more: of objects that are committed, for example.
@@ -79,7 +79,7 @@ class PromptSources:
     ) -> None:
         self._image, self._grid, self._current_frame = image, grid, current_frame
         self.own = PromptLayers(image, colour_of)
-        self.overruled: Mapping[Target, Overruling] = {}
+        self.user_masks: Mapping[Target, UserMask] = {}
         self.settled: frozenset[Prompt] = frozenset()
         self._others: list[UserLayer] = []
         self.remark = ""
@@ -111,8 +111,8 @@ class PromptSources:
         # What was taken out of its layer is said anew when it comes back.
         self.settled = self.settled.intersection(said)
         given = without_rivals((*own, *(prompt for prompt in said if prompt not in self.settled)))
-        prompts: list[Prompt] = [p for p in given.prompts.prompts if p.target not in self.overruled]
-        for target, overruling in self.overruled.items():
+        prompts: list[Prompt] = [p for p in given.prompts.prompts if p.target not in self.user_masks]
+        for target, overruling in self.user_masks.items():
             later = (p for p in given.prompts.get(target, ()) if p not in overruling.prompts)
             prompts += [overruling.mask, *later]
         heeded = without_rivals(prompts)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_sam2.saving.snapshot import WorkSnapshot
-    from napari_sam2.sessions.document import SessionFile
+    from napari_sam2.sessions.document import Session
     from napari_sam2.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -52,14 +52,14 @@ class LeftOver:
     ----------
     folder : Path
         Where it is: a session.
-    session : SessionFile
+    session : Session
         What it says.
     written : datetime
         When something was written last.
     """
 
     folder: Path
-    session: SessionFile
+    session: Session
     written: datetime
 
 
@@ -77,7 +77,7 @@ class Autosaver:
 
     Parameters
     ----------
-    space : Workspace
+    work : Workspace
         The workspace.
     root : Path
         Where the folders of all workspaces are.
@@ -100,7 +100,7 @@ class Autosaver:
 
     def __init__(
         self,
-        space: Workspace,
+        work: Workspace,
         root: Path,
         *,
         take: Callable[[], WorkSnapshot],
@@ -108,19 +108,19 @@ class Autosaver:
         interval_s: float = INTERVAL_S,
     ) -> None:
         self.folder = root / f"{datetime.now(tz=UTC):%Y%m%d-%H%M%S}-{uuid4().hex[:8]}"
-        self._space, self._take, self._post, self._interval_s = space, take, post, interval_s
+        self._space, self._take, self._post, self._interval_s = work, take, post, interval_s
         self.replaces: Path | None = None
         self.num_changes = 0
         # Work that goes on after its panel was closed is written from the beginning.
-        self._masks = set(space.results.held.frames)
-        self._committed = set(range(space.grid.num_frames)) if space.results.committed_ids else set()
+        self._masks = set(work.results.held.frames)
+        self._committed = set(range(work.grid.num_frames)) if work.results.committed_ids else set()
         self._has_news = bool(self._masks or self._committed)
         self._is_changed, self._is_over = threading.Event(), threading.Event()
         self._drafts: queue.Queue[_Draft | None] = queue.Queue()
         self._state = 0
-        space.masks_changed.connect(self._on_masks)
-        space.results.committed_changed.connect(self._on_committed)
-        space.changed.connect(self._on_change)
+        work.masks_changed.connect(self._on_masks)
+        work.results.committed_changed.connect(self._on_committed)
+        work.changed.connect(self._on_change)
         self._thread = threading.Thread(target=self._run, name="napari-sam2 autosave", daemon=True)
         self._thread.start()
         if self._has_news:

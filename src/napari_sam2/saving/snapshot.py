@@ -16,13 +16,13 @@ import numpy as np
 
 from napari_sam2.errors import SessionError
 from napari_sam2.files.atomic import check_apart
-from napari_sam2.layers.prompt_sources import Overruling
+from napari_sam2.layers.prompt_sources import UserMask
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet, Target
-from napari_sam2.sessions.document import ImageUsed, SessionFile
+from napari_sam2.sessions.document import ImageUsed, Session
 from napari_sam2.sessions.steps import WorkLog
 from napari_sam2.sessions.storage import iter_committed, iter_masks, read_session, write_session
 from napari_sam2.workspace.choices import Choices
-from napari_sam2.workspace.held import HeldMask, Snapshot, takes_of
+from napari_sam2.workspace.held import HeldMask, Snapshot, sources_of
 from napari_sam2.workspace.objects import ObjectNotes
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class WorkSnapshot:
         What was chosen.
     prompts : PromptSet
         All that was said.
-    overruled : mapping of Target to Overruling
+    overruled : mapping of Target to UserMask
         Masks painted or approved.
     notes : ObjectNotes
         What was settled about objects.
@@ -71,25 +71,25 @@ class WorkSnapshot:
     contrast_limits: ContrastLimits | None
     choices: Choices
     prompts: PromptSet
-    overruled: Mapping[Target, Overruling]
+    user_masks: Mapping[Target, UserMask]
     notes: ObjectNotes
     least_confidence: float
     masks: Snapshot
     log: WorkLog
     committed: PlaneReader
 
-    def session(self) -> SessionFile:
+    def session(self) -> Session:
         """Put it as a session. Takes time in proportion to the masks and to what was painted."""
         self.log.settle(self.committed.__getitem__)
         choices, notes = self.choices, self.notes
-        return SessionFile(
+        return Session(
             image=self.image,
             contrast_limits=self.contrast_limits,
             steps=self.log.steps,
-            takes=takes_of(self.masks, self.prompts),
+            takes=sources_of(self.masks, self.prompts),
             prompts=self.prompts,
-            approved=tuple(self.overruled),
-            replaced=PromptSet(p for one in self.overruled.values() for p in one.prompts),
+            approved=tuple(self.user_masks),
+            replaced=PromptSet(p for one in self.user_masks.values() for p in one.prompts),
             names=notes.names,
             hidden=tuple(sorted(notes.hidden)),
             locked=tuple(sorted(notes.locked)),
@@ -142,24 +142,24 @@ class PlaneReader(Mapping[int, "NDArray[np.integer]"]):
         return self._grid.num_frames
 
 
-def snapshot(space: Workspace, choices: Choices) -> WorkSnapshot:
+def snapshot(work: Workspace, choices: Choices) -> WorkSnapshot:
     """Take note of everything in a workspace, on the viewer's thread."""
     return WorkSnapshot(
-        image=_image_used(space),
-        contrast_limits=space.frames.contrast_limits,
+        image=_image_used(work),
+        contrast_limits=work.frames.contrast_limits,
         choices=choices,
-        prompts=space.prompts,
-        overruled=dict(space.sources.overruled),
-        notes=space.objects.notes,
-        least_confidence=space.shown.least_confidence,
-        masks=space.results.held.snapshot(),
-        log=space.results.log.copy(),
-        committed=PlaneReader(space.committed.data, space.grid),
+        prompts=work.prompts,
+        user_masks=dict(work.sources.user_masks),
+        notes=work.objects.notes,
+        least_confidence=work.shown.least_confidence,
+        masks=work.results.held.snapshot(),
+        log=work.results.log.copy(),
+        committed=PlaneReader(work.committed.data, work.grid),
     )
 
 
-def _image_used(space: Workspace) -> ImageUsed:
-    image, grid = space.image, space.grid
+def _image_used(work: Workspace) -> ImageUsed:
+    image, grid = work.image, work.grid
     path = image.source.path
     array = image.data[grid.level] if image.multiscale else image.data
     natural = tuple(range(len(grid.plain_shape)))
@@ -168,7 +168,7 @@ def _image_used(space: Workspace) -> ImageUsed:
         shape=grid.plain_shape,
         dtype=np.dtype(array.dtype).name,
         path=None if path is None else Path(path).absolute(),
-        channels=space.sight.channel_numbers,
+        channels=work.model_input.channel_numbers,
         is_rgb=image.rgb,
         order=None if grid.plain_order == natural else grid.plain_order,
         level=grid.level,
@@ -178,12 +178,12 @@ def _image_used(space: Workspace) -> ImageUsed:
 # Back again ----------------------------------------------------------------------------------------------------------
 
 
-def restore(space: Workspace, path: str | os.PathLike[str]) -> Choices:
+def restore(work: Workspace, path: str | os.PathLike[str]) -> Choices:
     """Bring a session back into a workspace in which nothing was done yet.
 
     Parameters
     ----------
-    space : Workspace
+    work : Workspace
         Of the image of the session.
     path : path
         A session file or folder.
@@ -202,27 +202,27 @@ def restore(space: Workspace, path: str | os.PathLike[str]) -> Choices:
         If it cannot be read.
     """
     session = read_session(path)
-    check_image(session.image, space)
+    check_image(session.image, work)
     sources = {(take.object_id, frame): (take.prompts, take.model) for take in session.takes for frame in take.frames}
     for frame, plane in iter_committed(path):
-        space.results.hold_committed(frame, plane)
-    space.results.take_over(WorkLog(session.steps))
-    space.objects.settle(ObjectNotes(session.names, frozenset(session.hidden), frozenset(session.locked)))
-    space.hide_below(session.least_confidence)
+        work.results.hold_committed(frame, plane)
+    work.results.take_over(WorkLog(session.steps))
+    work.objects.settle(ObjectNotes(session.names, frozenset(session.hidden), frozenset(session.locked)))
+    work.hide_below(session.least_confidence)
     held = {frame: _held(frame, masks, sources) for frame, masks in iter_masks(path)}
-    space.sight.recall(session.contrast_limits)
-    space.sources.overruled, drawn = _said(session)
-    state = space.prompt_layers.state_of(drawn, space.grid)
-    space.sources.restore(lambda: space.prompt_layers.restore(state))
+    work.model_input.recall(session.contrast_limits)
+    work.sources.user_masks, drawn = _said(session)
+    state = work.prompt_layers.state_of(drawn, work.grid)
+    work.sources.restore(lambda: work.prompt_layers.restore(state))
     for frame, masks in held.items():
-        space.results.set_masks(frame, masks)
-    space.results.set_features(space.objects.notes.names)
-    space.results.refresh()
-    space.dialogue.resume(session.prompts)
+        work.results.set_masks(frame, masks)
+    work.results.set_features(work.objects.notes.names)
+    work.results.refresh()
+    work.asker.resume(session.prompts)
     return Choices(session.model, session.direction, session.start, session.stop, session.policy, session.threshold)
 
 
-def check_image(used: ImageUsed, space: Workspace) -> None:
+def check_image(used: ImageUsed, work: Workspace) -> None:
     """Refuse an image that is not the one of a session.
 
     Raises
@@ -230,7 +230,7 @@ def check_image(used: ImageUsed, space: Workspace) -> None:
     SessionError
         If shape, type or reading order differ.
     """
-    here = _image_used(space)
+    here = _image_used(work)
     for what in ("shape", "dtype", "is_rgb", "order", "level"):
         then, now = getattr(used, what), getattr(here, what)
         if then != now:
@@ -240,20 +240,20 @@ def check_image(used: ImageUsed, space: Workspace) -> None:
             )
 
 
-def _said(session: SessionFile) -> tuple[dict[Target, Overruling], list[PointPrompt | BoxPrompt]]:
+def _said(session: Session) -> tuple[dict[Target, UserMask], list[PointPrompt | BoxPrompt]]:
     """Tell masks that stand for themselves from prompts that are drawn in layers."""
     replaced: dict[Target, tuple[Prompt, ...]] = defaultdict(tuple)
     for prompt in session.replaced.prompts:
         replaced[prompt.target] += (prompt,)
-    overruled: dict[Target, Overruling] = {}
+    user_masks: dict[Target, UserMask] = {}
     drawn: list[PointPrompt | BoxPrompt] = []
     for prompt in (*session.replaced.prompts, *session.prompts.prompts):
         match prompt:
             case MaskPrompt():
-                overruled[prompt.target] = Overruling(prompt, replaced[prompt.target])
+                user_masks[prompt.target] = UserMask(prompt, replaced[prompt.target])
             case PointPrompt() | BoxPrompt():
                 drawn.append(prompt)
-    return overruled, drawn
+    return user_masks, drawn
 
 
 def _held(

@@ -11,7 +11,7 @@ from psygnal import Signal
 
 from napari_sam2.errors import NapariSam2Error, SessionError
 from napari_sam2.files.prompts import PromptFile
-from napari_sam2.inference.errands import Broken, Errand, Progressed, Returned
+from napari_sam2.inference.errands import BackgroundJob, Broken, Progressed, Returned
 from napari_sam2.layers.export import LabelFormat, export_all, labels_to_export
 from napari_sam2.layers.source_axes import axes_to_say
 from napari_sam2.layers.tracks import ObjectPosition, measure_positions, new_tracks_layer, track_table
@@ -41,7 +41,7 @@ def autosave_root() -> Path:
     return user_data_path("napari-sam2", appauthor=False) / "autosave"
 
 
-class SessionDesk:
+class WorkFiles:
     """Everything about files that the panel offers for the work on its images.
 
     Parameters
@@ -78,7 +78,7 @@ class SessionDesk:
         self._post = post
         self._root = root or autosave_root()
         self._savers: dict[int, Autosaver] = {}
-        self._errand: Errand[Any] | None = None
+        self._errand: BackgroundJob[Any] | None = None
         self._saved: dict[Autosaver, int] = {}
         prune(self._root)
         self.left_over = left_over(self._root)
@@ -90,20 +90,20 @@ class SessionDesk:
 
     # While one works -------------------------------------------------------------------------------------------------
 
-    def _on_begun(self, space: Workspace) -> None:
-        self._savers[id(space)] = Autosaver(
-            space, self._root, take=lambda: snapshot(space, self.bench.choices), post=self._post
+    def _on_begun(self, work: Workspace) -> None:
+        self._savers[id(work)] = Autosaver(
+            work, self._root, take=lambda: snapshot(work, self.bench.choices), post=self._post
         )
-        if space.written is not None:
+        if work.written is not None:
             # It goes on after its panel was closed, and is written down once more: nobody is asked about it.
-            self._savers[id(space)].replaces = space.written
-            self.left_over = tuple(work for work in self.left_over if work.folder != space.written)
+            self._savers[id(work)].replaces = work.written
+            self.left_over = tuple(one for one in self.left_over if one.folder != work.written)
 
-    def _on_ended(self, space: Workspace) -> None:
-        saver = self._savers.pop(id(space))
+    def _on_ended(self, work: Workspace) -> None:
+        saver = self._savers.pop(id(work))
         is_saved = self._saved.pop(saver, -1) == saver.num_changes
         saver.close(is_kept=not is_saved)
-        space.written = None if is_saved else saver.folder
+        work.written = None if is_saved else saver.folder
 
     def _on_closed(self) -> None:
         if self._errand is not None:
@@ -131,19 +131,19 @@ class SessionDesk:
 
     def save(self, path: Path) -> None:
         """Save the work as a session; a file that is there is replaced."""
-        space = self.bench.workspace
-        if space is None:
+        work = self.bench.workspace
+        if work is None:
             self._complain("There is no work to save. Open an image first.")
             return
-        work = snapshot(space, self.bench.choices)
-        saver = self._savers[id(space)]
+        taken = snapshot(work, self.bench.choices)
+        saver = self._savers[id(work)]
         saved_at = saver.num_changes
 
         def remember(_: None) -> None:
             self._saved[saver] = saved_at
 
         self._run(
-            lambda report: _with_axes(work).write(path, overwrite=True),
+            lambda report: _with_axes(taken).write(path, overwrite=True),
             f"Saved as {path}.",
             remember,
         )
@@ -156,15 +156,15 @@ class SessionDesk:
             self.bench.choose(image)
             if self.bench.workspace is not None and self.bench.workspace.grid.level != used.level:
                 self.bench.use_level(used.level)
-            space = self.bench.workspace
-            if space is None:
+            work = self.bench.workspace
+            if work is None:
                 raise SessionError(self.bench.message)
-            if space.prompts or space.results.held or space.results.committed_ids:
+            if work.prompts or work.results.held or work.results.committed_ids:
                 raise SessionError(
                     f"Work on {image.name!r} has begun already. Save it, remove its layers and press Start; then open "
                     "the session."
                 )
-            self.bench.choose_again(restore(space, path))
+            self.bench.choose_again(restore(work, path))
         except NapariSam2Error as error:
             self._complain(str(error))
             return False
@@ -198,26 +198,26 @@ class SessionDesk:
 
     def export(self, folder: Path, label_format: LabelFormat = LabelFormat.TIFF) -> None:
         """Write all objects, committed and shown, their scores and the prompts to a folder."""
-        space = self.bench.workspace
-        if space is None:
+        work = self.bench.workspace
+        if work is None:
             self._complain("There is nothing to export. Open an image first.")
             return
-        model = space.model_used
+        model = work.model_used
         prompts = PromptFile(
-            space.prompts,
+            work.prompts,
             model_name=None if model is None else model.name,
             model_sha256=None if model is None else model.sha256,
-            contrast_limits=space.frames.contrast_limits,
-            image_size=space.working_size,
+            contrast_limits=work.frames.contrast_limits,
+            image_size=work.working_size,
         )
         try:
-            labels = labels_to_export(space.committed, array=self._merged(space), path=space.image.source.path)
+            labels = labels_to_export(work.committed, array=self._merged(work), path=work.image.source.path)
             steps = export_all(
                 folder,
                 labels,
-                scores=space.results.all_scores(),
+                scores=work.results.all_scores(),
                 prompts=prompts,
-                names=space.objects.notes.names,
+                names=work.objects.notes.names,
                 label_format=label_format,
             )
         except NapariSam2Error as error:
@@ -232,10 +232,10 @@ class SessionDesk:
 
     def add_tracks(self) -> None:
         """Add a Tracks layer: where every object is on every frame, coloured by confidence."""
-        space = self.bench.workspace
-        if space is None:
+        work = self.bench.workspace
+        if work is None:
             return
-        array, grid, scores = self._merged(space), space.grid, space.results.all_scores()
+        array, grid, scores = self._merged(work), work.grid, work.results.all_scores()
 
         def measure(report: Callable[[int, int], None]) -> pd.DataFrame:
             positions: list[ObjectPosition] = []
@@ -245,14 +245,14 @@ class SessionDesk:
             return track_table(positions, scores)
 
         def add(table: pd.DataFrame) -> None:
-            active = space.viewer.layers.selection.active
-            space.viewer.add_layer(new_tracks_layer(space.image, grid, table))
-            space.viewer.layers.selection.active = active  # the keys are those of our layers
+            active = work.viewer.layers.selection.active
+            work.viewer.add_layer(new_tracks_layer(work.image, grid, table))
+            work.viewer.layers.selection.active = active  # the keys are those of our layers
 
         self._run(measure, "Added the tracks of all objects.", add)
 
-    def _merged(self, space: Workspace) -> MergedLabels:
-        return space.results.merged(self.bench.policy, space.objects.notes.locked)
+    def _merged(self, work: Workspace) -> MergedLabels:
+        return work.results.merged(self.bench.policy, work.objects.notes.locked)
 
     def cancel(self) -> None:
         """Stop exporting; what is written stays under its unfinished name."""
@@ -276,7 +276,7 @@ class SessionDesk:
             return
 
         self.progress = (0, 0)
-        self._errand = Errand(job, lambda news: self._on_news(news, done, receive), self._post)
+        self._errand = BackgroundJob(job, lambda news: self._on_news(news, done, receive), self._post)
         self._say("")
 
     def _on_news(self, news: Progressed | Returned[T] | Broken, done: str, receive: Callable[[T], None]) -> None:

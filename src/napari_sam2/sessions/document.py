@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from napari_sam2.files.prompt_entries import entry_of
 from napari_sam2.labels.merging import CommitPolicy
 from napari_sam2.prompts import PromptSet, Target
-from napari_sam2.sessions.steps import Commit, HandEdit, ModelUsed, PackedPlane, Renumbering, Step, Take
+from napari_sam2.sessions.steps import Commit, HandEdit, MaskSource, ModelUsed, PackedPlane, Renumbering, Step
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -71,7 +71,7 @@ class ImageUsed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SessionFile:
+class Session:
     """A session: what was said, what came of it, and what was chosen.
 
     Attributes
@@ -82,7 +82,7 @@ class SessionFile:
         Intensities that the model sees as black and white now; None for 8-bit RGB, which it sees as it is.
     steps : tuple of Step
         How the committed labels came about.
-    takes : tuple of Take
+    takes : tuple of MaskSource
         Masks that are held and not committed, hidden ones included.
     prompts : PromptSet
         All that is said now, masks painted or approved in the place of what was said before them.
@@ -111,7 +111,7 @@ class SessionFile:
     image: ImageUsed
     contrast_limits: ContrastLimits | None = None
     steps: tuple[Step, ...] = ()
-    takes: tuple[Take, ...] = ()
+    takes: tuple[MaskSource, ...] = ()
     prompts: PromptSet = field(default_factory=PromptSet)
     approved: tuple[Target, ...] = ()
     replaced: PromptSet = field(default_factory=PromptSet)
@@ -127,7 +127,7 @@ class SessionFile:
     least_confidence: float = 0.0
 
 
-def planes_of(session: SessionFile) -> dict[str, PackedPlane]:
+def planes_of(session: Session) -> dict[str, PackedPlane]:
     """Frames edited by hand, by checksum."""
     edits = (step for step in session.steps if isinstance(step, HandEdit))
     return {plane.digest: plane for edit in edits for plane in edit.planes.values()}
@@ -136,12 +136,12 @@ def planes_of(session: SessionFile) -> dict[str, PackedPlane]:
 # Writing -------------------------------------------------------------------------------------------------------------
 
 
-def to_json(session: SessionFile, folder: Path, *, state: int = 0) -> str:
+def to_json(session: Session, folder: Path, *, state: int = 0) -> str:
     """Write a session as JSON, without the frames edited by hand.
 
     Parameters
     ----------
-    session : SessionFile
+    session : Session
         The session.
     folder : Path
         Where the document is going to be. An image in it or below is found again when the folder is moved.
@@ -204,7 +204,7 @@ class _Tables:
         self.prompts: _Table[Prompt] = _Table()
         self.models: _Table[ModelUsed] = _Table()
 
-    def take_entry(self, take: Take) -> dict[str, object]:
+    def take_entry(self, take: MaskSource) -> dict[str, object]:
         prompts = [self.prompts.number(prompt) for prompt in take.prompts]
         model, frames = self.models.number(take.model), _ranges(take.frames)
         return {"object_id": take.object_id, "model": model, "prompts": prompts, "frames": frames}

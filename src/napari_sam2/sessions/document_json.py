@@ -19,8 +19,8 @@ from napari_sam2.files.mask_runs import LARGEST_MASK
 from napari_sam2.files.prompt_entries import prompts_from_entries
 from napari_sam2.labels.merging import CommitPolicy
 from napari_sam2.prompts import MAX_OBJECT_ID, PromptSet, Target
-from napari_sam2.sessions.document import FORMAT, VERSION, ImageUsed, SessionFile
-from napari_sam2.sessions.steps import Commit, HandEdit, ModelUsed, PackedPlane, Renumbering, Step, Take
+from napari_sam2.sessions.document import FORMAT, VERSION, ImageUsed, Session
+from napari_sam2.sessions.steps import Commit, HandEdit, MaskSource, ModelUsed, PackedPlane, Renumbering, Step
 from napari_sam2.tracking.propagation import DirectionName
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ _TAKE = ("object_id", "model", "prompts", "frames")
 _PLANE = ("shape", "dtype", "sha256")
 
 
-def from_json(document: object, folder: Path, read_plane: Callable[[str, int], bytes]) -> SessionFile:
+def from_json(document: object, folder: Path, read_plane: Callable[[str, int], bytes]) -> Session:
     """Make a session of JSON that was read.
 
     Parameters
@@ -84,7 +84,7 @@ def from_json(document: object, folder: Path, read_plane: Callable[[str, int], b
     frames = _Frames(image.frame_shape[0])
     models = _each(entry, "models", _model)
     tables = _ReadTables(_prompts(entry, image.frame_shape), models, frames, image.frame_shape[1:], read_plane)
-    return SessionFile(
+    return Session(
         image=image,
         contrast_limits=_limits(entry),
         steps=_each(entry, "steps", tables.step),
@@ -201,12 +201,12 @@ class _ReadTables:
         with _within(name):
             return PromptSet(self._prompts(entry, name))
 
-    def take(self, entry: object) -> Take:
+    def take(self, entry: object) -> MaskSource:
         fields = _fields(entry, _TAKE)
         object_id, number = _object_id(fields, "object_id"), _number(fields, "model", least=0)
         if number >= len(self.models):
             raise SessionError(f'"model" is {number}, and there are {len(self.models)} models, numbered from 0.')
-        return Take(object_id, self._prompts(fields, "prompts"), self.models[number], self.frames.ranges(fields))
+        return MaskSource(object_id, self._prompts(fields, "prompts"), self.models[number], self.frames.ranges(fields))
 
     def step(self, entry: object) -> Step:
         kind = entry.get("kind") if isinstance(entry, dict) else None

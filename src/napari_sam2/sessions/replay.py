@@ -14,9 +14,8 @@ from napari_sam2.labels.merging import exported_plane, merged_plane
 from napari_sam2.prompts import MAX_OBJECT_ID, PromptSet, Target
 from napari_sam2.results import compose, label_dtype
 from napari_sam2.sessions.steps import Commit, HandEdit, Renumbering
-from napari_sam2.tracking.propagation import LabelFrame, plan_propagation, run
-from napari_sam2.tracking.propagation import Step as Visit
-from napari_sam2.tracking.stack import Session
+from napari_sam2.tracking.propagation import LabelFrame, Visit, plan_propagation, run
+from napari_sam2.tracking.stack import TrackedStack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
     from napari_sam2.inference.predictor import Predictor
     from napari_sam2.prompts import Prompt
     from napari_sam2.results import ObjectMask, ObjectScore
-    from napari_sam2.sessions.document import SessionFile
-    from napari_sam2.sessions.steps import ModelUsed, Take
+    from napari_sam2.sessions.document import Session
+    from napari_sam2.sessions.steps import MaskSource, ModelUsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +43,19 @@ _Masks = dict[_Source, "ObjectMask"]
 """Masks of one frame."""
 
 
-def frames_replayed(session: SessionFile) -> tuple[int, ...]:
+def frames_replayed(session: Session) -> tuple[int, ...]:
     """Frames that a replay gives, ascending; all others are empty."""
     edited = {frame for step in session.steps if isinstance(step, HandEdit) for frame in step.planes}
     return tuple(sorted(edited.union(*(take.frames for take in _takes(session)))))
 
 
-def models_used(session: SessionFile) -> tuple[ModelUsed, ...]:
+def models_used(session: Session) -> tuple[ModelUsed, ...]:
     """Models that a replay needs, in the order in which they were used first."""
     return tuple(dict.fromkeys(take.model for take in _takes(session)))
 
 
 def replay(
-    session: SessionFile,
+    session: Session,
     frames_of: Callable[[ModelUsed], FrameStack],
     predictor_of: Callable[[ModelUsed], Predictor],
 ) -> Iterator[LabelFrame]:
@@ -68,7 +67,7 @@ def replay(
 
     Parameters
     ----------
-    session : SessionFile
+    session : Session
         The session.
     frames_of : callable
         Gives its image as a model saw it: the same channels under the same intensity mapping.
@@ -94,7 +93,7 @@ def replay(
     return _replayed(session, {model: (predictor, stacks[model]) for model, predictor in predictors.items()})
 
 
-def dtype_replayed(session: SessionFile) -> np.dtype[np.unsignedinteger]:
+def dtype_replayed(session: Session) -> np.dtype[np.unsignedinteger]:
     """Type of the labels that a replay gives."""
     labels = {take.object_id for take in _takes(session)}
     for step in session.steps:
@@ -106,7 +105,7 @@ def dtype_replayed(session: SessionFile) -> np.dtype[np.unsignedinteger]:
     return label_dtype(labels)
 
 
-def _replayed(session: SessionFile, opened: Mapping[ModelUsed, tuple[Predictor, FrameStack]]) -> Iterator[LabelFrame]:
+def _replayed(session: Session, opened: Mapping[ModelUsed, tuple[Predictor, FrameStack]]) -> Iterator[LabelFrame]:
     wanted = _wanted(session)
     outstanding = dict.fromkeys(frames_replayed(session), 0)
     for of_source in wanted.values():
@@ -118,25 +117,25 @@ def _replayed(session: SessionFile, opened: Mapping[ModelUsed, tuple[Predictor, 
     held: dict[int, _Masks] = {}
     for model, (predictor, frames) in opened.items():
         of_model = {source: of_source for source, of_source in wanted.items() if source.model == model}
-        for source, frame, mask in _computed(Session(predictor, frames), of_model):
+        for source, frame, mask in _computed(TrackedStack(predictor, frames), of_model):
             held.setdefault(frame, {})[source] = mask
             outstanding[frame] -= 1
             if not outstanding[frame]:
                 yield finished(frame, held.pop(frame))
 
 
-def _takes(session: SessionFile) -> Iterator[Take]:
+def _takes(session: Session) -> Iterator[MaskSource]:
     for step in session.steps:
         if isinstance(step, Commit):
             yield from step.takes
     yield from session.takes
 
 
-def _source(take: Take) -> _Source:
+def _source(take: MaskSource) -> _Source:
     return _Source(take.object_id, take.prompts, take.model)
 
 
-def _wanted(session: SessionFile) -> dict[_Source, set[int]]:
+def _wanted(session: Session) -> dict[_Source, set[int]]:
     """Frames of which the masks of each source are needed."""
     wanted: dict[_Source, set[int]] = {}
     for take in _takes(session):
@@ -147,7 +146,7 @@ def _wanted(session: SessionFile) -> dict[_Source, set[int]]:
 # Refusals ------------------------------------------------------------------------------------------------------------
 
 
-def _check(session: SessionFile) -> None:
+def _check(session: Session) -> None:
     """Refuse a session that contradicts itself."""
     num_frames, height, width = session.image.frame_shape
     if not frames_replayed(session):
@@ -172,7 +171,7 @@ def _check(session: SessionFile) -> None:
         PromptSet(take.prompts).check(num_frames, height, width)
 
 
-def _fitting(frames: FrameStack, session: SessionFile) -> FrameStack:
+def _fitting(frames: FrameStack, session: Session) -> FrameStack:
     found = len(frames), frames.height, frames.width
     if found != session.image.frame_shape:
         raise SessionError(
@@ -210,7 +209,7 @@ def _checked(predictor: Predictor, model: ModelUsed, frames: FrameStack) -> Pred
 # Masks ---------------------------------------------------------------------------------------------------------------
 
 
-def _computed(session: Session, wanted: Mapping[_Source, set[int]]) -> Iterator[tuple[_Source, int, ObjectMask]]:
+def _computed(session: TrackedStack, wanted: Mapping[_Source, set[int]]) -> Iterator[tuple[_Source, int, ObjectMask]]:
     """Give each mask that is wanted of the sources of one model, with its source and frame."""
     known: dict[Target, ObjectMask] = {}
     for sources, returning in _runs(wanted):
@@ -242,7 +241,7 @@ def _runs(wanted: Iterable[_Source]) -> Iterator[tuple[dict[int, _Source], set[i
 
 
 def _answered(
-    session: Session, prompts: PromptSet, known: dict[Target, ObjectMask], returning: set[int]
+    session: TrackedStack, prompts: PromptSet, known: dict[Target, ObjectMask], returning: set[int]
 ) -> Iterator[tuple[Target, ObjectMask]]:
     """Give the mask of each target. A target of which the same is said as in the run before is not asked again.
 
@@ -287,7 +286,7 @@ def _visits(prompts: PromptSet, followed: Mapping[int, set[int]], num_frames: in
 class _Finisher:
     """Makes the labels of a frame of its masks: everything that was done, in order, on this frame."""
 
-    def __init__(self, session: SessionFile) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
         self._shape = session.image.frame_shape[1:]
         self._dtype = dtype_replayed(session)
@@ -319,7 +318,7 @@ class _Finisher:
         )
         return LabelFrame(frame, plane.astype(self._dtype), tuple(scores[i] for i in sorted(scores)))
 
-    def _coming(self, frame: int, takes: Iterable[Take], masks: _Masks, least_confidence: float = 0.0) -> _Coming:
+    def _coming(self, frame: int, takes: Iterable[MaskSource], masks: _Masks, least_confidence: float = 0.0) -> _Coming:
         found = [masks[_source(take)] for take in takes if _is_on(take, frame)]
         scored = [(mask, mask.score(frame)) for mask in found]
         scored = [(mask, score) for mask, score in scored if score.confidence >= least_confidence]
@@ -339,6 +338,6 @@ def _confidence_of(scores: Mapping[int, ObjectScore]) -> dict[int, float]:
     return {object_id: score.confidence for object_id, score in scores.items()}
 
 
-def _is_on(take: Take, frame: int) -> bool:
+def _is_on(take: MaskSource, frame: int) -> bool:
     place = bisect_left(take.frames, frame)
     return place < len(take.frames) and take.frames[place] == frame

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_sam2.frames import ArrayLike
     from napari_sam2.inference.predictor import Predictor
-    from napari_sam2.sessions.document import ImageUsed, SessionFile
+    from napari_sam2.sessions.document import ImageUsed, Session
     from napari_sam2.sessions.steps import ModelUsed
 
 
@@ -29,13 +29,13 @@ class SessionImage:
 
     Attributes
     ----------
-    session : SessionFile
+    session : Session
         The session.
     files : mapping of int or None to ImageFile
         The file, opened for each channel that a model saw; under None, as a whole.
     """
 
-    session: SessionFile
+    session: Session
     files: Mapping[int | None, ImageFile]
 
     @property
@@ -68,12 +68,12 @@ class SessionImage:
         )
 
 
-def open_image(session: SessionFile, session_path: Path, *, path: Path | None = None) -> SessionImage:
+def open_image(session: Session, session_path: Path, *, path: Path | None = None) -> SessionImage:
     """Find the image of a session: where it was, else beside the session.
 
     Parameters
     ----------
-    session : SessionFile
+    session : Session
         The session.
     session_path : Path
         Its file or folder.
@@ -152,7 +152,7 @@ def _beside(path: str, session_path: Path) -> Path:
     return folder / PureWindowsPath(path).name
 
 
-def _channels(session: SessionFile, model: ModelUsed | None = None) -> tuple[int | None, ...]:
+def _channels(session: Session, model: ModelUsed | None = None) -> tuple[int | None, ...]:
     """Channels of the file that a model saw, or that it sees now; None is all there are."""
     recorded = None if model is None else model.channels
     return (session.image.channels if recorded is None else recorded) or (None,)

@@ -55,7 +55,7 @@ class ModelUsed:
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
+class MaskSource:
     """Masks of one object, computed by one model from one state of its prompts.
 
     Attributes
@@ -101,7 +101,7 @@ class Commit:
 
     Attributes
     ----------
-    takes : tuple of Take
+    takes : tuple of MaskSource
         All masks that were shown on the frames of the commit, locked objects included: pixels where objects overlap
         belong to one of them.
     policy : CommitPolicy
@@ -110,7 +110,7 @@ class Commit:
         Objects that neither lost nor received a pixel.
     """
 
-    takes: tuple[Take, ...]
+    takes: tuple[MaskSource, ...]
     policy: CommitPolicy
     locked: tuple[int, ...] = ()
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_sam2.results import ObjectMask
-    from napari_sam2.sessions.document import SessionFile
+    from napari_sam2.sessions.document import Session
 
 SUFFIX = ".sam2session"
 """How the name of a session in one file ends."""
@@ -76,7 +76,7 @@ class StoredFrames:
 
 def write_session(
     path: str | os.PathLike[str],
-    session: SessionFile,
+    session: Session,
     *,
     masks: Mapping[int, Sequence[ObjectMask]] | None = None,
     committed: Mapping[int, NDArray[np.integer]] | None = None,
@@ -88,7 +88,7 @@ def write_session(
     ----------
     path : path
         The file, by custom with the suffix `.sam2session`.
-    session : SessionFile
+    session : Session
         The session.
     masks : mapping of int to sequence of ObjectMask, optional
         Masks that are held, by frame. They are asked for one frame at a time.
@@ -115,7 +115,7 @@ def write_session(
 def _write_archive(
     file: IO[bytes],
     path: Path,
-    session: SessionFile,
+    session: Session,
     masks: Mapping[int, Sequence[ObjectMask]],
     committed: Mapping[int, NDArray[np.integer]],
 ) -> None:
@@ -136,7 +136,7 @@ def _write_archive(
 # A folder ------------------------------------------------------------------------------------------------------------
 
 
-def write_document(folder: str | os.PathLike[str], session: SessionFile, *, state: int = 0) -> None:
+def write_document(folder: str | os.PathLike[str], session: Session, *, state: int = 0) -> None:
     """Write a session into a folder, in the place of the one that is there, and remove what it has replaced.
 
     At every moment the folder holds one whole session, the old or the new.
@@ -145,7 +145,7 @@ def write_document(folder: str | os.PathLike[str], session: SessionFile, *, stat
     ----------
     folder : path
         The folder.
-    session : SessionFile
+    session : Session
         The session. Frames edited by hand are written once.
     state : int
         Number of the state of the folder that begins, from 0: masks and labels written with a higher number do not
@@ -225,7 +225,7 @@ def _write(path: Path, content: bytes) -> None:
 # Reading -------------------------------------------------------------------------------------------------------------
 
 
-def read_session(path: str | os.PathLike[str]) -> SessionFile:
+def read_session(path: str | os.PathLike[str]) -> Session:
     """Read a session from a file or a folder.
 
     Raises

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_sam2.prompts import PromptSet
     from napari_sam2.results import ObjectScore
     from napari_sam2.tracking.propagation import LabelFrame, PropagationPlan
-    from napari_sam2.tracking.stack import Session
+    from napari_sam2.tracking.stack import TrackedStack
 
 
 class FrameWriter(Protocol):
@@ -94,7 +94,7 @@ class TurnedWriter:
 
 def propagate_into(
     writer: FrameWriter,
-    session: Session,
+    session: TrackedStack,
     prompts: PromptSet,
     plan: PropagationPlan,
     *,
@@ -107,7 +107,7 @@ def propagate_into(
     ----------
     writer : FrameWriter
         Closed at the end, which gives the label file its name. An OME-Zarr also holds the features of every object.
-    session : Session
+    session : TrackedStack
         On the stack.
     prompts : PromptSet
         Checked against the stack.

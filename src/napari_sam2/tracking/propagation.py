@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_sam2.prompts import PromptSet
-    from napari_sam2.tracking.stack import Session
+    from napari_sam2.tracking.stack import TrackedStack
 
 DirectionName = Literal["forward", "backward", "both"]
 """Which way to follow objects; "both" goes outward from each object's prompts."""
@@ -32,7 +32,7 @@ _PASSES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Visit:
     """One visit.
 
     Attributes
@@ -60,11 +60,11 @@ class PropagationPlan:
 
     Attributes
     ----------
-    steps : tuple of Step
+    steps : tuple of Visit
         A forward pass, then a backward pass, as far as they were asked for.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[Visit, ...]
 
     @property
     def num_reports(self) -> int:
@@ -111,7 +111,7 @@ def plan_propagation(
     if direction not in _PASSES:
         raise OptionError(f"Direction {direction!r} is not known. Use one of: {', '.join(_PASSES)}.")
     origins = _origins(prompts)
-    steps: list[Step] = []
+    steps: list[Visit] = []
     for one in _PASSES[direction]:
         if one is Direction.FORWARD:
             frames = range(min(origins.values()), last + 1)
@@ -130,8 +130,8 @@ def plan_propagation(
 
 
 def remaining_steps(
-    session: Session, steps: Sequence[Step], *, is_held: Callable[[int, int], bool] | None = None
-) -> tuple[Step, ...]:
+    session: TrackedStack, steps: Sequence[Visit], *, is_held: Callable[[int, int], bool] | None = None
+) -> tuple[Visit, ...]:
     """Leave out of some steps what a session has reported already and no prompt has undone since.
 
     This one rule resumes a propagation that was stopped, follows an object that was added late, follows a corrected
@@ -139,20 +139,20 @@ def remaining_steps(
 
     Parameters
     ----------
-    session : Session
+    session : TrackedStack
         What was done.
-    steps : sequence of Step
+    steps : sequence of Visit
         What is wanted.
     is_held : callable, optional
         Whether the result for an object (first argument) on a frame (second) is still at hand; all are when omitted.
 
     Returns
     -------
-    tuple of Step
+    tuple of Visit
         An object goes on from where it was followed to last, or begins again where it was shown first, because
         memories run through every frame in between.
     """
-    passes: dict[tuple[int, Direction], list[Step]] = {}
+    passes: dict[tuple[int, Direction], list[Visit]] = {}
     for step in steps:
         for object_id in step.object_ids:
             passes.setdefault((object_id, step.direction), []).append(step)
@@ -178,7 +178,7 @@ def remaining_steps(
     return tuple(step for step in left if step.object_ids)
 
 
-def run(session: Session, steps: Sequence[Step]) -> Iterator[FrameResult]:
+def run(session: TrackedStack, steps: Sequence[Visit]) -> Iterator[FrameResult]:
     """Make visits, one per item; closing the generator stops between frames, and the rest of the steps resumes.
 
     Yields
@@ -211,7 +211,7 @@ class LabelFrame:
     scores: tuple[ObjectScore, ...]
 
 
-def label_frames(session: Session, plan: PropagationPlan) -> Iterator[LabelFrame]:
+def label_frames(session: TrackedStack, plan: PropagationPlan) -> Iterator[LabelFrame]:
     """Make all visits of a plan and put what they find into label images.
 
     A frame on which both passes report is yielded twice, the second time with the objects of both. Until then the
@@ -229,11 +229,11 @@ def label_frames(session: Session, plan: PropagationPlan) -> Iterator[LabelFrame
         yield LabelFrame(result.frame, labels, result.scores)
 
 
-def _pass(frames: range, direction: Direction, extents: Mapping[int, range], first: int, last: int) -> Iterator[Step]:
+def _pass(frames: range, direction: Direction, extents: Mapping[int, range], first: int, last: int) -> Iterator[Visit]:
     for frame in frames:
         object_ids = tuple(i for i, extent in sorted(extents.items()) if frame in extent)
         if object_ids:
-            yield Step(frame, object_ids, direction, is_reported=first <= frame <= last)
+            yield Visit(frame, object_ids, direction, is_reported=first <= frame <= last)
 
 
 def _origins(prompts: PromptSet) -> dict[int, int]:

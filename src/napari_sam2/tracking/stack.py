@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_sam2.prompts import Prompt
 
 
-class Session:
+class TrackedStack:
     """Keep a model in step with the prompts on one stack.
 
     Parameters

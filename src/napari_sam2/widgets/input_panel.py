@@ -9,7 +9,7 @@ from qtpy.QtCore import QRectF, QSignalBlocker, QSize, QSizeF, Qt, QTimer
 from qtpy.QtGui import QImage, QPainter, QPaintEvent, QPalette, QShowEvent
 from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_sam2.inference.errands import Broken, Errand, Progressed, Returned
+from napari_sam2.inference.errands import BackgroundJob, Broken, Progressed, Returned
 from napari_sam2.layers.serving import channels_for
 from napari_sam2.widgets.buttons import button
 from napari_sam2.widgets.gui_thread import GuiThread
@@ -36,7 +36,7 @@ PREVIEW_SIDE = 1024
 COLOURS = ("Red", "Green", "Blue")
 
 
-class SightPanel(QWidget):
+class InputPanel(QWidget):
     """Follows the workbench by itself.
 
     Parameters
@@ -55,7 +55,7 @@ class SightPanel(QWidget):
         self._bench = bench
         self._gui_thread = GuiThread()
         self._channels: tuple[Image, ...] = ()
-        self._reading: Errand[NDArray[np.uint8]] | None = None
+        self._reading: BackgroundJob[NDArray[np.uint8]] | None = None
         self._read: tuple[FrameStack, int] | None = None
         self._make_parts()
         self._lay_out()
@@ -122,21 +122,21 @@ class SightPanel(QWidget):
 
     def refresh(self) -> None:
         """Show how things stand."""
-        space = self._bench.workspace
-        self.setEnabled(space is not None)
-        if space is None:
+        work = self._bench.workspace
+        self.setEnabled(work is not None)
+        if work is None:
             self._read = None
             self.thumbnail.show_nothing()
             self.values.setText("")
             return
-        self.values.setText(sight_sentence(space))
-        self._show_contrast(space)
-        self._show_level(space)
-        self._show_colours(space)
-        self._read_thumbnail(space)
+        self.values.setText(sight_sentence(work))
+        self._show_contrast(work)
+        self._show_level(work)
+        self._show_colours(work)
+        self._read_thumbnail(work)
 
-    def _show_contrast(self, space: Workspace) -> None:
-        is_current = space.sees_current_contrast
+    def _show_contrast(self, work: Workspace) -> None:
+        is_current = work.sees_current_contrast
         self.use_contrast.setEnabled(not is_current)
         self.use_contrast.setToolTip(
             "The model sees the layer as it is shown."
@@ -145,8 +145,8 @@ class SightPanel(QWidget):
             "prompts again."
         )
 
-    def _show_level(self, space: Workspace) -> None:
-        image, grid = space.image, space.grid
+    def _show_level(self, work: Workspace) -> None:
+        image, grid = work.image, work.grid
         levels = len(image.level_shapes) if image.multiscale else 1
         for widget in (self.level_label, self.level):
             widget.setVisible(levels > 1)
@@ -154,10 +154,10 @@ class SightPanel(QWidget):
             sides = [(shape[grid.row_axis], shape[grid.column_axis]) for shape in image.level_shapes]
             _fill(self.level, [f"{rows} x {columns} px" for rows, columns in sides], grid.level)
 
-    def _show_colours(self, space: Workspace) -> None:
-        self._channels = () if space.image.rgb else channels_for(space.image, space.grid, self._bench.images())
+    def _show_colours(self, work: Workspace) -> None:
+        self._channels = () if work.image.rgb else channels_for(work.image, work.grid, self._bench.images())
         names = [channel.name for channel in self._channels]
-        seen = [_place(self._channels, channel) for channel in space.channels]
+        seen = [_place(self._channels, channel) for channel in work.channels]
         for number, (label, combo) in enumerate(zip(self.colour_labels, self.colours, strict=True)):
             for widget in (label, combo):
                 widget.setVisible(len(names) > 1 and number <= len(seen))
@@ -174,14 +174,14 @@ class SightPanel(QWidget):
         super().showEvent(event)
         self._refresh_soon()
 
-    def _read_thumbnail(self, space: Workspace) -> None:
+    def _read_thumbnail(self, work: Workspace) -> None:
         """Read the frame on a thread of its own, one at a time: a lazy one may take seconds."""
-        wanted = (space.frames, space.frame)
+        wanted = (work.frames, work.frame)
         if wanted == self._read or self._reading is not None or not self.isVisible():
             return
         self._read = wanted
         frames, frame = wanted
-        self._reading = Errand(lambda _: preview(frames, frame), self._on_read, self._gui_thread.post)
+        self._reading = BackgroundJob(lambda _: preview(frames, frame), self._on_read, self._gui_thread.post)
 
     def _on_read(self, event: Progressed | Returned[NDArray[np.uint8]] | Broken) -> None:
         self._reading = None
@@ -277,9 +277,9 @@ class Thumbnail(QWidget):
         painter.drawImage(QRectF(0, 0, size.width(), size.height()), self._image)
 
 
-def sight_sentence(space: Workspace) -> str:
+def sight_sentence(work: Workspace) -> str:
     """Say which values of the image are black and white to the model, and at which size it sees them."""
-    limits = space.frames.contrast_limits
+    limits = work.frames.contrast_limits
     if limits is None:
         values = "Colours as they are"
     elif isinstance(limits[0], tuple):
@@ -288,8 +288,8 @@ def sight_sentence(space: Workspace) -> str:
         values = f"{values[0].upper()}{values[1:]} → dark to bright"
     else:
         low, high = limits
-        values = f"Values {low:g} to {high:g} → {'dark to bright' if space.image.rgb else 'black to white'}"
-    size = space.working_size
+        values = f"Values {low:g} to {high:g} → {'dark to bright' if work.image.rgb else 'black to white'}"
+    size = work.working_size
     return values if size is None else f"{values}, at {size} x {size} px"
 
 

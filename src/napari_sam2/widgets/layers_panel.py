@@ -95,18 +95,18 @@ class LayersPanel(QWidget):
 
     def refresh(self) -> None:
         """Show how things stand."""
-        space = self._bench.workspace
-        self.setEnabled(space is not None)
-        if space is not None:
-            self._show_sources(space)
-            self._show_targets(space)
+        work = self._bench.workspace
+        self.setEnabled(work is not None)
+        if work is not None:
+            self._show_sources(work)
+            self._show_targets(work)
 
-    def _show_sources(self, space: Workspace) -> None:
+    def _show_sources(self, work: Workspace) -> None:
         layers = (
             layer for layer in reversed(self._bench.other_layers()) if isinstance(layer, Points | Shapes | Labels)
         )
-        self._layers = tuple(layer for layer in layers if layer != space.committed)
-        read = space.sources.others
+        self._layers = tuple(layer for layer in layers if layer != work.committed)
+        read = work.sources.others
         self.sources.show_layers(
             [f"{layer.name} ({type(layer).__name__})" for layer in self._layers],
             [layer in read for layer in self._layers],
@@ -114,17 +114,17 @@ class LayersPanel(QWidget):
         self.sources.setVisible(bool(self._layers))
         self.heading.setText("Read prompts from" if self._layers else NO_LAYERS)
 
-    def _show_targets(self, space: Workspace) -> None:
-        made = space.made[0]
-        others = [layer for layer in reversed(self._bench.other_layers()) if layer not in space.sources.others]
+    def _show_targets(self, work: Workspace) -> None:
+        made = work.made[0]
+        others = [layer for layer in reversed(self._bench.other_layers()) if layer not in work.sources.others]
         own = (made,) if made in self._bench.viewer.layers else ()
-        self._targets = (*own, *targets_for(space.image, space.grid, others))
+        self._targets = (*own, *targets_for(work.image, work.grid, others))
         blocker = QSignalBlocker(self.target)
         names = [layer.name for layer in self._targets]
         if [self.target.itemText(i) for i in range(self.target.count())] != names:
             self.target.clear()
             self.target.addItems(names)
-        chosen = next((i for i, layer in enumerate(self._targets) if layer == space.committed), -1)
+        chosen = next((i for i, layer in enumerate(self._targets) if layer == work.committed), -1)
         self.target.setCurrentIndex(chosen)
         del blocker
 

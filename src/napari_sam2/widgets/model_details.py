@@ -38,7 +38,7 @@ class ModelDetails(QFrame):
 
     def __init__(self) -> None:
         super().__init__()
-        self.weights, self.sight, self.speed, self.message = (_label() for _ in range(4))
+        self.weights, self.model_input, self.speed, self.message = (_label() for _ in range(4))
         self.path = QElidingLineEdit()
         self.path.setElideMode(Qt.TextElideMode.ElideMiddle)
         self.path.setReadOnly(True)
@@ -66,7 +66,7 @@ class ModelDetails(QFrame):
         form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
         form.addRow("Weights", self.weights)
         form.addRow("File", self.path)
-        form.addRow("Sees", self.sight)
+        form.addRow("Sees", self.model_input)
         device = QHBoxLayout()
         device.addWidget(self.device)
         device.addWidget(self.device_in_use, 1)
@@ -86,7 +86,7 @@ class ModelDetails(QFrame):
         self.path.setText("part of the package" if info.is_embedded else where)
         self.path.setToolTip(where)
         self.path.setCursorPosition(0)
-        self.sight.setText(_sight_sentence(info.working_sizes))
+        self.model_input.setText(_sight_sentence(info.working_sizes))
         self.speed.setText(speed)
         self.download.setText(f"Download {info.size_bytes / 1e6:.0f} MB")
         self.download.setVisible(info.path is None and self.progress.isHidden())

@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QWidget
 
 from napari_sam2.errors import ModelError, NapariSam2Error
-from napari_sam2.inference.errands import Broken, Errand, Progressed, Returned
+from napari_sam2.inference.errands import BackgroundJob, Broken, Progressed, Returned
 from napari_sam2.inference.models import (
     Machine,
     ModelInfo,
@@ -96,9 +96,9 @@ class ModelPanel(QWidget):
         self._used: str | Path = bench.model
         self._tried: dict[str | Path, ModelInfo] = {}
         self._machine: Machine | None = None
-        self._download: Errand[Path] | None = None
-        self._trial: Errand[ModelInfo] | None = None
-        self._measurement: Errand[Machine] | None = None
+        self._download: BackgroundJob[Path] | None = None
+        self._trial: BackgroundJob[ModelInfo] | None = None
+        self._measurement: BackgroundJob[Machine] | None = None
         self.chooser = ModelChooser(bench)
         self.chooser.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.details = ModelDetails()
@@ -193,17 +193,17 @@ class ModelPanel(QWidget):
         return "not known before it has propagated here"
 
     def _working_size(self, info: ModelInfo) -> int | None:
-        space = self._bench.workspace
-        if space is not None and info.working_sizes:
-            return info.working_size(space.frames.height, space.frames.width)
+        work = self._bench.workspace
+        if work is not None and info.working_sizes:
+            return info.working_size(work.frames.height, work.frames.width)
         return info.working_sizes[0] if len(info.working_sizes) == 1 else None
 
     def _measure_when_idle(self) -> None:
         """Time this machine, once, when the model does not."""
-        space = self._bench.workspace
-        is_idle = space is None or space.status.activity is Activity.READY
+        work = self._bench.workspace
+        is_idle = work is None or work.status.activity is Activity.READY
         if self._measurement is None and is_idle:
-            self._measurement = Errand(lambda _: self._tasks.measure(), self._on_machine, self._gui_thread.post)
+            self._measurement = BackgroundJob(lambda _: self._tasks.measure(), self._on_machine, self._gui_thread.post)
 
     def _on_machine(self, event: Progressed | Returned[Machine] | Broken) -> None:
         match event:
@@ -244,7 +244,7 @@ class ModelPanel(QWidget):
             self._use(source)
         else:
             self._show(source, f"Trying {info.name}…")
-            self._trial = Errand(
+            self._trial = BackgroundJob(
                 lambda _: self._tasks.check(source), partial(self._on_tried, source), self._gui_thread.post
             )
 
@@ -271,7 +271,7 @@ class ModelPanel(QWidget):
         name = str(self._shown)
         self.details.show_message("")
         self.details.show_download(name, 0, 0)
-        self._download = Errand(
+        self._download = BackgroundJob(
             lambda report: self._tasks.download(name, report), partial(self._on_download, name), self._gui_thread.post
         )
 

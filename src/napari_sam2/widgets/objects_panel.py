@@ -96,10 +96,10 @@ class ObjectsPanel(QWidget):
 
     # What there is ---------------------------------------------------------------------------------------------------
 
-    def show_objects(self, space: Workspace) -> None:
+    def show_objects(self, work: Workspace) -> None:
         """Show the objects of a workspace."""
-        is_stack = space.grid.frame_axis is not None
-        self.table.show_objects(self._reader.read(space), space.object_id, is_stack=is_stack)
+        is_stack = work.grid.frame_axis is not None
+        self.table.show_objects(self._reader.read(work), work.object_id, is_stack=is_stack)
         self._offer()
 
     def _offer(self) -> None:

@@ -81,16 +81,16 @@ class PropagationPanel(QWidget):
 
     # From the workbench ----------------------------------------------------------------------------------------------
 
-    def show_workspace(self, space: Workspace) -> None:
+    def show_workspace(self, work: Workspace) -> None:
         """Begin with another workspace: all of its frames are the range."""
-        count = len(space.frames)
+        count = len(work.frames)
         for box in (self.first, self.last):
             blocker = QSignalBlocker(box)
             box.setRange(0, count - 1)
             del blocker
         self._seen = ()
         self._on_range_chosen(0, count - 1)
-        self.setVisible(space.grid.frame_axis is not None)
+        self.setVisible(work.grid.frame_axis is not None)
 
     def show_choices(self) -> None:
         """Show what was chosen elsewhere, as a session does that is opened."""
@@ -101,17 +101,17 @@ class PropagationPanel(QWidget):
         self.threshold.setValue(bench.threshold)
         self._on_range_chosen(min(start, last), min(stop, last))
 
-    def show_status(self, space: Workspace) -> None:
+    def show_status(self, work: Workspace) -> None:
         """Show what is new."""
-        status = space.status
+        status = work.status
         is_following = status.activity is Activity.FOLLOWING
         self.cancel.setVisible(is_following)
         self.progress.setVisible(is_following)
         self._show_progress(status.done, status.total)
-        self.propagate.setEnabled(bool(space.prompts) and not is_following)
-        self.doubtful.setEnabled(bool(space.results.held))
-        self._show_strip(space)
-        self.timeline.show_place(space.frame, (self.first.value(), self.last.value()))
+        self.propagate.setEnabled(bool(work.prompts) and not is_following)
+        self.doubtful.setEnabled(bool(work.results.held))
+        self._show_strip(work)
+        self.timeline.show_place(work.frame, (self.first.value(), self.last.value()))
 
     def _show_progress(self, done: int, total: int) -> None:
         # Left alone, Qt would paint at once, and the whole window with it, as often as there is a frame more.
@@ -120,20 +120,20 @@ class PropagationPanel(QWidget):
         self.progress.setValue(done)
         self.progress.setUpdatesEnabled(True)
 
-    def _show_strip(self, space: Workspace) -> None:
+    def _show_strip(self, work: Workspace) -> None:
         """Show the cells of the timeline, unless they are the same as before."""
-        seen = (space.prompts, space.shown, space.objects.notes)
+        seen = (work.prompts, work.shown, work.objects.notes)
         if self._seen and all(one is other for one, other in zip(seen, self._seen, strict=True)):
             return
         self._seen = seen
-        held, prompts = space.results.held, space.prompts
+        held, prompts = work.results.held, work.prompts
         self.timeline.show_strip(
             Strip(
                 confidence_table(held, {*held.object_ids, *prompts.object_ids}),
                 prompts,
-                frozenset(target for target in prompts if space.is_approved(target.object_id, target.frame)),
-                space.shown,
-                space.objects.notes.names,
+                frozenset(target for target in prompts if work.is_approved(target.object_id, target.frame)),
+                work.shown,
+                work.objects.notes.names,
             )
         )
 

@@ -21,11 +21,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sam2.labels.merging import CommitPolicy
-from napari_sam2.saving.work_files import SessionDesk
+from napari_sam2.saving.work_files import WorkFiles
 from napari_sam2.widgets.buttons import button, heading, in_a_row
 from napari_sam2.widgets.folding import TallArea, folded
 from napari_sam2.widgets.gui_thread import GuiThread
-from napari_sam2.widgets.input_panel import SightPanel
+from napari_sam2.widgets.input_panel import InputPanel
 from napari_sam2.widgets.layers_panel import LayersPanel
 from napari_sam2.widgets.model_panel import ModelPanel, load_model
 from napari_sam2.widgets.objects_panel import ObjectsPanel
@@ -75,7 +75,7 @@ class SegmentWidget(QWidget):
         self._gui_thread = GuiThread()
         preferences = read_preferences()
         self.bench = Workbench(viewer, load_model=load_model, post=self._gui_thread.post, preferences=preferences)
-        self.desk = SessionDesk(self.bench, post=self._gui_thread.post)
+        self.desk = WorkFiles(self.bench, post=self._gui_thread.post)
         # napari calls no closeEvent. The viewer is closed: Qt destroys the widget. The dock is closed: the widget loses
         # its parent. Somebody drops it: Python collects it.
         self._detach = weakref.finalize(self, self.bench.detach)
@@ -125,7 +125,7 @@ class SegmentWidget(QWidget):
         self.help = button("Keys…", "List the keys.", self._on_help)
         self.begin = button("Start", "Make new layers for this image.", bench.begin_anew)
         self.left_over = LeftOverBanner(self.desk)
-        self.sight = SightPanel(bench)
+        self.model_input = InputPanel(bench)
         self.layers = LayersPanel(bench)
         self.session = SessionPanel(self.desk)
         self.status = QLabel()
@@ -156,7 +156,7 @@ class SegmentWidget(QWidget):
         work.addWidget(heading("Result"))
         work.addLayout(in_a_row(self.commit, self.policy))
         work.addLayout(in_a_row(self.undo, self.redo, self.help))
-        work.addWidget(folded("What the model sees", self.sight))
+        work.addWidget(folded("What the model sees", self.model_input))
         work.addWidget(folded("Layers", self.layers))
         self.scroll_area = TallArea(self.work)
         layout.addWidget(self.scroll_area, 1)
@@ -193,10 +193,10 @@ class SegmentWidget(QWidget):
         self._refresh_soon()
 
     def _on_workspace(self) -> None:
-        space = self.bench.workspace
-        if space is not None:
-            self.propagation.show_workspace(space)
-            space.warm_up()
+        work = self.bench.workspace
+        if work is not None:
+            self.propagation.show_workspace(work)
+            work.warm_up()
         self._refresh()
 
     def _on_choices(self) -> None:
@@ -220,23 +220,23 @@ class SegmentWidget(QWidget):
 
     def _refresh(self) -> None:
         """Show how things stand."""
-        space = self.bench.workspace
-        self.scroll_area.setVisible(space is not None)
+        work = self.bench.workspace
+        self.scroll_area.setVisible(work is not None)
         self.session.show_state()
-        self.begin.setVisible(space is None and self.bench.image is not None)
+        self.begin.setVisible(work is None and self.bench.image is not None)
         self.status.setText(status_sentence(self.bench))
         tool = self.bench.tool
         for one, made in self.tool_buttons.items():
             made.setChecked(one is tool)
-        if space is None:
+        if work is None:
             return
-        self.objects.show_objects(space)
-        self.propagation.show_status(space)
-        self.undo.setEnabled(space.history.can_undo)
-        self.redo.setEnabled(space.history.can_redo)
+        self.objects.show_objects(work)
+        self.propagation.show_status(work)
+        self.undo.setEnabled(work.history.can_undo)
+        self.redo.setEnabled(work.history.can_redo)
         for made in (self.commit, self.approve):
-            made.setEnabled(bool(space.results.held))
-        self._notify(space.status.message)
+            made.setEnabled(bool(work.results.held))
+        self._notify(work.status.message)
 
     def _notify(self, message: str) -> None:
         """Show an error once more where nobody can overlook it."""

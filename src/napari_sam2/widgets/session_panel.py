@@ -24,7 +24,7 @@ from napari_sam2.widgets.buttons import button, in_a_row
 
 if TYPE_CHECKING:
     from napari_sam2.saving.autosave import LeftOver
-    from napari_sam2.saving.work_files import SessionDesk
+    from napari_sam2.saving.work_files import WorkFiles
 
 _SESSIONS = f"SAM 2 sessions (*{SUFFIX})"
 
@@ -34,11 +34,11 @@ class LeftOverBanner(QFrame):
 
     Parameters
     ----------
-    desk : SessionDesk
+    desk : WorkFiles
         Which knows of it.
     """
 
-    def __init__(self, desk: SessionDesk) -> None:
+    def __init__(self, desk: WorkFiles) -> None:
         super().__init__()
         self._desk = desk
         self.setFrameShape(QFrame.Shape.StyledPanel)
@@ -72,11 +72,11 @@ class SessionPanel(QWidget):
 
     Parameters
     ----------
-    desk : SessionDesk
+    desk : WorkFiles
         Who does it.
     """
 
-    def __init__(self, desk: SessionDesk) -> None:
+    def __init__(self, desk: WorkFiles) -> None:
         super().__init__()
         self._desk = desk
         self.save = button("Save…", "Save prompts, masks, committed objects and choices as a session.", self._on_save)

@@ -18,7 +18,7 @@ from napari_sam2.tracking.propagation import plan_propagation
 from napari_sam2.workspace.edits import MaskEdit
 from napari_sam2.workspace.held import HeldMask
 from napari_sam2.workspace.lost_objects import lost_sentence
-from napari_sam2.workspace.requests import Activity, Inference
+from napari_sam2.workspace.requests import Activity, RequestQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari_sam2.sessions.steps import ModelUsed
     from napari_sam2.tracking.propagation import DirectionName
     from napari_sam2.workspace.history import Change, History
-    from napari_sam2.workspace.model_input import Sight
+    from napari_sam2.workspace.model_input import ModelInput
     from napari_sam2.workspace.objects import ObjectList
     from napari_sam2.workspace.picture import ResultLayers
     from napari_sam2.workspace.requests import Request
@@ -55,12 +55,12 @@ class Status:
     message: str = ""
 
 
-class Dialogue:
+class Asker:
     """What was asked and what was answered; an `inference.Asker`.
 
     Parameters
     ----------
-    sight : Sight
+    sight : ModelInput
         What the model sees.
     sources : PromptSources
         Where prompts are read from.
@@ -92,7 +92,7 @@ class Dialogue:
 
     def __init__(
         self,
-        sight: Sight,
+        model_input: ModelInput,
         sources: PromptSources,
         results: ResultLayers,
         objects: ObjectList,
@@ -101,7 +101,7 @@ class Dialogue:
         load: Callable[[], Predictor],
         post: Callable[[Callable[[], None]], None],
     ) -> None:
-        self._sight, self._sources, self._results = sight, sources, results
+        self._sight, self._sources, self._results = model_input, sources, results
         self._objects, self._history = objects, history
         self.prompts = PromptSet()
         self.waiting: frozenset[int] = frozenset()
@@ -126,12 +126,12 @@ class Dialogue:
         """
         self._post = post
         numbers = self._sight.channel_numbers
-        self._inference = Inference(self._sight.frames, channels=numbers, load=load, post=post, asker=self)
+        self._inference = RequestQueue(self._sight.frames, channels=numbers, load=load, post=post, asker=self)
         self.is_closed = False
         self._tell(Status())
 
     def close(self, timeout_s: float | None = None) -> None:
-        """Stop the model and forget it, as in `Inference.close`."""
+        """Stop the model and forget it, as in `RequestQueue.close`."""
         self.is_closed = True
         self._inference.close(timeout_s)
 

@@ -62,25 +62,25 @@ class CanvasClicks:
             self._on_click(place)
 
 
-def idle_click_sentence(space: Workspace, point: Sequence[float]) -> str:
+def idle_click_sentence(work: Workspace, point: Sequence[float]) -> str:
     """Say why a click did nothing, and how to go on; empty if it did something, or was not on the image.
 
     Parameters
     ----------
-    space : Workspace
+    work : Workspace
         The work that is gone on with.
     point : sequence of float
         Where it was, in world coordinates.
     """
-    active = space.viewer.layers.selection.active
+    active = work.viewer.layers.selection.active
     if active is not None and str(active.mode) not in IDLE_MODES:
         return ""
-    _, y, x = place_in(space.image, space.grid, point, space.viewer.layers.units)
-    if not (-0.5 <= y <= space.grid.height - 0.5 and -0.5 <= x <= space.grid.width - 0.5):
+    _, y, x = place_in(work.image, work.grid, point, work.viewer.layers.units)
+    if not (-0.5 <= y <= work.grid.height - 0.5 and -0.5 <= x <= work.grid.width - 0.5):
         return ""
     if active is None:
         reason = "no layer is active, or several are selected"
-    elif active in space.made:
+    elif active in work.made:
         reason = f"layer {active.name!r} is set to move the view"
     else:
         reason = f"layer {active.name!r} is active, which takes no prompts now"

@@ -14,7 +14,7 @@ from napari_sam2.layers.serving import check_target, shared_id
 from napari_sam2.prompts import Target, listed
 from napari_sam2.sessions.steps import Commit, Renumbering
 from napari_sam2.workspace.edits import CommittedEdit, MaskEdit, NotesEdit, unsaying
-from napari_sam2.workspace.held import takes_of
+from napari_sam2.workspace.held import sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -106,7 +106,7 @@ class Settling:
             )
         results.settle_log()
         remark = results.make_room_to_commit({i for edit in edits for i in edit.before if i not in edit.after})
-        step = Commit(takes_of(masks, said, shown), policy, tuple(sorted(locked)))
+        step = Commit(sources_of(masks, said, shown), policy, tuple(sorted(locked)))
         patches = results.commit(policy, locked)
         # What has no mask was not answered yet, or could not be: what is said of it stays.
         gone = set(results.held.object_ids) - kept

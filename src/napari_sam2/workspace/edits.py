@@ -10,7 +10,7 @@ from napari_sam2.layers.prompt_layers import PromptEdit
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from napari_sam2.layers.prompt_sources import Overruling, PromptSources
+    from napari_sam2.layers.prompt_sources import PromptSources, UserMask
     from napari_sam2.prompts import Prompt, Target
     from napari_sam2.results import ObjectScore
     from napari_sam2.sessions.steps import Step
@@ -53,12 +53,12 @@ class MaskEdit:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OverrulingEdit:
+class UserMaskEdit:
     """Masks painted or approved in one go; a `history.Change`."""
 
     sources: PromptSources
-    before: Mapping[Target, Overruling]
-    after: Mapping[Target, Overruling]
+    before: Mapping[Target, UserMask]
+    after: Mapping[Target, UserMask]
 
     @property
     def num_bytes(self) -> int:
@@ -67,11 +67,11 @@ class OverrulingEdit:
 
     def undo(self) -> None:
         """Take the masks back."""
-        self.sources.overruled = self.before
+        self.sources.user_masks = self.before
 
     def redo(self) -> None:
         """Say the masks again."""
-        self.sources.overruled = self.after
+        self.sources.user_masks = self.after
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,14 +156,14 @@ class CommittedEdit:
         self.results.committed_scores = self.after
 
 
-def unsaying(sources: PromptSources, is_over: Callable[[int], bool]) -> tuple[SettledEdit, OverrulingEdit, PromptEdit]:
+def unsaying(sources: PromptSources, is_over: Callable[[int], bool]) -> tuple[SettledEdit, UserMaskEdit, PromptEdit]:
     """Return the changes that take back all that is said of some objects; to be made by `redo`."""
     settled = sources.settled.union(prompt for prompt in sources.said_by_others if is_over(prompt.object_id))
-    overruled = {target: one for target, one in sources.overruled.items() if not is_over(target.object_id)}
+    user_masks = {target: one for target, one in sources.user_masks.items() if not is_over(target.object_id)}
     drawn = sources.state()
     left = sources.own.without(drawn, lambda object_id: not is_over(object_id))
     return (
         SettledEdit(sources, sources.settled, settled),
-        OverrulingEdit(sources, sources.overruled, overruled),
+        UserMaskEdit(sources, sources.user_masks, user_masks),
         PromptEdit(sources.own, drawn, left),
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from napari_sam2.results import FEATURE_COLUMNS, ObjectMask, ObjectScore, score_table
-from napari_sam2.sessions.steps import ModelUsed, Take
+from napari_sam2.sessions.steps import MaskSource, ModelUsed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -176,7 +176,7 @@ Snapshot = dict[int, dict[int, HeldMask]]
 """Masks by frame and object at one moment. Cheap to take, because the masks of a frame are replaced, never changed."""
 
 
-def takes_of(masks: Snapshot, current: PromptSet, shown: Shown | None = None) -> tuple[Take, ...]:
+def sources_of(masks: Snapshot, current: PromptSet, shown: Shown | None = None) -> tuple[MaskSource, ...]:
     """Say of masks what they were computed from.
 
     Parameters
@@ -208,7 +208,7 @@ def takes_of(masks: Snapshot, current: PromptSet, shown: Shown | None = None) ->
             source = now if here and here == now.on(frame) else then
             frames.setdefault((object_id, id(source.prompts), held.model), []).append(frame)
     return tuple(
-        Take(object_id, known[number].prompts, model, tuple(visited))
+        MaskSource(object_id, known[number].prompts, model, tuple(visited))
         for (object_id, number, model), visited in frames.items()
     )
 

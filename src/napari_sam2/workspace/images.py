@@ -46,7 +46,7 @@ PARKED = "napari-sam2 parked"
 class _Parked:
     """Work that waits for a panel. A duplicate of the image is another image, and has none."""
 
-    space: Workspace | None = None
+    work: Workspace | None = None
 
     def __deepcopy__(self, memo: object) -> _Parked:
         return _Parked()
@@ -174,7 +174,7 @@ class Workbench:
 
     def other_layers(self) -> list[Layer]:
         """Layers of the viewer that were not made for work on any image, from the lowest to the uppermost."""
-        made = [layer for space in self._kept.values() for layer in layers_of(space)]
+        made = [layer for work in self._kept.values() for layer in layers_of(work)]
         return [layer for layer in self.viewer.layers if layer not in made]
 
     def choose(self, image: Image) -> None:
@@ -195,8 +195,8 @@ class Workbench:
         self.images_changed.emit()
         self.workspace_changed.emit()
 
-    def _take_up(self, space: Workspace) -> None:
-        self.image, self.workspace = space.image, space
+    def _take_up(self, work: Workspace) -> None:
+        self.image, self.workspace = work.image, work
         self._hide_doubtful()
         self.images_changed.emit()
         self.workspace_changed.emit()
@@ -208,56 +208,56 @@ class Workbench:
             self.choose(self.image)
 
     def _begin(self, image: Image) -> None:
-        parked = image.metadata.pop(PARKED, _Parked()).space
+        parked = image.metadata.pop(PARKED, _Parked()).work
         if parked is not None and all(layer in self.viewer.layers for layer in _needed(parked)):
-            space = parked
-            space.reopen(load=self._loader(), post=self._post)
-            for layer in (*space.sources.others, *space.channels):
+            work = parked
+            work.reopen(load=self._loader(), post=self._post)
+            for layer in (*work.sources.others, *work.channels):
                 if layer not in self.viewer.layers:
-                    space.do_without(layer)
+                    work.do_without(layer)
         else:
             try:
                 level = self._levels.get(image.unique_id)
-                space = Workspace(self.viewer, image, load=self._loader(), post=self._post, level=level)
+                work = Workspace(self.viewer, image, load=self._loader(), post=self._post, level=level)
             except NapariSam2Error as error:
                 self.message = str(error)
                 return
-        self.workspace = self._kept[image.unique_id] = space
+        self.workspace = self._kept[image.unique_id] = work
         self._hide_doubtful()
         image.metadata[IN_USE] = image.unique_id
         image.events.data.connect(self._on_data)
-        space.changed.connect(self._on_status)
-        space.masks_changed.connect(self._on_masks)
-        for layer in layers_of(space):
+        work.changed.connect(self._on_status)
+        work.masks_changed.connect(self._on_masks)
+        for layer in layers_of(work):
             bind_keys(layer, self)
             layer.events.mode.connect(self._on_view)
-        self.begun.emit(space)
+        self.begun.emit(work)
 
     def _leave(self) -> None:
         """Lay the workspace aside; where nothing was done, its layers go as they came."""
-        space, self.workspace = self.workspace, None
-        if space is not None and not is_touched(space):
-            self._close(space)
-            for layer in layers_of(space):
+        work, self.workspace = self.workspace, None
+        if work is not None and not is_touched(work):
+            self._close(work)
+            for layer in layers_of(work):
                 if layer in self.viewer.layers:
                     self.viewer.layers.remove(layer)
 
-    def _close(self, space: Workspace) -> None:
-        self.ended.emit(space)
-        del self._kept[space.image.unique_id]
-        space.image.metadata.pop(IN_USE, None)
-        space.image.events.data.disconnect(self._on_data)
-        for layer in layers_of(space):
+    def _close(self, work: Workspace) -> None:
+        self.ended.emit(work)
+        del self._kept[work.image.unique_id]
+        work.image.metadata.pop(IN_USE, None)
+        work.image.events.data.disconnect(self._on_data)
+        for layer in layers_of(work):
             unbind_keys(layer)
             layer.events.mode.disconnect(self._on_view)
-        space.changed.disconnect(self._on_status)
-        space.masks_changed.disconnect(self._on_masks)
-        space.close(timeout_s=0)  # the frame in hand is finished without anybody waiting for it
+        work.changed.disconnect(self._on_status)
+        work.masks_changed.disconnect(self._on_masks)
+        work.close(timeout_s=0)  # the frame in hand is finished without anybody waiting for it
 
-    def _end(self, space: Workspace, message: str) -> None:
+    def _end(self, work: Workspace, message: str) -> None:
         """Stop work that has lost its ground."""
-        self._close(space)
-        if space is self.workspace:
+        self._close(work)
+        if work is self.workspace:
             self.workspace, self.message = None, message
             self.workspace_changed.emit()
 
@@ -276,26 +276,26 @@ class Workbench:
             self.choose(images[-1])
 
     def _on_removed(self, layer: Layer) -> None:
-        for space in list(self._kept.values()):
-            if layer == space.image:
-                self._end(space, "")
-            elif layer in _needed(space) and (layer in layers_of(space) or not self._returns(space)):
-                self._end(space, f"Layer {layer.name!r} was removed, which ended the work on {space.image.name!r}.")
-            elif layer not in layers_of(space):
-                space.do_without(layer)
+        for work in list(self._kept.values()):
+            if layer == work.image:
+                self._end(work, "")
+            elif layer in _needed(work) and (layer in layers_of(work) or not self._returns(work)):
+                self._end(work, f"Layer {layer.name!r} was removed, which ended the work on {work.image.name!r}.")
+            elif layer not in layers_of(work):
+                work.do_without(layer)
         if layer == self.image:
             self.image = None
 
-    def _returns(self, space: Workspace) -> bool:
+    def _returns(self, work: Workspace) -> bool:
         """Commit into the layer that was made for it again, if it can be, because another one was removed."""
-        if space.made[0] not in self.viewer.layers:
+        if work.made[0] not in self.viewer.layers:
             return False
-        name = space.committed.name
+        name = work.committed.name
         try:
-            space.use_target(space.made[0])
+            work.use_target(work.made[0])
         except NapariSam2Error:
             return False
-        space.complain(f"Layer {name!r} was removed. Objects are committed into {space.made[0].name!r} again.")
+        work.complain(f"Layer {name!r} was removed. Objects are committed into {work.made[0].name!r} again.")
         return True
 
     def _on_renamed(self, event: object) -> None:
@@ -303,9 +303,9 @@ class Workbench:
 
     def _on_data(self, event: object) -> None:
         image = getattr(event, "source", None)
-        for space in list(self._kept.values()):
-            if space.image == image:
-                self._end(space, f"The data of {space.image.name!r} was replaced, which ended the work on it.")
+        for work in list(self._kept.values()):
+            if work.image == image:
+                self._end(work, f"The data of {work.image.name!r} was replaced, which ended the work on it.")
 
     def close(self) -> None:
         """Stop all work and let go of the viewer. Layers stay, but for those in which nothing was done."""
@@ -313,8 +313,8 @@ class Workbench:
             self._leave()
             parked = list(self._kept.values())
             self.detach()
-            for space in parked:
-                space.image.metadata[PARKED] = _Parked(space)
+            for work in parked:
+                work.image.metadata[PARKED] = _Parked(work)
 
     def detach(self) -> None:
         """Stop all work and let go of the viewer, which may be closing: its layers are not touched."""
@@ -328,8 +328,8 @@ class Workbench:
         events.renamed.disconnect(self._on_renamed)
         self.viewer.layers.selection.events.active.disconnect(self._on_view)
         self.viewer.dims.events.current_step.disconnect(self._on_view)
-        for space in list(self._kept.values()):
-            self._close(space)
+        for work in list(self._kept.values()):
+            self._close(work)
         self.workspace = None
         self.closed.emit()
         for signal in (
@@ -366,8 +366,8 @@ class Workbench:
     def use_model(self, source: str | Path) -> None:
         """Choose a model by name or path; it answers all prompts again."""
         self.model = source
-        for space in self._kept.values():
-            space.use_model(self._loader())
+        for work in self._kept.values():
+            work.use_model(self._loader())
 
     def use_device(self, name: str) -> None:
         """Choose where the model computes; it answers all prompts again."""
@@ -395,31 +395,31 @@ class Workbench:
 
     def use_channels(self, channels: Sequence[Image] = ()) -> None:
         """Let the model see one, two or three images as they are shown now, the chosen one when omitted."""
-        self._try(lambda space: space.use_channels(channels))
+        self._try(lambda work: work.use_channels(channels))
 
     def use_level(self, level: int) -> None:
         """Read a multiscale image on another level. The layers are made anew, so nothing may have been done in them."""
-        space = self.workspace
-        if space is None or level == space.grid.level:
+        work = self.workspace
+        if work is None or level == work.grid.level:
             return
-        if is_touched(space):
-            space.complain("Another level needs layers of another size. Commit or clear what there is, or open a copy.")
+        if is_touched(work):
+            work.complain("Another level needs layers of another size. Commit or clear what there is, or open a copy.")
             return
         self._leave()
-        self._levels[space.image.unique_id] = level
-        self.choose(space.image)
+        self._levels[work.image.unique_id] = level
+        self.choose(work.image)
 
     def read_layer(self, layer: Layer) -> None:
         """Read a layer of the user's own for prompts, too."""
-        self._try(lambda space: space.read_layer(layer))
+        self._try(lambda work: work.read_layer(layer))
 
     def ignore_layer(self, layer: Layer) -> None:
         """Read a layer no more."""
-        self._try(lambda space: space.ignore_layer(layer))
+        self._try(lambda work: work.ignore_layer(layer))
 
     def use_target(self, layer: Labels) -> None:
         """Commit objects into a Labels layer from now on."""
-        self._try(lambda space: space.use_target(layer))
+        self._try(lambda work: work.use_target(layer))
 
     def _try(self, step: Callable[[Workspace], None]) -> None:
         if self.workspace is not None:
@@ -566,22 +566,22 @@ class Workbench:
 
     def _on_view(self, event: object) -> None:
         active = self.viewer.layers.selection.active
-        for space in self._kept.values():
+        for work in self._kept.values():
             # Whoever selects a layer of other work wants to go on with that.
-            if space is not self.workspace and active in layers_of(space):
-                self._take_up(space)
+            if work is not self.workspace and active in layers_of(work):
+                self._take_up(work)
         if self._idle_click and self.tool is not None:
             self._forget_idle_click()
         self.view_changed.emit()
 
     def _on_click(self, point: Sequence[float]) -> None:
         """Say so if a click did nothing; not while the status says how far a propagation is."""
-        space = self.workspace
-        if space is not None and space.status.activity is not Activity.FOLLOWING:
-            sentence = idle_click_sentence(space, point)
+        work = self.workspace
+        if work is not None and work.status.activity is not Activity.FOLLOWING:
+            sentence = idle_click_sentence(work, point)
             if sentence:
                 self._idle_click = sentence
-                space.complain(sentence)
+                work.complain(sentence)
 
     def _forget_idle_click(self) -> None:
         sentence, self._idle_click = self._idle_click, ""
@@ -595,21 +595,21 @@ class Workbench:
         self.masks_changed.emit(frame)
 
 
-def layers_of(space: Workspace) -> tuple[Layer, ...]:
+def layers_of(work: Workspace) -> tuple[Layer, ...]:
     """Layers that a workspace has made."""
-    return space.made
+    return work.made
 
 
-def _needed(space: Workspace) -> tuple[Layer, ...]:
+def _needed(work: Workspace) -> tuple[Layer, ...]:
     """Layers without which there is no work."""
-    return (space.committed, *space.made[1:])
+    return (work.committed, *work.made[1:])
 
 
-def is_touched(space: Workspace) -> bool:
+def is_touched(work: Workspace) -> bool:
     """Whether anything was drawn, painted, opened or answered in a workspace."""
-    committed = space.committed.data
+    committed = work.committed.data
     if isinstance(committed, np.ndarray):
         is_empty = not committed.any()
     else:
         is_empty = getattr(committed, "nchunks_initialized", 1) == 0  # of zarr; other arrays are not searched
-    return bool(space.prompts) or space.history.can_undo or space.history.can_redo or not is_empty
+    return bool(work.prompts) or work.history.can_undo or work.history.can_redo or not is_empty

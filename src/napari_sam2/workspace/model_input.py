@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_sam2.layers.grid import LayerGrid
 
 
-class Sight:
+class ModelInput:
     """An image as the model sees it.
 
     Parameters

@@ -69,40 +69,40 @@ class RowReader:
         self._scores: object = None
         self._doubts: dict[int, Doubt] = {}
 
-    def read(self, space: Workspace) -> tuple[ObjectRow, ...]:
+    def read(self, work: Workspace) -> tuple[ObjectRow, ...]:
         """Read one row per object, ascending."""
-        if space.current.colormap is not self._colormap:
-            self._colormap, self._colours = space.current.colormap, {}
-        scores = space.results.committed_scores
+        if work.current.colormap is not self._colormap:
+            self._colormap, self._colours = work.current.colormap, {}
+        scores = work.results.committed_scores
         if scores is not self._scores:
             self._scores, self._doubts = scores, _doubts(scores)
         prompted: dict[int, list[int]] = {}
-        for target in space.prompts:
+        for target in work.prompts:
             prompted.setdefault(target.object_id, []).append(target.frame)
-        committed, held = set(space.results.committed_ids), set(space.results.held.object_ids)
-        notes = space.objects.notes
+        committed, held = set(work.results.committed_ids), set(work.results.held.object_ids)
+        notes = work.objects.notes
         return tuple(
             ObjectRow(
                 object_id=one,
-                colour=self._colour(space, one),
+                colour=self._colour(work, one),
                 name=notes.names.get(one, ""),
                 is_hidden=one in notes.hidden,
                 is_locked=one in notes.locked,
                 is_committed=one in committed,
                 is_in_work=one in held or one in prompted,
                 prompted=tuple(sorted(prompted.get(one, ()))),
-                doubt=self._doubt(space, one),
+                doubt=self._doubt(work, one),
             )
-            for one in space.object_ids
+            for one in work.object_ids
         )
 
-    def _colour(self, space: Workspace, object_id: int) -> Colour:
+    def _colour(self, work: Workspace, object_id: int) -> Colour:
         if object_id not in self._colours:
-            self._colours[object_id] = space.colour_of(object_id)
+            self._colours[object_id] = work.colour_of(object_id)
         return self._colours[object_id]
 
-    def _doubt(self, space: Workspace, object_id: int) -> Doubt | None:
-        worst = space.results.held.worst(object_id)
+    def _doubt(self, work: Workspace, object_id: int) -> Doubt | None:
+        worst = work.results.held.worst(object_id)
         return self._doubts.get(object_id) if worst is None else Doubt(*worst)
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_sam2.layers.prompt_sources import Overruling
+from napari_sam2.layers.prompt_sources import UserMask
 from napari_sam2.prompts import MaskPrompt, PointPrompt, Target, listed
-from napari_sam2.workspace.edits import OverrulingEdit
+from napari_sam2.workspace.edits import UserMaskEdit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,13 +103,13 @@ def followed_masks(results: ResultLayers, before: PromptSet, now: PromptSet) -> 
 
 def overruling(
     sources: PromptSources, said: PromptSet, frame: int, masks: Mapping[int, NDArray[np.bool_]]
-) -> OverrulingEdit:
+) -> UserMaskEdit:
     """Return the edit that puts masks in the place of what is said of objects on a frame; to be made by `redo`."""
-    before = sources.overruled
+    before = sources.user_masks
     after = dict(before)
     for object_id, mask in masks.items():
         target = Target(object_id, frame)
         # What an earlier mask took the place of is still drawn, and does not come back.
         replaced = before[target].prompts if target in before else ()
-        after[target] = Overruling(MaskPrompt(object_id, frame, mask), (*replaced, *said.get(target, ())))
-    return OverrulingEdit(sources, before, after)
+        after[target] = UserMask(MaskPrompt(object_id, frame, mask), (*replaced, *said.get(target, ())))
+    return UserMaskEdit(sources, before, after)

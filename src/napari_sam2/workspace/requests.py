@@ -14,7 +14,7 @@ from napari_sam2.inference.background import Answer, Failed, Finished, Inference
 from napari_sam2.results import FrameResult
 from napari_sam2.sessions.steps import ModelUsed
 from napari_sam2.tracking.propagation import remaining_steps, run
-from napari_sam2.tracking.stack import Session
+from napari_sam2.tracking.stack import TrackedStack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator
@@ -96,10 +96,10 @@ class _Model:
     frames: FrameStack
     channels: tuple[int, ...]
     predictor: Predictor | None = None
-    session: Session | None = None
+    session: TrackedStack | None = None
     used: ModelUsed | None = None
 
-    def opened(self) -> Session:
+    def opened(self) -> TrackedStack:
         """Load the model and open the stack, on the worker's thread."""
         if self.session is None:
             predictor = self.load()
@@ -112,12 +112,12 @@ class _Model:
                 self.frames.contrast_limits,
                 self.channels,
             )
-            self.session = Session(predictor, self.frames)
+            self.session = TrackedStack(predictor, self.frames)
             self.predictor = predictor
         return self.session
 
 
-class Inference:
+class RequestQueue:
     """One stack in the hands of a model.
 
     Parameters

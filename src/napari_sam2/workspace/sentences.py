@@ -19,23 +19,23 @@ def status_sentence(bench: Workbench) -> str:
     return bench.message or "Open an image to begin: a file, or File > Open Sample > SAM 2 for napari."
 
 
-def _progress(space: Workspace, model: object) -> str:
-    status = space.status
+def _progress(work: Workspace, model: object) -> str:
+    status = work.status
     if status.activity is Activity.READY:
         return ""
-    if space.working_size is None:
+    if work.working_size is None:
         return f"Loading {model}…"
     if status.activity is Activity.FOLLOWING and status.total:
         return f"Propagating: {status.done} of {status.total} frames. You can go on working."
     return "Segmenting…"
 
 
-def _advice(space: Workspace) -> str:
-    if not space.prompts:
+def _advice(work: Workspace) -> str:
+    if not work.prompts:
         first = "Click an object in the image, or drag a box round it."
-        return f"{first} {_PLANES}" if _may_be_channels(space) else first
-    ends = {0, len(space.frames) - 1}.difference(space.prompts.frames_of(space.object_id))
-    if space.grid.frame_axis is not None and not any(space.scores_on(frame) for frame in ends):
+        return f"{first} {_PLANES}" if _may_be_channels(work) else first
+    ends = {0, len(work.frames) - 1}.difference(work.prompts.frames_of(work.object_id))
+    if work.grid.frame_axis is not None and not any(work.scores_on(frame) for frame in ends):
         return "Click to correct the mask, M for a new object. Propagate carries all of them through the stack."
     return "Correct where needed: a click on any frame. Commit (C) keeps the result and begins anew."
 
@@ -45,12 +45,12 @@ _PLANES = (
 )
 
 
-def _may_be_channels(space: Workspace) -> bool:
+def _may_be_channels(work: Workspace) -> bool:
     """Whether nothing says if three planes are frames or channels."""
-    axis = space.grid.frame_axis
-    if axis is None or space.grid.num_frames != 3:  # red, green and blue would be three
+    axis = work.grid.frame_axis
+    if axis is None or work.grid.num_frames != 3:  # red, green and blue would be three
         return False
-    name = space.image.axis_labels[axis]
+    name = work.image.axis_labels[axis]
     return not name.strip("-0123456789")  # what napari calls an axis that nobody has named
 
 

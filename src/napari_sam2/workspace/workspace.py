@@ -3,7 +3,7 @@
 A workspace joins the rooms that do the work, and is what the console, the tests and the dock widget hold. No Qt.
 
 - `prompt_sources` reads what is said, in our layers and in those of the user;
-- `sight` is what the model sees, and `dialogue` asks it and takes its answers;
+- `model_input` is what the model sees, and `asker` asks it and takes its answers;
 - `result_layers` holds the masks, and draws them;
 - `painting` reads what the user says by the brush, or by approving;
 - `settling` commits, merges, deletes;
@@ -25,11 +25,11 @@ from napari_sam2.layers.prompt_layers import PromptEdit
 from napari_sam2.layers.prompt_sources import PromptSources, painted_frames
 from napari_sam2.layers.serving import default_grid
 from napari_sam2.prompts import MAX_OBJECT_ID, Target
-from napari_sam2.workspace.asking import Dialogue, Status
+from napari_sam2.workspace.asking import Asker, Status
 from napari_sam2.workspace.commits import Settling
-from napari_sam2.workspace.edits import OverrulingEdit
+from napari_sam2.workspace.edits import UserMaskEdit
 from napari_sam2.workspace.history import History
-from napari_sam2.workspace.model_input import Sight
+from napari_sam2.workspace.model_input import ModelInput
 from napari_sam2.workspace.objects import ObjectList
 from napari_sam2.workspace.painting import followed_masks, overruling, read_painting, seen_masks
 from napari_sam2.workspace.picture import ResultLayers
@@ -82,7 +82,7 @@ class Workspace:
 
     Attributes
     ----------
-    sight : Sight
+    sight : ModelInput
         What the model sees.
     results : ResultLayers
         The masks that are held, and the layers of results.
@@ -92,7 +92,7 @@ class Workspace:
         Names of objects, and which are hidden and locked.
     history : History
         What can be undone.
-    dialogue : Dialogue
+    dialogue : Asker
         What the model was asked, and what it is doing.
     written : Path or None
         Where the work was written down until its panel was closed; None as long as it was not.
@@ -123,7 +123,7 @@ class Workspace:
         self.viewer, self.image, self._post = viewer, image, post
         order = viewer.dims.order
         self.grid = default_grid(image, order) if level is None else grid_of(image, order, level=level)
-        self.sight = Sight(viewer, image, self.grid)
+        self.model_input = ModelInput(viewer, image, self.grid)
         self.results = ResultLayers(image, self.grid, lambda: self.frame)
         self.sources = PromptSources(image, self.grid, self.results.colour_of, lambda: self.frame)
         own = self.sources.own
@@ -131,8 +131,8 @@ class Workspace:
         self.objects = ObjectList()
         self.history = History(HISTORY_BYTES)
         self.written: Path | None = None
-        self.dialogue = Dialogue(
-            self.sight, self.sources, self.results, self.objects, self.history, load=load, post=post
+        self.asker = Asker(
+            self.model_input, self.sources, self.results, self.objects, self.history, load=load, post=post
         )
         self._settling = Settling(self.sources, self.results, self.objects)
         self._add_layers()
@@ -164,9 +164,9 @@ class Workspace:
 
     def _connect(self) -> None:
         self.sources.edited.connect(self._on_prompts)
-        self.sources.spoken.connect(self.dialogue.ask_soon)
-        self.sight.contrast_changed.connect(self.dialogue.heed_contrast)
-        self.dialogue.changed.connect(self.changed.emit)
+        self.sources.spoken.connect(self.asker.ask_soon)
+        self.model_input.contrast_changed.connect(self.asker.heed_contrast)
+        self.asker.changed.connect(self.changed.emit)
         self.objects.changed.connect(self._on_notes)
         self.results.masks_changed.connect(self.masks_changed.emit)
         self.current.events.selected_label.connect(self._on_object)
@@ -176,9 +176,9 @@ class Workspace:
 
     def _disconnect(self) -> None:
         self.sources.edited.disconnect(self._on_prompts)
-        self.sources.spoken.disconnect(self.dialogue.ask_soon)
-        self.sight.contrast_changed.disconnect(self.dialogue.heed_contrast)
-        self.dialogue.changed.disconnect(self.changed.emit)
+        self.sources.spoken.disconnect(self.asker.ask_soon)
+        self.model_input.contrast_changed.disconnect(self.asker.heed_contrast)
+        self.asker.changed.disconnect(self.changed.emit)
         self.objects.changed.disconnect(self._on_notes)
         self.results.masks_changed.disconnect(self.masks_changed.emit)
         self.current.events.selected_label.disconnect(self._on_object)
@@ -215,7 +215,7 @@ class Workspace:
 
     def _in_hand(self) -> set[int]:
         """Objects with a prompt or a mask."""
-        return {*self.prompts.object_ids, *self.dialogue.unknown, *self.results.held.object_ids}
+        return {*self.prompts.object_ids, *self.asker.unknown, *self.results.held.object_ids}
 
     def colour_of(self, object_id: int) -> tuple[float, float, float, float]:
         """Colour of an object in all layers: red, green, blue and alpha in [0, 1]."""
@@ -249,43 +249,43 @@ class Workspace:
     @property
     def frames(self) -> FrameStack:
         """What the model sees."""
-        return self.sight.frames
+        return self.model_input.frames
 
     @property
     def channels(self) -> tuple[Image, ...]:
         """The images that it is made of: one, or what is red, green and blue."""
-        return self.sight.channels
+        return self.model_input.channels
 
     @property
     def sees_current_contrast(self) -> bool:
         """Whether the model sees the image as it is shown: contrast limits may have changed since the first prompt."""
-        return self.sight.is_current
+        return self.model_input.is_current
 
     def use_channels(self, channels: Sequence[Image] = ()) -> None:
         """Let the model see one, two or three images as they are shown now; everything is asked again.
 
-        Parameters and errors as in `Sight.choose`.
+        Parameters and errors as in `ModelInput.choose`.
         """
-        self.sight.choose(channels)
-        self.dialogue.look()
+        self.model_input.choose(channels)
+        self.asker.look()
 
     # Prompts ---------------------------------------------------------------------------------------------------------
 
     @property
     def prompts(self) -> PromptSet:
         """All that is said now."""
-        return self.dialogue.prompts
+        return self.asker.prompts
 
     def ask(self) -> None:
         """Read all prompts and let the model answer those that are new or changed."""
-        self.dialogue.ask()
+        self.asker.ask()
 
     def _on_prompts(self, edit: PromptEdit) -> None:
         if edit.before.is_same(edit.after):
             self.ask()
             return
         followed = list(self._keep_followed())
-        lost = self.dialogue.ask()
+        lost = self.asker.ask()
         heeded = self.sources.heeded(edit)
         if heeded is not edit:
             self._post(self._drop_outside)  # napari is not done with what was drawn
@@ -293,10 +293,10 @@ class Workspace:
             self._record("edit of prompts", [heeded, *followed], lost)
 
     def _drop_outside(self) -> None:
-        if not self.dialogue.is_closed:
+        if not self.asker.is_closed:
             self.sources.drop_outside()
 
-    def _keep_followed(self) -> Iterator[OverrulingEdit]:
+    def _keep_followed(self) -> Iterator[UserMaskEdit]:
         """Let clicks on masks that were followed correct them."""
         try:
             masks = followed_masks(self.results, self.prompts, self.sources.read())
@@ -314,10 +314,10 @@ class Workspace:
             self.complain(f"Object {object_id} is prompted on no other frame. Delete it, or prompt it where it is.")
             return
         target = Target(object_id, frame)
-        left = {one: said for one, said in self.sources.overruled.items() if one != target}
+        left = {one: said for one, said in self.sources.user_masks.items() if one != target}
         before = self.prompt_layers.state()
         after = self.prompt_layers.state_with_absence(before, target, self.image, self.grid)
-        unsaid = OverrulingEdit(self.sources, self.sources.overruled, left)
+        unsaid = UserMaskEdit(self.sources, self.sources.user_masks, left)
         said = PromptEdit(self.prompt_layers, before, after)
         unsaid.redo()
         self._record("absence", [unsaid, said], self._restore(said.redo))
@@ -365,7 +365,7 @@ class Workspace:
 
     def is_approved(self, object_id: int, frame: int) -> bool:
         """Whether the mask of an object on a frame is what the user said it is."""
-        return Target(object_id, frame) in self.sources.overruled
+        return Target(object_id, frame) in self.sources.user_masks
 
     def _on_paint(self, event: object) -> None:
         # napari announces a fill before it is in the data, so it is read when napari is done.
@@ -378,7 +378,7 @@ class Workspace:
         return [self.frame] if frames is None else sorted(frames)
 
     def _take_paintings(self, frames: Iterable[int]) -> None:
-        if self.dialogue.is_closed:
+        if self.asker.is_closed:
             return
         paintings = {frame: read_painting(self.results, self.objects.notes, frame) for frame in frames}
         for frame in paintings:
@@ -397,33 +397,33 @@ class Workspace:
                 edits.append(overruling(self.sources, self.prompts, frame, of_frame))
                 edits[-1].redo()
         if edits:
-            self._record(name, edits, self.dialogue.ask())
+            self._record(name, edits, self.asker.ask())
 
     # The model -------------------------------------------------------------------------------------------------------
 
     @property
     def status(self) -> Status:
         """What there is to show while the model works."""
-        return self.dialogue.status
+        return self.asker.status
 
     @property
     def activity(self) -> Activity:
         """What the model is doing."""
-        return self.dialogue.activity
+        return self.asker.activity
 
     @property
     def working_size(self) -> int | None:
         """Side in pixels of the image that the model sees; None as long as no model is loaded."""
-        return self.dialogue.working_size
+        return self.asker.working_size
 
     @property
     def model_used(self) -> ModelUsed | None:
         """The model that answers, once it is loaded."""
-        return self.dialogue.model_used
+        return self.asker.model_used
 
     def warm_up(self) -> None:
         """Load the model before it is needed."""
-        self.dialogue.warm_up()
+        self.asker.warm_up()
 
     def use_model(self, load: Callable[[], Predictor]) -> None:
         """Let another model answer: it is asked for every prompt, and follows anew when objects are followed again.
@@ -433,7 +433,7 @@ class Workspace:
         load : callable
             Loads it, on the worker's thread.
         """
-        self.dialogue.use_model(load)
+        self.asker.use_model(load)
 
     def propagate(
         self, direction: DirectionName = "both", *, start: int | None = None, stop: int | None = None
@@ -450,11 +450,11 @@ class Workspace:
         start, stop : int, optional
             First and last frame; the whole stack when omitted.
         """
-        self.dialogue.propagate(direction, start=start, stop=stop)
+        self.asker.propagate(direction, start=start, stop=stop)
 
     def cancel(self) -> None:
         """Stop before the next frame. What is finished stays; `propagate` goes on from there."""
-        self.dialogue.cancel()
+        self.asker.cancel()
 
     # Results ---------------------------------------------------------------------------------------------------------
 
@@ -493,7 +493,7 @@ class Workspace:
     def _on_notes(self, notes: ObjectNotes) -> None:
         self._show(replace(self.shown, hidden=notes.hidden))
         self.results.set_names(notes.names)
-        if self.dialogue.waiting - notes.locked:
+        if self.asker.waiting - notes.locked:
             self.ask()
 
     # What is settled -------------------------------------------------------------------------------------------------
@@ -517,7 +517,7 @@ class Workspace:
 
         What the model is still answering is waited for. One step to undo.
         """
-        self.dialogue.when_answered(lambda: self._commit(policy))
+        self.asker.when_answered(lambda: self._commit(policy))
 
     def _commit(self, policy: CommitPolicy) -> None:
         if self._settle(lambda: self._settling.commit(self.prompts, policy)):
@@ -566,13 +566,13 @@ class Workspace:
 
         Masks that were lost by it come back with it, unless they are so many that nothing else could be undone.
         """
-        self.dialogue.settle_history()
+        self.asker.settle_history()
         is_bearable = sum(edit.num_bytes for edit in lost) <= HISTORY_BYTES // 2
         self.history.record(name, [*changes, *lost] if is_bearable else changes)
 
     def undo(self) -> None:
         """Take back the newest step: a prompt, a propagation, a commit. A propagation that runs is stopped."""
-        if self.activity is not Activity.FOLLOWING or self.dialogue.break_off():
+        if self.activity is not Activity.FOLLOWING or self.asker.break_off():
             self._restore(self.history.undo)
 
     def redo(self) -> None:
@@ -580,10 +580,10 @@ class Workspace:
         self._restore(self.history.redo)
 
     def _restore(self, step: Callable[[], object]) -> tuple[MaskEdit, ...]:
-        """Let layers be changed by us, not by the user, and ask once at the end; returns what `Dialogue.ask` does."""
+        """Let layers be changed by us, not by the user, and ask once at the end; returns what `Asker.ask` does."""
         self.sources.restore(step)
         self.results.refresh()
-        return self.dialogue.ask()
+        return self.asker.ask()
 
     # The end ---------------------------------------------------------------------------------------------------------
 
@@ -597,20 +597,20 @@ class Workspace:
         """
         self._disconnect()
         self.sources.close()
-        self.sight.close()
-        self.dialogue.close(timeout_s)
+        self.model_input.close()
+        self.asker.close(timeout_s)
 
     def reopen(self, *, load: Callable[[], Predictor], post: Callable[[Callable[[], None]], None]) -> None:
         """Go on after `close`, with a model that is loaded when it is needed; parameters as of the class."""
         self._post = post
         self.sources.reopen()
-        self.sight.reopen()
+        self.model_input.reopen()
         self._connect()
-        self.dialogue.open(load=load, post=post)
+        self.asker.open(load=load, post=post)
 
     def complain(self, message: str) -> None:
         """Show a sentence about something that cannot be done."""
-        self.dialogue.complain(message)
+        self.asker.complain(message)
 
     def _announce(self) -> None:
         """Tell that something there is to show has changed, beside the status."""

@@ -26,9 +26,9 @@ from napari_sam2.labels.merging import CommitPolicy
 from napari_sam2.labels.prompts import prompts_from_labels
 from napari_sam2.prompts import PointPrompt, PromptSet
 from napari_sam2.results import feature_table, score_table
-from napari_sam2.sessions.document import ImageUsed, SessionFile
+from napari_sam2.sessions.document import ImageUsed, Session
 from napari_sam2.sessions.replay import replay
-from napari_sam2.sessions.steps import Commit, HandEdit, ModelUsed, PackedPlane, Take
+from napari_sam2.sessions.steps import Commit, HandEdit, MaskSource, ModelUsed, PackedPlane
 from napari_sam2.sessions.storage import write_document, write_session
 from tests.napari_sam2.conftest import FRAMES
 from tests.napari_sam2.fake_predictor import FakePredictor
@@ -430,8 +430,8 @@ def saved(shell, fake):
             "fake", fake.sha256, fake.size, **{"source": "nano", "contrast_limits": (5, 500), **dict(model)}
         )
         clicks = [PointPrompt(1, 2, 2, 2), PointPrompt(2, 0, 2, 8)]
-        committed, held = (Take(click.object_id, (click,), used, (0, 1, 2)) for click in clicks)
-        session = SessionFile(
+        committed, held = (MaskSource(click.object_id, (click,), used, (0, 1, 2)) for click in clicks)
+        session = Session(
             **{
                 "image": ImageUsed(
                     **{"name": "stack", "shape": (FRAMES, 8, 12), "dtype": "uint16", "path": shell.folder / "stack.tif"}

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from napari_sam2.inference.errands import Broken, Errand, Progressed, Returned
+from napari_sam2.inference.errands import BackgroundJob, Broken, Progressed, Returned
 
 
 class Sender:
@@ -15,7 +15,7 @@ class Sender:
         self.posted, self.told = queue.Queue(), []
 
     def send(self, job):
-        return Errand(job, self.told.append, self.posted.put)
+        return BackgroundJob(job, self.told.append, self.posted.put)
 
     def hand_over(self):
         while not self.posted.empty():

@@ -6,7 +6,7 @@ from napari.layers import Image, Labels, Points, Shapes
 
 from napari_sam2.errors import NapariSam2Error, OptionError
 from napari_sam2.layers.grid import grid_of
-from napari_sam2.layers.prompt_sources import Overruling, PromptSources
+from napari_sam2.layers.prompt_sources import PromptSources, UserMask
 from napari_sam2.prompts import MaskPrompt, PointPrompt, Target
 
 SHAPE = (5, 12, 16)
@@ -145,7 +145,7 @@ def test_a_mask_that_overrules_takes_the_place_of_prompts_of_any_layer(room, lab
     room.sources.add(labels)
     given = room.sources.read()[Target(4, 2)]
     painted = MaskPrompt(4, 2, labels.data[1] == 0)
-    room.sources.overruled = {Target(4, 2): Overruling(painted, given)}
+    room.sources.user_masks = {Target(4, 2): UserMask(painted, given)}
     assert room.said() == {painted}
     points = Points([(2, 5, 6)], features={"object_id": [4]})
     room.sources.add(points)

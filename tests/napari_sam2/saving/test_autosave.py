@@ -26,7 +26,7 @@ class Kept(Bench):
     def __init__(self, root, predictor=None):
         super().__init__(predictor or FakePredictor())
         self.saver = Autosaver(
-            self.space, root, take=lambda: snapshot(self.space, Choices()), post=self.posted.put, interval_s=0.01
+            self.work, root, take=lambda: snapshot(self.work, Choices()), post=self.posted.put, interval_s=0.01
         )
 
     def hand_over(self):
@@ -40,35 +40,35 @@ class Kept(Bench):
     def close(self, **how):
         self.hand_over()
         self.saver.close(**how)
-        self.space.close()
+        self.work.close()
 
 
 def taken_up(work):
     other = Bench(FakePredictor())
-    restore(other.space, work.folder)
+    restore(other.work, work.folder)
     return other
 
 
 def test_what_is_done_is_found_again(tmp_path):
     bench = Kept(tmp_path)
     bench.click(2, 10, 8)
-    bench.space.propagate()
+    bench.work.propagate()
     bench.settle()
-    bench.space.commit()
+    bench.work.commit()
     bench.settle()
     bench.click(1, 10, 20)
     bench.close()
     (work,) = left_over(tmp_path)
     other = taken_up(work)
-    np.testing.assert_array_equal(other.space.committed.data, bench.space.committed.data)
-    np.testing.assert_array_equal(other.space.current.data, bench.space.current.data)
-    assert other.space.prompts == bench.space.prompts
-    other.space.close()
+    np.testing.assert_array_equal(other.work.committed.data, bench.work.committed.data)
+    np.testing.assert_array_equal(other.work.current.data, bench.work.current.data)
+    assert other.work.prompts == bench.work.prompts
+    other.work.close()
 
 
 def test_nothing_is_written_of_a_viewer_in_which_nothing_was_done(tmp_path):
     bench = Kept(tmp_path)
-    bench.space.choose_object(3)
+    bench.work.choose_object(3)
     bench.close()
     assert left_over(tmp_path) == ()
     assert list(tmp_path.iterdir()) == []
@@ -88,7 +88,7 @@ def test_work_of_a_running_viewer_is_not_offered(tmp_path):
 def test_work_that_is_taken_back_is_not_found(tmp_path):
     bench = Kept(tmp_path)
     bench.click(2, 10, 8)
-    bench.space.undo()
+    bench.work.undo()
     bench.settle()
     bench.close()
     assert all(not work.session.prompts and not work.session.takes for work in left_over(tmp_path))
@@ -128,14 +128,14 @@ def state_of(folder):
 def test_whoever_crashes_while_a_step_is_written_has_the_work_from_before_or_after_it(tmp_path, monkeypatch, step):
     bench = Kept(tmp_path / "work")
     bench.click(2, 10, 8)
-    bench.space.propagate()
+    bench.work.propagate()
     bench.settle()
     bench.saver.wait_until_written()
     if step == "undo":
-        bench.space.commit()
+        bench.work.commit()
         bench.settle()
         bench.saver.wait_until_written()
-    copies = moments(bench, tmp_path / "moments", monkeypatch, getattr(bench.space, step))
+    copies = moments(bench, tmp_path / "moments", monkeypatch, getattr(bench.work, step))
     bench.close()
     found = [state_of(folder) for folder in copies]
     before, after = found[0], found[-1]
@@ -171,8 +171,8 @@ def test_what_could_not_be_written_is_written_with_what_comes_next(tmp_path, mon
     bench.close()
     (work,) = left_over(tmp_path)
     other = taken_up(work)
-    assert other.space.results.held.frames == (2, 4)
-    other.space.close()
+    assert other.work.results.held.frames == (2, 4)
+    other.work.close()
 
 
 def test_work_that_is_not_to_be_kept_leaves_nothing(tmp_path):
@@ -232,10 +232,10 @@ def test_killed_while_following_everything_that_was_finished_is_offered_back(tmp
     child.wait()
     (work,) = left_over(tmp_path)
     other = taken_up(work)
-    assert other.space.committed.data[2, 10, 8] == 1
-    assert [frame for frame in range(6) if (other.space.current.data[frame] == 2).any()] == [2, 3, 4]
-    assert other.space.prompts.object_ids == (2,)
-    other.space.propagate("forward")
+    assert other.work.committed.data[2, 10, 8] == 1
+    assert [frame for frame in range(6) if (other.work.current.data[frame] == 2).any()] == [2, 3, 4]
+    assert other.work.prompts.object_ids == (2,)
+    other.work.propagate("forward")
     other.settle()
-    assert (other.space.current.data[5] == 2).any()
-    other.space.close()
+    assert (other.work.current.data[5] == 2).any()
+    other.work.close()

@@ -11,7 +11,7 @@ from napari.layers._source import layer_source
 
 from napari_sam2.files.images.reading import read_image
 from napari_sam2.layers.export import LabelFormat
-from napari_sam2.saving.work_files import SessionDesk
+from napari_sam2.saving.work_files import WorkFiles
 from napari_sam2.sessions.sources import open_image
 from napari_sam2.sessions.storage import read_session
 from napari_sam2.workspace.images import Workbench
@@ -29,28 +29,28 @@ class Desk:
         for name in names:
             self.add(name)
         self.bench = Workbench(self.viewer, load_model=lambda source: FakePredictor(), post=self.posted.put)
-        self.desk = SessionDesk(self.bench, post=self.posted.put, root=root)
+        self.desk = WorkFiles(self.bench, post=self.posted.put, root=root)
 
     def add(self, name, shape=SHAPE):
         return self.viewer.add_image(np.zeros(shape, np.uint8), contrast_limits=(0, 255), name=name)
 
     @property
-    def space(self):
+    def work(self):
         return self.bench.workspace
 
     def settle(self):
-        while self.space.status.activity is not Activity.READY or self.desk.progress is not None:
+        while self.work.status.activity is not Activity.READY or self.desk.progress is not None:
             self.posted.get(timeout=10)()
 
     def worked(self):
-        self.space.prompt_layers.points.add([(1, 10, 8)])
+        self.work.prompt_layers.points.add([(1, 10, 8)])
         self.settle()
-        self.space.propagate()
+        self.work.propagate()
         self.settle()
         self.bench.commit()
-        self.space.prompt_layers.points.add([(2, 16, 20)])
+        self.work.prompt_layers.points.add([(2, 16, 20)])
         self.settle()
-        self.space.objects.rename(1, "nucleus")
+        self.work.objects.rename(1, "nucleus")
         return self
 
     def close(self):
@@ -84,8 +84,8 @@ def test_a_saved_session_is_opened_in_another_viewer_with_all_that_was_chosen(de
     assert other.desk.open(tmp_path / "work.sam2session")
     assert told == ["forward"]
     assert other.bench.threshold == 0.3
-    np.testing.assert_array_equal(other.space.committed.data, desk.space.committed.data)
-    np.testing.assert_array_equal(other.space.current.data, desk.space.current.data)
+    np.testing.assert_array_equal(other.work.committed.data, desk.work.committed.data)
+    np.testing.assert_array_equal(other.work.current.data, desk.work.current.data)
 
 
 def test_the_image_of_a_session_is_opened_from_its_file(desk, tmp_path, npe2pm):
@@ -99,7 +99,7 @@ def test_the_image_of_a_session_is_opened_from_its_file(desk, tmp_path, npe2pm):
         empty = Desk(tmp_path / "other")
         assert empty.desk.open(tmp_path / "work.sam2session"), empty.desk.message
         assert empty.bench.image.source.path == str(path)
-        np.testing.assert_array_equal(empty.space.committed.data, desk.space.committed.data)
+        np.testing.assert_array_equal(empty.work.committed.data, desk.work.committed.data)
         empty.close()
 
 
@@ -107,18 +107,18 @@ def test_the_image_of_a_session_is_opened_from_its_file(desk, tmp_path, npe2pm):
     ("prepare", "message"),
     [
         (lambda other: other.viewer.layers.clear(), "open that image"),
-        (lambda other: other.space.prompt_layers.points.add([(0, 5, 5)]), "has begun already"),
+        (lambda other: other.work.prompt_layers.points.add([(0, 5, 5)]), "has begun already"),
     ],
 )
 def test_a_session_that_cannot_be_opened_says_why_and_changes_nothing(desk, other, tmp_path, prepare, message):
     desk.worked().desk.save(tmp_path / "work.sam2session")
     desk.settle()
     prepare(other)
-    if other.space is not None:
+    if other.work is not None:
         other.settle()
     assert not other.desk.open(tmp_path / "work.sam2session")
     assert message in other.desk.message
-    assert other.space is None or not other.space.committed.data.any()
+    assert other.work is None or not other.work.committed.data.any()
 
 
 def test_a_file_that_is_no_session_is_refused(desk, tmp_path):
@@ -157,13 +157,13 @@ def test_tracks_are_added_as_a_layer(desk):
 
 def test_work_of_a_closed_viewer_is_offered_taken_up_and_then_gone(desk, tmp_path):
     desk.worked()
-    committed, current = desk.space.committed.data.copy(), desk.space.current.data.copy()
+    committed, current = desk.work.committed.data.copy(), desk.work.current.data.copy()
     desk.close()
     later = Desk(tmp_path / "autosave", "stack")
     (work,) = later.desk.left_over
     later.desk.take_up(work)
-    np.testing.assert_array_equal(later.space.committed.data, committed)
-    np.testing.assert_array_equal(later.space.current.data, current)
+    np.testing.assert_array_equal(later.work.committed.data, committed)
+    np.testing.assert_array_equal(later.work.current.data, current)
     assert later.desk.left_over == ()
     assert work.folder.exists()  # until what goes on from it is written
     later.close()
@@ -189,7 +189,7 @@ def test_work_that_was_saved_and_closed_is_not_offered(desk, tmp_path):
 def test_work_that_went_on_after_it_was_saved_is_offered(desk, tmp_path):
     desk.worked().desk.save(tmp_path / "work.sam2session")
     desk.settle()
-    desk.space.prompt_layers.points.add([(3, 5, 5)])
+    desk.work.prompt_layers.points.add([(3, 5, 5)])
     desk.settle()
     desk.close()
     assert len(Desk(tmp_path / "autosave").desk.left_over) == 1
@@ -197,16 +197,16 @@ def test_work_that_went_on_after_it_was_saved_is_offered(desk, tmp_path):
 
 def test_work_on_an_image_with_axes_of_length_one_goes_on_where_it_has_none(desk, tmp_path):
     desk.bench.choose(desk.add("other", (1, *SHAPE)))
-    desk.space.prompt_layers.points.add([(0, 1, 10, 8)])
+    desk.work.prompt_layers.points.add([(0, 1, 10, 8)])
     desk.settle()
-    desk.space.propagate()
+    desk.work.propagate()
     desk.settle()
     desk.bench.commit()
     desk.desk.save(tmp_path / "work.sam2session")
     desk.settle()
     plain = Desk(tmp_path / "plain", "other")
     assert plain.desk.open(tmp_path / "work.sam2session"), plain.desk.message
-    np.testing.assert_array_equal(plain.space.committed.data, desk.space.committed.data[0])
+    np.testing.assert_array_equal(plain.work.committed.data, desk.work.committed.data[0])
     plain.desk.export(tmp_path / "out")
     plain.settle()
     desk.desk.export(tmp_path / "out of five axes")
@@ -227,7 +227,7 @@ def test_a_session_says_what_the_axes_are_where_the_file_says_something_else(des
     with layer_source(path=str(path)):
         image = Image(np.zeros(shape, np.uint8), contrast_limits=(0, 255), name="planes")
     desk.bench.choose(desk.viewer.add_layer(image))
-    desk.space.prompt_layers.points.add([(1, 10, 8)])
+    desk.work.prompt_layers.points.add([(1, 10, 8)])
     desk.settle()
     desk.desk.save(tmp_path / "work.sam2session")
     desk.desk.export(tmp_path / "out")  # waits for nothing, and says so

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 
 from napari_sam2.labels.merging import CommitPolicy
 from napari_sam2.prompts import MaskPrompt, PointPrompt, PromptSet, Target
-from napari_sam2.sessions.document import ImageUsed, SessionFile, planes_of, to_json
+from napari_sam2.sessions.document import ImageUsed, Session, planes_of, to_json
 from napari_sam2.sessions.document_json import from_json
-from napari_sam2.sessions.steps import Commit, HandEdit, ModelUsed, PackedPlane, Renumbering, Take
+from napari_sam2.sessions.steps import Commit, HandEdit, MaskSource, ModelUsed, PackedPlane, Renumbering
 from tests.napari_sam2.drawn_sessions import sessions
 
 FOLDER = Path("/data/work")
@@ -19,15 +19,15 @@ PLANE = PackedPlane.pack(np.eye(3, dtype=np.uint16))
 
 
 def example():
-    return SessionFile(
+    return Session(
         image=ImageUsed(name="cells", shape=(5, 3, 3), dtype="uint16", path=FOLDER / "raw" / "cells.tif"),
         contrast_limits=(100.0, 2000.0),
         steps=(
-            Commit((Take(1, (CLICK,), MODEL, (0, 1, 2, 4)),), CommitPolicy.OVERWRITE, (7,)),
+            Commit((MaskSource(1, (CLICK,), MODEL, (0, 1, 2, 4)),), CommitPolicy.OVERWRITE, (7,)),
             Renumbering(1, 3),
             HandEdit({4: PLANE}),
         ),
-        takes=(Take(2, (PAINTED,), MODEL, (3,)),),
+        takes=(MaskSource(2, (PAINTED,), MODEL, (3,)),),
         prompts=PromptSet([PAINTED]),
         approved=(Target(2, 3),),
         names={3: "nucleus"},

@@ -15,9 +15,9 @@ from napari_sam2.labels.prompts import prompts_from_labels
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt
 from napari_sam2.results import score_table
 from napari_sam2.sample_data import nuclei_stack_image, nuclei_stack_labels
-from napari_sam2.sessions.document import ImageUsed, SessionFile
+from napari_sam2.sessions.document import ImageUsed, Session
 from napari_sam2.sessions.replay import dtype_replayed, frames_replayed, models_used, replay
-from napari_sam2.sessions.steps import Commit, HandEdit, ModelUsed, PackedPlane, Renumbering, Take
+from napari_sam2.sessions.steps import Commit, HandEdit, MaskSource, ModelUsed, PackedPlane, Renumbering
 from tests.napari_sam2.conftest import FRAMES, drawn
 from tests.napari_sam2.fake_predictor import FakePredictor
 
@@ -36,12 +36,12 @@ def box(object_id, columns, *, frame=0, rows=(1, 2)):
 
 
 def take(*prompts, frames=EVERYWHERE, model=MODEL):
-    return Take(prompts[0].object_id, prompts, model, tuple(frames))
+    return MaskSource(prompts[0].object_id, prompts, model, tuple(frames))
 
 
 def session(*steps, takes=(), **choices):
     image = ImageUsed(name="toy", shape=(FRAMES, 8, 12), dtype="uint16")
-    return SessionFile(image=image, steps=steps, takes=tuple(takes), **choices)
+    return Session(image=image, steps=steps, takes=tuple(takes), **choices)
 
 
 def replayed(work, frames, predictor=None):
@@ -163,7 +163,7 @@ class Case:
 
     steps: Sequence[object]
     expected: str
-    takes: Sequence[Take] = ()
+    takes: Sequence[MaskSource] = ()
     choices: dict[str, object] = field(default_factory=dict)
 
 
@@ -254,7 +254,7 @@ def test_the_scores_are_the_newest_since_a_frame_was_last_edited_by_hand(frames)
         commit(A, B, C),
         by_hand("1111...33..."),
         Renumbering(3, 0),
-        takes=[Take(4, prompts_of_mask(4), MODEL, (1,))],
+        takes=[MaskSource(4, prompts_of_mask(4), MODEL, (1,))],
     )
     _, scores = replayed(work, frames)
     on_frame = scores.groupby("frame")["object_id"].apply(list).to_dict()
@@ -338,7 +338,7 @@ def test_a_replay_with_the_embedded_model_is_the_propagation(nano):
     prompts = [p for p in prompts_from_labels(annotated, frames=15) if p.object_id in np.unique(annotated[15])[1:4]]
     expected = propagate(stack, prompts, model=nano, start=13, stop=17)
     model = ModelUsed("nano", nano.sha256, nano.working_size(*stack.shape[1:]))
-    work = SessionFile(
+    work = Session(
         image=ImageUsed(name="nuclei", shape=stack.shape, dtype="uint16"),
         takes=tuple(take(prompt, frames=range(13, 18), model=model) for prompt in prompts),
     )

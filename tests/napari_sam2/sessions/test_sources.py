@@ -7,9 +7,9 @@ import tifffile
 from napari_sam2.errors import ImageFileError, OptionError, SessionError
 from napari_sam2.frames import FrameStack
 from napari_sam2.prompts import PointPrompt
-from napari_sam2.sessions.document import ImageUsed, SessionFile
+from napari_sam2.sessions.document import ImageUsed, Session
 from napari_sam2.sessions.sources import open_image
-from napari_sam2.sessions.steps import ModelUsed, Take
+from napari_sam2.sessions.steps import MaskSource, ModelUsed
 
 LIMITS = (0.0, 255.0)
 
@@ -19,9 +19,9 @@ def used(**view):
 
 
 def session(path, shape, *models, limits=LIMITS, **image):
-    takes = tuple(Take(1, (PointPrompt(1, 0, 0, 0),), model, (0,)) for model in models or (used(),))
+    takes = tuple(MaskSource(1, (PointPrompt(1, 0, 0, 0),), model, (0,)) for model in models or (used(),))
     found = ImageUsed(**{"name": "stack", "shape": shape, "dtype": "uint8", "path": path} | image)
-    return SessionFile(image=found, takes=takes, contrast_limits=limits)
+    return Session(image=found, takes=takes, contrast_limits=limits)
 
 
 def seen(work, model=None, **options):

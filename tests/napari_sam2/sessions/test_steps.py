@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from napari_sam2.errors import FrameError, SessionError
 from napari_sam2.labels.merging import CommitPolicy
 from napari_sam2.prompts import PointPrompt
-from napari_sam2.sessions.steps import Commit, HandEdit, ModelUsed, PackedPlane, Renumbering, Take, WorkLog
+from napari_sam2.sessions.steps import Commit, HandEdit, MaskSource, ModelUsed, PackedPlane, Renumbering, WorkLog
 
 MODEL = ModelUsed("fake", "f" * 64, 256)
 CLICK = PointPrompt(1, 0, 2, 1)
@@ -15,7 +15,7 @@ EMPTY = np.zeros((3, 4), np.uint16)
 
 
 def commit(*frames):
-    return Commit((Take(1, (CLICK,), MODEL, frames),), CommitPolicy.KEEP)
+    return Commit((MaskSource(1, (CLICK,), MODEL, frames),), CommitPolicy.KEEP)
 
 
 def filled(value):
@@ -69,7 +69,7 @@ def test_a_damaged_plane_is_refused(packed, message):
 )
 def test_masks_from_nowhere_are_refused(arguments, message):
     with pytest.raises(SessionError, match=message):
-        Take(*arguments)
+        MaskSource(*arguments)
 
 
 # The log

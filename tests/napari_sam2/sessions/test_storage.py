@@ -15,7 +15,7 @@ from napari_sam2.files.partial import this_host
 from napari_sam2.prompts import PromptSet
 from napari_sam2.results import ObjectMask
 from napari_sam2.sessions import storage
-from napari_sam2.sessions.document import ImageUsed, SessionFile, to_json
+from napari_sam2.sessions.document import ImageUsed, Session, to_json
 from napari_sam2.sessions.replay import dtype_replayed, frames_replayed
 from napari_sam2.sessions.steps import HandEdit, PackedPlane
 from napari_sam2.sessions.storage import (
@@ -34,7 +34,7 @@ from napari_sam2.sessions.storage import (
 from tests.napari_sam2.any_json import ANY_JSON
 from tests.napari_sam2.drawn_sessions import sessions
 
-SESSION = SessionFile(image=ImageUsed(name="cells", shape=(20, 8, 12), dtype="uint16"))
+SESSION = Session(image=ImageUsed(name="cells", shape=(20, 8, 12), dtype="uint16"))
 NOISE = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
 MASKS = (
     ObjectMask(7, (2, 3), NOISE, 0.1 + 0.2, 1 / 3),
@@ -45,7 +45,7 @@ PLANE = np.arange(96, dtype=np.uint32).reshape(8, 12)
 
 
 def edited(*planes):
-    return SessionFile(image=SESSION.image, steps=(HandEdit(dict(enumerate(map(PackedPlane.pack, planes)))),))
+    return Session(image=SESSION.image, steps=(HandEdit(dict(enumerate(map(PackedPlane.pack, planes)))),))
 
 
 def assert_same_masks(masks, expected):
@@ -172,7 +172,7 @@ def test_a_file_that_cannot_be_finished_leaves_nothing(tmp_path):
 
 def test_a_document_takes_the_place_of_the_one_before_and_leaves_the_frames(tmp_path):
     in_a_folder(tmp_path)
-    later = SessionFile(image=SESSION.image, names={1: "nucleus"})
+    later = Session(image=SESSION.image, names={1: "nucleus"})
     write_document(tmp_path, later)
     assert read_session(tmp_path) == later
     assert_same_masks(read_masks(tmp_path, 12), MASKS)
@@ -350,7 +350,7 @@ def test_frames_beyond_the_stack_are_refused(tmp_path, frame, read):
 
 
 def test_masks_and_labels_of_another_size_than_the_frames_are_refused(tmp_path):
-    write_document(tmp_path, SessionFile(image=ImageUsed(name="cells", shape=(20, 5, 7), dtype="uint16")))
+    write_document(tmp_path, Session(image=ImageUsed(name="cells", shape=(20, 5, 7), dtype="uint16")))
     write_masks(tmp_path, 0, MASKS)
     write_committed(tmp_path, 0, PLANE)
     with pytest.raises(SessionError, match="a mask lies outside the frame of 5 x 7 pixels"):

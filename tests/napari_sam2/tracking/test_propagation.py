@@ -12,7 +12,7 @@ from napari_sam2.inference.predictor import Direction
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from napari_sam2.results import compose
 from napari_sam2.tracking.propagation import PropagationPlan, label_frames, plan_propagation, remaining_steps, run
-from napari_sam2.tracking.stack import Session
+from napari_sam2.tracking.stack import TrackedStack
 from tests.napari_sam2.conftest import FRAMES
 
 SIGNS = {Direction.FORWARD: ">", Direction.BACKWARD: "<"}
@@ -140,7 +140,7 @@ SCENE = PromptSet(
 
 @pytest.fixture
 def session(fake, toy_movie):
-    session = Session(fake, FrameStack(toy_movie))
+    session = TrackedStack(fake, FrameStack(toy_movie))
     for _ in session.apply(SCENE):
         pass
     fake.calls.clear()
@@ -222,7 +222,7 @@ def test_the_remaining_steps_resume_to_the_same_labels(session, plan, stop, fake
 
 def test_wide_ids_get_wide_labels(fake, toy_movie):
     prompts = PromptSet([*at(1, 0), PointPrompt(70_000, 0, 6, 6)])
-    session = Session(fake, FrameStack(toy_movie))
+    session = TrackedStack(fake, FrameStack(toy_movie))
     for _ in session.apply(prompts):
         pass
     done = next(label_frames(session, plan_propagation(prompts, FRAMES)))
@@ -246,7 +246,7 @@ def applied(session, prompts):
 
 @pytest.fixture
 def untold(fake, toy_movie):
-    return Session(fake, FrameStack(toy_movie))
+    return TrackedStack(fake, FrameStack(toy_movie))
 
 
 def test_after_a_whole_propagation_nothing_remains(untold):

@@ -8,7 +8,7 @@ from napari_sam2.frames import FrameStack
 from napari_sam2.inference.predictor import Direction
 from napari_sam2.prompts import BoxPrompt, PointPrompt, PromptSet
 from napari_sam2.results import compose
-from napari_sam2.tracking.stack import Session
+from napari_sam2.tracking.stack import TrackedStack
 from tests.napari_sam2.fake_predictor import FakePredictor, FakeTracker
 
 A0, A2 = PointPrompt(1, 0, 2, 1), PointPrompt(1, 2, 3, 1)
@@ -18,7 +18,7 @@ C2 = PointPrompt(3, 2, 5, 2)
 
 @pytest.fixture
 def session(fake, toy_movie):
-    session = Session(fake, FrameStack(toy_movie))
+    session = TrackedStack(fake, FrameStack(toy_movie))
     fake.calls.clear()
     return session
 
@@ -58,7 +58,7 @@ def test_prompts_of_a_target_reach_the_model_in_the_order_given(toy_movie):
     take_away = PointPrompt(2, 0, 2, 8, positive=False)
     sizes = []
     for prompts in ([B0, take_away], [take_away, B0]):
-        session = Session(FakePredictor(), FrameStack(toy_movie))
+        session = TrackedStack(FakePredictor(), FrameStack(toy_movie))
         (result,) = applied(session, *prompts)
         sizes.append(np.count_nonzero(compose(result.objects, 8, 12, np.dtype(np.uint16))))
         assert session.prompts.on_frame(0) == {2: tuple(prompts)}

@@ -25,16 +25,16 @@ class Dock:
         self.dock = viewer.window.add_dock_widget(self.widget, name="SAM 2")
 
     @property
-    def space(self):
+    def work(self):
         return self.widget.bench.workspace
 
     def settle(self):
-        self.qtbot.waitUntil(lambda: self.space.status.activity is Activity.READY)
+        self.qtbot.waitUntil(lambda: self.work.status.activity is Activity.READY)
         self.widget._refresh()
 
     def click(self, frame, y, x):
-        self.space.show(frame)
-        self.space.prompt_layers.points.add([(frame, y, x)])
+        self.work.show(frame)
+        self.work.prompt_layers.points.add([(frame, y, x)])
         self.settle()
 
     def propagate(self):
@@ -42,7 +42,7 @@ class Dock:
         self.settle()
 
     def labels(self):
-        return np.asarray(self.space.current.data)
+        return np.asarray(self.work.current.data)
 
 
 @pytest.fixture

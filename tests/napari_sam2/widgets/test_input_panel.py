@@ -8,34 +8,34 @@ from napari.components import ViewerModel
 
 from napari_sam2.frames import FrameStack, single_frame
 from napari_sam2.widgets.gui_thread import GuiThread
-from napari_sam2.widgets.input_panel import SIDE, SightPanel, preview
+from napari_sam2.widgets.input_panel import SIDE, InputPanel, preview
 from napari_sam2.workspace.images import Workbench
 from napari_sam2.workspace.requests import Activity
 
 SHAPE = (4, 40, 60)
 
 
-class Sight:
+class ModelInput:
     """A panel over a workbench, and what a user does with it."""
 
     def __init__(self, qtbot, viewer, fake):
         self.qtbot, self.viewer = qtbot, viewer
         self.gui_thread = GuiThread()
         self.bench = Workbench(viewer, load_model=lambda source: fake, post=self.gui_thread.post)
-        self.panel = SightPanel(self.bench)
+        self.panel = InputPanel(self.bench)
         qtbot.addWidget(self.panel)
         self.panel.show()
 
     @property
-    def space(self):
+    def work(self):
         return self.bench.workspace
 
     def click(self, frame, y, x):
-        self.space.prompt_layers.points.add([(frame, y, x)])
+        self.work.prompt_layers.points.add([(frame, y, x)])
         self.settle()
 
     def settle(self):
-        self.qtbot.waitUntil(lambda: self.space.status.activity is Activity.READY)
+        self.qtbot.waitUntil(lambda: self.work.status.activity is Activity.READY)
         self.panel.refresh()
 
     def pixel(self):
@@ -70,131 +70,131 @@ def image(viewer):
 
 
 @pytest.fixture
-def sight(qtbot, viewer, image, fake):
-    sight = Sight(qtbot, viewer, fake)
-    yield sight
-    sight.bench.close()
+def model_input(qtbot, viewer, image, fake):
+    model_input = ModelInput(qtbot, viewer, fake)
+    yield model_input
+    model_input.bench.close()
 
 
-def test_the_values_that_are_black_and_white_are_said_and_the_size_once_it_is_known(sight):
-    assert sight.panel.values.text() == "Values 0 to 200 → black to white"
-    sight.click(0, 10, 12)
-    assert sight.panel.values.text() == "Values 0 to 200 → black to white, at 256 x 256 px"
+def test_the_values_that_are_black_and_white_are_said_and_the_size_once_it_is_known(model_input):
+    assert model_input.panel.values.text() == "Values 0 to 200 → black to white"
+    model_input.click(0, 10, 12)
+    assert model_input.panel.values.text() == "Values 0 to 200 → black to white, at 256 x 256 px"
 
 
-def test_the_thumbnail_shows_the_frame_in_the_aspect_of_the_image(sight):
-    sight.space.show(0)
-    sight.sees(128, 128, 128)
-    size = sight.panel.thumbnail.sizeHint()
+def test_the_thumbnail_shows_the_frame_in_the_aspect_of_the_image(model_input):
+    model_input.work.show(0)
+    model_input.sees(128, 128, 128)
+    size = model_input.panel.thumbnail.sizeHint()
     assert (size.width(), size.height()) == (SIDE, round(SIDE * 40 / 60))
-    sight.space.show(3)
-    sight.sees(166, 166, 166)
+    model_input.work.show(3)
+    model_input.sees(166, 166, 166)
 
 
-def test_a_panel_that_nobody_sees_reads_nothing_until_it_is_shown(sight):
-    sight.space.show(0)
-    sight.sees(128, 128, 128)
-    sight.panel.hide()
-    sight.space.show(3)
-    sight.panel.refresh()
-    assert sight.pixel() == (128, 128, 128)
-    sight.panel.show()
-    sight.sees(166, 166, 166)
+def test_a_panel_that_nobody_sees_reads_nothing_until_it_is_shown(model_input):
+    model_input.work.show(0)
+    model_input.sees(128, 128, 128)
+    model_input.panel.hide()
+    model_input.work.show(3)
+    model_input.panel.refresh()
+    assert model_input.pixel() == (128, 128, 128)
+    model_input.panel.show()
+    model_input.sees(166, 166, 166)
 
 
-def test_contrast_changed_after_the_first_prompt_is_seen_when_it_is_asked_for(sight, image, fake):
-    assert not sight.panel.use_contrast.isEnabled()
-    sight.space.show(0)
-    sight.click(0, 10, 12)
+def test_contrast_changed_after_the_first_prompt_is_seen_when_it_is_asked_for(model_input, image, fake):
+    assert not model_input.panel.use_contrast.isEnabled()
+    model_input.work.show(0)
+    model_input.click(0, 10, 12)
     image.contrast_limits = (0, 100)
-    sight.panel.refresh()
-    assert sight.panel.use_contrast.isEnabled()
-    assert "0 to 200" in sight.panel.values.text()
-    sight.panel.use_contrast.click()
-    sight.settle()
-    assert "0 to 100" in sight.panel.values.text()
-    assert not sight.panel.use_contrast.isEnabled()
+    model_input.panel.refresh()
+    assert model_input.panel.use_contrast.isEnabled()
+    assert "0 to 200" in model_input.panel.values.text()
+    model_input.panel.use_contrast.click()
+    model_input.settle()
+    assert "0 to 100" in model_input.panel.values.text()
+    assert not model_input.panel.use_contrast.isEnabled()
     assert fake.count("prompt") == 2
-    sight.sees(255, 255, 255)
+    model_input.sees(255, 255, 255)
 
 
-def test_colours_are_offered_only_among_images_that_lie_on_this_one(sight, viewer):
-    assert all(combo.isHidden() for combo in sight.panel.colours)
+def test_colours_are_offered_only_among_images_that_lie_on_this_one(model_input, viewer):
+    assert all(combo.isHidden() for combo in model_input.panel.colours)
     viewer.add_image(np.zeros((9, 9)), name="elsewhere")
-    sight.panel.refresh()
-    assert all(combo.isHidden() for combo in sight.panel.colours)
+    model_input.panel.refresh()
+    assert all(combo.isHidden() for combo in model_input.panel.colours)
     viewer.add_image(np.zeros(SHAPE), name="second")
-    sight.panel.refresh()
-    assert [combo.isHidden() for combo in sight.panel.colours] == [False, False, True]
-    assert [sight.panel.colours[1].itemText(i) for i in range(3)] == ["none", "stack", "second"]
+    model_input.panel.refresh()
+    assert [combo.isHidden() for combo in model_input.panel.colours] == [False, False, True]
+    assert [model_input.panel.colours[1].itemText(i) for i in range(3)] == ["none", "stack", "second"]
 
 
-def test_images_that_are_chosen_are_seen_in_colours(sight, viewer):
+def test_images_that_are_chosen_are_seen_in_colours(model_input, viewer):
     viewer.add_image(np.full(SHAPE, 5.0), contrast_limits=(0, 10), name="second")
     viewer.add_image(np.full(SHAPE, 9.0), contrast_limits=(0, 9), name="third")
-    sight.panel.refresh()
-    sight.space.show(0)
-    sight.choose(1, "second")
-    assert sight.space.channels == (viewer.layers["stack"], viewer.layers["second"])
-    assert sight.panel.values.text().startswith("Red 0 to 200, green 0 to 10 → dark to bright")
-    assert sight.panel.colour_labels[0].text() == "Red"
-    sight.sees(128, 128, 0)
-    sight.choose(2, "third")
-    sight.sees(128, 128, 255)
-    sight.choose(1, "none")
-    assert sight.space.channels == (viewer.layers["stack"],)
-    assert sight.panel.colour_labels[0].text() == "Grey"
-    sight.sees(128, 128, 128)
+    model_input.panel.refresh()
+    model_input.work.show(0)
+    model_input.choose(1, "second")
+    assert model_input.work.channels == (viewer.layers["stack"], viewer.layers["second"])
+    assert model_input.panel.values.text().startswith("Red 0 to 200, green 0 to 10 → dark to bright")
+    assert model_input.panel.colour_labels[0].text() == "Red"
+    model_input.sees(128, 128, 0)
+    model_input.choose(2, "third")
+    model_input.sees(128, 128, 255)
+    model_input.choose(1, "none")
+    assert model_input.work.channels == (viewer.layers["stack"],)
+    assert model_input.panel.colour_labels[0].text() == "Grey"
+    model_input.sees(128, 128, 128)
 
 
-def test_the_current_contrast_of_channels_is_used_without_losing_them(sight, viewer):
+def test_the_current_contrast_of_channels_is_used_without_losing_them(model_input, viewer):
     second = viewer.add_image(np.full(SHAPE, 5.0), contrast_limits=(0, 10), name="second")
-    sight.panel.refresh()
-    sight.choose(1, "second")
-    sight.space.show(0)
-    sight.click(0, 10, 12)
+    model_input.panel.refresh()
+    model_input.choose(1, "second")
+    model_input.work.show(0)
+    model_input.click(0, 10, 12)
     second.contrast_limits = (0, 5)
-    sight.panel.refresh()
-    sight.panel.use_contrast.click()
-    sight.settle()
-    assert len(sight.space.channels) == 2
-    sight.sees(128, 255, 0)
+    model_input.panel.refresh()
+    model_input.panel.use_contrast.click()
+    model_input.settle()
+    assert len(model_input.work.channels) == 2
+    model_input.sees(128, 255, 0)
 
 
-def test_channels_are_called_what_their_layers_are_called_now(sight, viewer):
+def test_channels_are_called_what_their_layers_are_called_now(model_input, viewer):
     second = viewer.add_image(np.zeros(SHAPE), name="second")
     second.name = "membrane"
-    sight.qtbot.waitUntil(lambda: sight.panel.colours[1].itemText(2) == "membrane")
+    model_input.qtbot.waitUntil(lambda: model_input.panel.colours[1].itemText(2) == "membrane")
 
 
 def test_rgb_images_are_seen_as_they_are(qtbot, viewer, fake):
     viewer.add_image(np.full((40, 60, 3), (10, 20, 30), np.uint8), rgb=True)
-    sight = Sight(qtbot, viewer, fake)
-    assert sight.panel.values.text() == "Colours as they are"
-    assert all(combo.isHidden() for combo in sight.panel.colours)
-    sight.sees(10, 20, 30)
-    sight.bench.close()
+    model_input = ModelInput(qtbot, viewer, fake)
+    assert model_input.panel.values.text() == "Colours as they are"
+    assert all(combo.isHidden() for combo in model_input.panel.colours)
+    model_input.sees(10, 20, 30)
+    model_input.bench.close()
 
 
 def test_the_level_of_a_multiscale_image_can_be_chosen(qtbot, viewer, fake):
     viewer.add_image([np.full((side, side), 9, np.uint8) for side in (64, 32)], contrast_limits=(0, 9))
-    sight = Sight(qtbot, viewer, fake)
-    level = sight.panel.level
+    model_input = ModelInput(qtbot, viewer, fake)
+    level = model_input.panel.level
     assert not level.isHidden()
     assert [level.itemText(i) for i in range(level.count())] == ["64 x 64 px", "32 x 32 px"]
     level.setCurrentIndex(1)
     level.activated.emit(1)
-    assert sight.space.current.data.shape == (32, 32)
-    sight.space.prompt_layers.points.add([(20, 20)])
-    sight.settle()
+    assert model_input.work.current.data.shape == (32, 32)
+    model_input.work.prompt_layers.points.add([(20, 20)])
+    model_input.settle()
     level.setCurrentIndex(0)
     level.activated.emit(0)
     assert level.currentIndex() == 1  # it was refused
-    sight.bench.close()
+    model_input.bench.close()
 
 
-def test_an_image_with_one_level_offers_none(sight):
-    assert sight.panel.level.isHidden()
+def test_an_image_with_one_level_offers_none(model_input):
+    assert model_input.panel.level.isHidden()
 
 
 class SlowStack:
@@ -214,51 +214,51 @@ class SlowStack:
 
 
 @pytest.fixture
-def slow(sight):
+def slow(model_input):
     """A stack that takes its time, in the place of what the model sees."""
     stack = SlowStack()
-    sight.space.sight.frames = FrameStack(stack, contrast_limits=(0, 255))
+    model_input.work.model_input.frames = FrameStack(stack, contrast_limits=(0, 255))
     yield stack
     stack.may_read.set()
 
 
-def test_a_frame_that_takes_its_time_is_read_by_another_thread(sight, slow):
-    sight.panel.refresh()  # returns, although nothing can be read
-    sight.panel.refresh()
+def test_a_frame_that_takes_its_time_is_read_by_another_thread(model_input, slow):
+    model_input.panel.refresh()  # returns, although nothing can be read
+    model_input.panel.refresh()
     slow.may_read.set()
-    sight.sees(77, 77, 77)
+    model_input.sees(77, 77, 77)
     assert len(slow.threads) == 1
     assert slow.threads[0] is not threading.main_thread()
 
 
-def test_a_frame_that_cannot_be_read_is_said_where_it_would_be(sight, slow):
+def test_a_frame_that_cannot_be_read_is_said_where_it_would_be(model_input, slow):
     slow.error = OSError("disk gone")
     slow.may_read.set()
-    sight.panel.refresh()
-    sight.qtbot.waitUntil(lambda: "disk gone" in sight.panel.thumbnail.message)
-    assert sight.pixel() is None
-    assert not sight.panel.grab().isNull()
+    model_input.panel.refresh()
+    model_input.qtbot.waitUntil(lambda: "disk gone" in model_input.panel.thumbnail.message)
+    assert model_input.pixel() is None
+    assert not model_input.panel.grab().isNull()
 
 
-def test_without_work_there_is_nothing_to_be_seen(sight, viewer):
-    sight.space.show(0)
-    sight.sees(128, 128, 128)
+def test_without_work_there_is_nothing_to_be_seen(model_input, viewer):
+    model_input.work.show(0)
+    model_input.sees(128, 128, 128)
     viewer.layers.remove("stack")
-    sight.qtbot.waitUntil(lambda: sight.panel.values.text() == "")
-    assert sight.pixel() is None
-    assert not sight.panel.isEnabled()
+    model_input.qtbot.waitUntil(lambda: model_input.panel.values.text() == "")
+    assert model_input.pixel() is None
+    assert not model_input.panel.isEnabled()
 
 
-def test_nothing_is_read_any_more_when_the_workbench_closes(sight, slow):
-    sight.panel.refresh()
-    reading = sight.panel._reading
-    sight.bench.close()
+def test_nothing_is_read_any_more_when_the_workbench_closes(model_input, slow):
+    model_input.panel.refresh()
+    reading = model_input.panel._reading
+    model_input.bench.close()
     slow.may_read.set()
     reading.join()
     handed_over = []
-    sight.panel._gui_thread.post(lambda: handed_over.append(True))
-    sight.qtbot.waitUntil(lambda: bool(handed_over))
-    assert sight.pixel() is None
+    model_input.panel._gui_thread.post(lambda: handed_over.append(True))
+    model_input.qtbot.waitUntil(lambda: bool(handed_over))
+    assert model_input.pixel() is None
 
 
 @pytest.mark.parametrize(

@@ -25,11 +25,11 @@ class Choice:
         qtbot.addWidget(self.panel)
 
     @property
-    def space(self):
+    def work(self):
         return self.bench.workspace
 
     def settle(self):
-        self.qtbot.waitUntil(lambda: self.space.status.activity is Activity.READY)
+        self.qtbot.waitUntil(lambda: self.work.status.activity is Activity.READY)
         self.panel.refresh()
 
     def add_labels(self, name, value=0):
@@ -91,11 +91,11 @@ def test_layers_of_the_user_are_listed_and_ours_are_not(choice, viewer):
 def test_a_layer_that_is_ticked_is_read_until_it_is_unticked(choice):
     layer = choice.add_labels("rough", 4)
     choice.tick("rough")
-    assert choice.space.sources.others == (layer,)
-    assert (choice.space.current.data[2, 10:20, 10:20] == 4).all()
+    assert choice.work.sources.others == (layer,)
+    assert (choice.work.current.data[2, 10:20, 10:20] == 4).all()
     choice.tick("rough", Qt.CheckState.Unchecked)
-    assert choice.space.sources.others == ()
-    assert not choice.space.current.data.any()
+    assert choice.work.sources.others == ()
+    assert not choice.work.current.data.any()
 
 
 def test_a_layer_that_cannot_be_read_does_not_stay_ticked(choice, viewer):
@@ -103,7 +103,7 @@ def test_a_layer_that_cannot_be_read_does_not_stay_ticked(choice, viewer):
     choice.panel.refresh()
     choice.tick("small")
     assert choice.item("small").checkState() == Qt.CheckState.Unchecked
-    assert "'small' of shape (9, 9) does not lie on image" in choice.space.status.message
+    assert "'small' of shape (9, 9) does not lie on image" in choice.work.status.message
 
 
 def test_names_are_those_of_now_and_the_tick_stays_with_the_layer(choice, viewer):
@@ -124,16 +124,16 @@ def test_a_layer_that_is_removed_is_listed_no_more(choice, viewer):
     viewer.layers.remove(layer)
     choice.qtbot.waitUntil(lambda: choice.listed() == [])
     choice.settle()
-    assert not choice.space.current.data.any()
+    assert not choice.work.current.data.any()
 
 
 def test_objects_are_committed_where_it_is_chosen(choice):
     mine = choice.add_labels("mine", 4)
     assert choice.targets() == ["committed_objects", "mine"]
     choice.commit_to("mine")
-    assert choice.space.committed is mine
+    assert choice.work.committed is mine
     assert choice.panel.target.currentText() == "mine"
-    choice.space.prompt_layers.points.add([(2, 30, 30)])
+    choice.work.prompt_layers.points.add([(2, 30, 30)])
     choice.settle()
     choice.bench.commit()
     assert mine.data[2, 30, 30] == 5
@@ -157,11 +157,11 @@ def test_a_layer_serves_one_purpose_at_a_time(choice):
 
 
 def test_what_is_refused_is_said_and_shown_as_it_was(choice):
-    choice.space.prompt_layers.points.add([(2, 30, 30)])
+    choice.work.prompt_layers.points.add([(2, 30, 30)])
     choice.settle()
     choice.add_labels("mine", 1)
     choice.commit_to("mine")
-    assert "'mine' has an object 1 already" in choice.space.status.message
+    assert "'mine' has an object 1 already" in choice.work.status.message
     assert choice.panel.target.currentText() == "committed_objects"
 
 

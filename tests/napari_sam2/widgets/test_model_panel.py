@@ -141,7 +141,7 @@ def test_a_file_is_used_and_stays_in_the_list(panel, bench, tmp_path, monkeypatc
     panel.more.click()
     assert panel.details.weights.text() == "mine.safetensors: SAM 2.1, 0 MB, licence not stated"
     assert panel.details.path.text() == str(path)
-    assert panel.details.sight.text().startswith("512 x 512 px")
+    assert panel.details.model_input.text().startswith("512 x 512 px")
 
 
 def test_a_dialog_that_is_cancelled_changes_nothing(panel, bench, monkeypatch):
@@ -302,7 +302,7 @@ def test_facts_of_the_embedded_model(measured):
     assert measured.details.weights.text().endswith("BSD-3-Clause")
     assert measured.details.path.text() == "part of the package"
     assert measured.details.path.toolTip() == str(find_model("nano").path)
-    assert measured.details.sight.text().startswith("256, 512 or 1024 px")
+    assert measured.details.model_input.text().startswith("256, 512 or 1024 px")
     # 8.6 thousand million multiply-adds at 512 px, at 65 % of 50 thousand million a second.
     assert measured.details.speed.text().startswith("about 300 ms a frame with 1 object at 512 px: estimated")
 

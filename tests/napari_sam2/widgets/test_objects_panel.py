@@ -32,15 +32,15 @@ class Desk(Room):
 
     def show(self):
         """Show how things stand, as the dock widget does."""
-        self.panel.show_objects(self.space)
+        self.panel.show_objects(self.work)
 
     def settle(self):
         super().settle()
         self.show()
 
     def give(self, object_id, place, frame=0):
-        self.space.choose_object(object_id)
-        points = self.space.prompt_layers.points
+        self.work.choose_object(object_id)
+        points = self.work.prompt_layers.points
         points.add([(frame, *place)] if points.ndim == 3 else [place])
         self.settle()
 
@@ -68,7 +68,7 @@ class Desk(Room):
     def press(self, key, modifier=Qt.KeyboardModifier.NoModifier):
         self.qtbot.keyClick(self.table, key, modifier)
         self.hand_over()
-        while self.space.status.activity is not Activity.READY:
+        while self.work.status.activity is not Activity.READY:
             self.posted.get(timeout=10)()
         self.show()
 
@@ -90,7 +90,7 @@ class Desk(Room):
 
     @property
     def notes(self):
-        return self.space.objects.notes
+        return self.work.objects.notes
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def two(desk):
     """Two objects that were followed; the second is current."""
     desk.give(1, LEFT)
     desk.give(2, RIGHT)
-    desk.space.propagate()
+    desk.work.propagate()
     desk.settle()
     return desk
 
@@ -113,7 +113,7 @@ def two(desk):
 @pytest.fixture
 def settled(two):
     """Three objects: two committed, the third in work and current."""
-    two.space.commit()
+    two.work.commit()
     two.settle()
     two.give(3, BELOW, frame=4)
     return two
@@ -128,7 +128,7 @@ def test_every_object_has_a_row_that_says_what_there_is_of_it(settled):
     assert settled.ids == [1, 2, 3]
     assert [settled.text(1, column) for column in (OBJECT, NAME, PROMPTS)] == ["1", "mother", "committed"]
     assert [settled.text(3, column) for column in (OBJECT, NAME, PROMPTS)] == ["3", "", "4"]
-    confidence = settled.space.scores_on(4)[3].confidence
+    confidence = settled.work.scores_on(4)[3].confidence
     assert settled.text(3, DOUBT) == f"{confidence:.2f} on 4"
     assert settled.text(1, DOUBT) == f"{confidence:.2f} on 0"  # what was committed keeps its score
 
@@ -136,7 +136,7 @@ def test_every_object_has_a_row_that_says_what_there_is_of_it(settled):
 def test_a_swatch_has_the_colour_of_the_object(two):
     for object_id in (1, 2):
         icon = two.cell(object_id, OBJECT).data(Qt.ItemDataRole.DecorationRole)
-        red, green, blue, _ = two.space.colour_of(object_id)
+        red, green, blue, _ = two.work.colour_of(object_id)
         shown = icon.pixmap(12, 12).toImage().pixelColor(5, 5)
         np.testing.assert_allclose(shown.getRgbF()[:3], (red, green, blue), atol=0.03)  # screens of 16 bits
 
@@ -177,11 +177,11 @@ def test_what_stays_the_same_is_left_alone(settled):
 
 def test_reading_again_gives_equal_rows(settled):
     reader = RowReader()
-    assert reader.read(settled.space) == reader.read(settled.space)
-    before = reader.read(settled.space)
-    settled.space.undo()
+    assert reader.read(settled.work) == reader.read(settled.work)
+    before = reader.read(settled.work)
+    settled.work.undo()
     settled.settle()
-    assert reader.read(settled.space) != before
+    assert reader.read(settled.work) != before
 
 
 def test_rows_come_and_go_without_moving_the_selection(qtbot):
@@ -206,10 +206,10 @@ def test_rows_come_and_go_without_moving_the_selection(qtbot):
 def test_the_current_row_is_the_current_object(two):
     assert two.selected == [2]
     two.click(1, OBJECT)
-    assert two.space.object_id == 1
+    assert two.work.object_id == 1
     two.qtbot.keyClick(two.table, Qt.Key.Key_Down)
-    assert two.space.object_id == 2
-    two.space.choose_object(1)
+    assert two.work.object_id == 2
+    two.work.choose_object(1)
     two.show()
     assert two.selected == [1]
 
@@ -217,22 +217,22 @@ def test_the_current_row_is_the_current_object(two):
 def test_several_rows_stay_selected_while_the_table_is_refreshed(two):
     two.add_to_selection(1)
     assert two.selected == [1, 2]
-    assert two.space.object_id == 1
+    assert two.work.object_id == 1
     two.give(1, BELOW)
     assert two.selected == [1, 2]
 
 
 def test_a_double_click_goes_to_the_frame_that_the_cell_speaks_of(settled):
-    settled.space.show(2)
+    settled.work.show(2)
     settled.double_click(3, DOUBT)
-    assert settled.space.frame == 4
+    assert settled.work.frame == 4
     settled.double_click(1, DOUBT)
-    assert settled.space.frame == 0
+    assert settled.work.frame == 0
     settled.double_click(3, PROMPTS)
-    assert settled.space.frame == 4
-    settled.space.show(2)
+    assert settled.work.frame == 4
+    settled.work.show(2)
     settled.press(Qt.Key.Key_Return)
-    assert settled.space.frame == 4
+    assert settled.work.frame == 4
 
 
 # Names ---------------------------------------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ def test_f2_renames_from_any_column(two):
 
 def test_a_name_can_be_typed_while_objects_come_and_go(two):
     two.double_click(2, NAME)
-    two.space.delete_object(1)
+    two.work.delete_object(1)
     two.settle()
     two.type_name("daughter")
     assert two.notes.names == {2: "daughter"}
@@ -269,7 +269,7 @@ def test_an_eye_hides_an_object_and_shows_it_again_without_choosing_it(two):
     assert two.notes.hidden == {1}
     assert two.cell(1, SHOWN).data(Qt.ItemDataRole.CheckStateRole) == Qt.CheckState.Unchecked
     assert two.cell(1, SHOWN).data(Qt.ItemDataRole.AccessibleTextRole) == "hidden"
-    assert two.space.object_id == 2
+    assert two.work.object_id == 2
     two.click(1, SHOWN)
     assert two.notes.hidden == frozenset()
 
@@ -349,7 +349,7 @@ def test_selected_committed_objects_become_part_of_the_current_one(settled):
     settled.panel.merge.click()
     settled.settle()
     assert settled.ids == [1, 3]
-    assert not (np.asarray(settled.space.committed.data) == 2).any()
+    assert not (np.asarray(settled.work.committed.data) == 2).any()
     settled.bench.undo()
     settled.settle()
     assert settled.ids == [1, 2, 3]
@@ -374,9 +374,9 @@ def test_delete_drops_what_is_selected_and_undo_brings_it_back(settled):
 def test_the_keys_of_the_layers_work_in_the_table_too(two):
     two.table.setFocus()
     two.press(Qt.Key.Key_M)
-    assert two.space.object_id == 3
+    assert two.work.object_id == 3
     two.press(Qt.Key.Key_C)
-    assert set(two.space.results.committed_ids) == {1, 2}
+    assert set(two.work.results.committed_ids) == {1, 2}
 
 
 def test_everything_has_a_tooltip_and_is_reached_by_keyboard(two):

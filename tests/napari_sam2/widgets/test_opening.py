@@ -36,16 +36,16 @@ def test_from_a_click_to_a_propagated_stack_with_the_embedded_model(plugin, make
     viewer = make_napari_viewer_proxy()
     viewer.add_image(blobs(), contrast_limits=(0, 255))
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
-    space = widget.bench.workspace
-    space.show(1)
-    space.prompt_layers.points.add([(1, 24, 70)])
-    qtbot.waitUntil(lambda: space.status.activity is Activity.READY, timeout=60_000)
-    assert space.status.message == ""
-    assert space.current.data[1, 24, 70] == 1
-    assert space.working_size == 256
+    work = widget.bench.workspace
+    work.show(1)
+    work.prompt_layers.points.add([(1, 24, 70)])
+    qtbot.waitUntil(lambda: work.status.activity is Activity.READY, timeout=60_000)
+    assert work.status.message == ""
+    assert work.current.data[1, 24, 70] == 1
+    assert work.working_size == 256
     widget.bench.propagate()
-    qtbot.waitUntil(lambda: space.status.activity is Activity.READY, timeout=60_000)
-    labels = np.asarray(space.current.data)
+    qtbot.waitUntil(lambda: work.status.activity is Activity.READY, timeout=60_000)
+    labels = np.asarray(work.current.data)
     assert (labels[:, 24, 70] == 1).all()
     assert not labels[:, 50, 22].any()
 

@@ -56,7 +56,7 @@ def test_the_timeline_is_drawn_anew_only_when_there_is_something_new(dock, panel
     dock.click(2, 20, 30)
     dock.propagate()
     before = strip(panel)
-    dock.space.show(4)
+    dock.work.show(4)
     dock.widget._refresh()
     assert strip(panel) is before
     assert panel.timeline._frame == 4
@@ -64,9 +64,9 @@ def test_the_timeline_is_drawn_anew_only_when_there_is_something_new(dock, panel
 
 def test_approved_frames_names_and_hidden_objects_reach_the_timeline(dock, panel):
     dock.click(2, 20, 30)
-    dock.space.approve()
-    dock.space.objects.rename(1, "mother")
-    dock.space.objects.set_hidden(1, is_hidden=True)
+    dock.work.approve()
+    dock.work.objects.rename(1, "mother")
+    dock.work.objects.set_hidden(1, is_hidden=True)
     dock.settle()
     assert strip(panel).approved == {Target(1, 2)}
     assert strip(panel).names == {1: "mother"}
@@ -76,20 +76,20 @@ def test_approved_frames_names_and_hidden_objects_reach_the_timeline(dock, panel
 def test_doubtful_masks_are_hidden_come_back_and_are_not_committed(dock, panel):
     dock.click(2, 20, 30)
     dock.propagate()
-    scores = dock.space.scores()
+    scores = dock.work.scores()
     between = float(scores.confidence.mean())
     panel.threshold.setValue(min(between + 0.1, 1))
     assert dock.labels()[2].any()
     panel.hide_doubtful.click()
     assert not dock.labels()[2].any()
-    assert len(dock.space.scores()) == len(scores)
+    assert len(dock.work.scores()) == len(scores)
     panel.threshold.setValue(0.1)
     assert dock.labels()[2].any()
     panel.threshold.setValue(1)
     assert not dock.labels()[2].any()
     dock.widget.commit.click()
     dock.settle()
-    assert not np.asarray(dock.space.committed.data).any()
+    assert not np.asarray(dock.work.committed.data).any()
     panel.hide_doubtful.click()
     assert dock.labels()[2].any()
 
@@ -99,10 +99,10 @@ def test_what_is_hidden_stays_hidden_on_another_image(dock, panel, viewer, stack
     panel.hide_doubtful.click()
     other = viewer.add_image(np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8), contrast_limits=(0, 255), name="other")
     dock.widget.bench.choose(other)
-    assert dock.space.shown.least_confidence == 0.75
+    assert dock.work.shown.least_confidence == 0.75
     panel.hide_doubtful.click()
     dock.widget.bench.choose(stack)
-    assert dock.space.shown.least_confidence == 0
+    assert dock.work.shown.least_confidence == 0
 
 
 def test_when_the_work_ends_the_timeline_lets_go_of_it(dock, panel, viewer, stack):

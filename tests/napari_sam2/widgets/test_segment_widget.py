@@ -70,7 +70,7 @@ def test_it_is_ready_for_a_click_when_there_is_an_image(dock, viewer, fake):
     assert dock.widget.policy.currentData() is dock.widget.bench.policy
     assert dock.widget.images.currentText() == "stack"
     assert dock.widget.model.chooser.currentText() == "nano"
-    assert viewer.layers.selection.active == dock.space.prompt_layers.points
+    assert viewer.layers.selection.active == dock.work.prompt_layers.points
     assert dock.widget.tool_buttons[Tool.POINT_ON].isChecked()
     assert "Click an object" in dock.widget.status.text()
     assert fake.count("prompt") == 0
@@ -78,19 +78,19 @@ def test_it_is_ready_for_a_click_when_there_is_an_image(dock, viewer, fake):
 
 def test_without_an_image_it_says_so_and_takes_the_first_that_comes(qtbot, viewer, fake):
     dock = Dock(qtbot, viewer, fake)
-    assert dock.space is None
+    assert dock.work is None
     assert dock.widget.scroll_area.isHidden()
     assert "Open an image" in dock.widget.status.text()
     viewer.add_image(np.zeros((HEIGHT, WIDTH)), name="late")
-    qtbot.waitUntil(lambda: dock.space is not None)
+    qtbot.waitUntil(lambda: dock.work is not None)
     assert dock.widget.images.currentText() == "late"
     assert not dock.widget.scroll_area.isHidden()
     assert viewer.layers[0].name == "late"
 
 
 def test_a_click_on_the_canvas_becomes_a_mask(dock, viewer, MouseEvent):
-    dock.space.show(2)
-    canvas_click(viewer, dock.space.prompt_layers.points, (2, 20, 30), MouseEvent)
+    dock.work.show(2)
+    canvas_click(viewer, dock.work.prompt_layers.points, (2, 20, 30), MouseEvent)
     dock.settle()
     assert dock.labels()[2, 20, 30] == 1
     rows = dock.widget.objects.table.objects
@@ -133,13 +133,13 @@ def test_commit_moves_everything_and_undo_brings_it_back(dock):
     dock.widget.commit.click()
     dock.settle()
     assert not dock.labels().any()
-    assert np.asarray(dock.space.committed.data).any((1, 2)).all()
-    assert dock.space.object_id == 2
-    assert dock.space.results.held.object_ids == ()
+    assert np.asarray(dock.work.committed.data).any((1, 2)).all()
+    assert dock.work.object_id == 2
+    assert dock.work.results.held.object_ids == ()
     dock.widget.undo.click()
     dock.settle()
     assert dock.labels().any((1, 2)).all()
-    assert not np.asarray(dock.space.committed.data).any()
+    assert not np.asarray(dock.work.committed.data).any()
     dock.widget.redo.click()
     dock.settle()
     assert not dock.labels().any()
@@ -151,7 +151,7 @@ def test_the_table_chooses_the_object(dock):
     dock.click(2, 20, 40)
     assert dock.widget.objects.table.objects.rowCount() == 2
     dock.widget.objects.table.selectRow(0)
-    assert dock.space.object_id == 1
+    assert dock.work.object_id == 1
     dock.click(2, 12, 10)
     assert dock.labels()[2, 12, 10] == 1
 
@@ -160,40 +160,40 @@ def test_a_click_on_the_timeline_goes_to_the_frame(dock, qtbot):
     timeline = dock.widget.propagation.timeline
     timeline.resize(60, 40)
     qtbot.mouseClick(timeline, Qt.MouseButton.LeftButton, pos=timeline.rectangle_of(0, 4).center().toPoint())
-    assert dock.space.frame == 4
+    assert dock.work.frame == 4
     dock.widget._refresh()
     qtbot.keyClick(timeline, Qt.Key.Key_Left)
-    assert dock.space.frame == 3
+    assert dock.work.frame == 3
 
 
 def test_tools_take_their_layer(dock, viewer):
     dock.widget.tool_buttons[Tool.BOX].click()
-    assert viewer.layers.selection.active == dock.space.prompt_layers.shapes
-    assert dock.space.prompt_layers.shapes.mode == "add_rectangle"
+    assert viewer.layers.selection.active == dock.work.prompt_layers.shapes
+    assert dock.work.prompt_layers.shapes.mode == "add_rectangle"
     dock.widget.tool_buttons[Tool.POINT_OFF].click()
-    assert dock.space.prompt_layers.polarity == "negative"
+    assert dock.work.prompt_layers.polarity == "negative"
     dock.widget._refresh()
     assert [tool for tool, one in dock.widget.tool_buttons.items() if one.isChecked()] == [Tool.POINT_OFF]
     dock.widget.tool_buttons[Tool.BRUSH].click()
-    assert viewer.layers.selection.active == dock.space.current
+    assert viewer.layers.selection.active == dock.work.current
 
 
 def test_keys_work_on_every_layer_of_ours(dock, viewer):
-    space = dock.space
+    work = dock.work
     dock.click(2, 20, 30)
-    viewer.layers.selection.active = space.prompt_layers.points
+    viewer.layers.selection.active = work.prompt_layers.points
     press(viewer, "T")
-    assert space.prompt_layers.polarity == "negative"
-    viewer.layers.selection.active = space.current
+    assert work.prompt_layers.polarity == "negative"
+    viewer.layers.selection.active = work.current
     press(viewer, "M")
-    assert space.object_id == 2
-    assert space.prompt_layers.polarity == "positive"
-    viewer.layers.selection.active = space.prompt_layers.shapes
+    assert work.object_id == 2
+    assert work.prompt_layers.polarity == "positive"
+    viewer.layers.selection.active = work.prompt_layers.shapes
     press(viewer, "Shift-S")
     dock.settle()
     assert dock.labels().any((1, 2)).all()
     press(viewer, "N")
-    viewer.layers.selection.active = space.committed
+    viewer.layers.selection.active = work.committed
     press(viewer, "C")
     dock.settle()
     assert not dock.labels().any()
@@ -208,24 +208,24 @@ def test_keys_work_on_every_layer_of_ours(dock, viewer):
 def test_next_doubtful_goes_where_confidence_is_low(dock):
     dock.click(2, 20, 30)
     dock.propagate()
-    dock.space.show(0)
+    dock.work.show(0)
     dock.widget.propagation.threshold.setValue(0.99)
     dock.widget.propagation.doubtful.click()
-    assert dock.space.frame == 1
+    assert dock.work.frame == 1
 
 
 def test_clear_and_approve(dock):
     dock.click(2, 20, 30)
     dock.widget.approve.click()
     dock.settle()
-    assert dock.space.is_approved(1, 2)
+    assert dock.work.is_approved(1, 2)
     dock.widget.clear.click()
     dock.settle()
     assert not dock.labels().any()
 
 
 def test_an_error_is_shown_in_full(dock):
-    dock.space.propagate()
+    dock.work.propagate()
     dock.widget._refresh()
     assert "There is nothing to follow yet" in dock.widget.status.text()
 
@@ -234,7 +234,7 @@ def test_a_single_image_has_no_stack_controls(qtbot, viewer, fake):
     viewer.add_image(np.zeros((HEIGHT, WIDTH), np.uint8), contrast_limits=(0, 255))
     dock = Dock(qtbot, viewer, fake)
     assert dock.widget.propagation.isHidden()
-    dock.space.prompt_layers.points.add([(20, 30)])
+    dock.work.prompt_layers.points.add([(20, 30)])
     dock.settle()
     assert dock.labels()[20, 30] == 1
 
@@ -254,14 +254,14 @@ def test_images_that_come_go_and_are_renamed_are_followed(dock, viewer, stack):
 def test_removing_a_layer_while_following_stops_the_work(following, viewer, name, qtbot):
     viewer.layers.remove(name)
     following.gate.go_on.set()
-    assert following.space is None
+    assert following.work is None
     qtbot.waitUntil(lambda: not inference_threads())
     following.widget._refresh()
     assert following.widget.scroll_area.isHidden()
     if name != "stack":
         assert name in following.widget.status.text()
         following.widget.begin.click()
-        assert following.space is not None
+        assert following.work is not None
 
 
 def test_closing_the_dock_while_following_stops_and_frees(following, viewer, qtbot):
@@ -352,4 +352,4 @@ def test_everything_says_what_it_does_and_can_be_reached_by_keyboard(dock):
 def test_a_colour_image_is_taken(qtbot, viewer, fake):
     viewer.add_image(np.zeros((HEIGHT, WIDTH, 3), np.float32), rgb=True)
     dock = Dock(qtbot, viewer, fake)
-    assert dock.space is not None
+    assert dock.work is not None

@@ -32,12 +32,12 @@ class Screen:
         viewer.screenshot(canvas_only=False, flash=False)  # after which everything is laid out and drawn
 
     @property
-    def space(self):
+    def work(self):
         return self.widget.bench.workspace
 
     @property
     def labels(self):
-        return np.asarray(self.space.current.data)
+        return np.asarray(self.work.current.data)
 
     def go_to(self, frame):
         self.viewer.dims.set_point(0, frame)
@@ -62,8 +62,8 @@ class Screen:
         QTest.keyClick(self.canvas, key, modifier)
 
     def settle(self):
-        self.qtbot.waitUntil(lambda: self.space.activity is Activity.READY, timeout=120_000)
-        self.qtbot.waitUntil(lambda: self.space.status.activity is Activity.READY)
+        self.qtbot.waitUntil(lambda: self.work.activity is Activity.READY, timeout=120_000)
+        self.qtbot.waitUntil(lambda: self.work.status.activity is Activity.READY)
 
     def written(self):
         self.qtbot.waitUntil(lambda: self.widget.desk.progress is None, timeout=60_000)
@@ -85,18 +85,18 @@ def test_the_whole_way(screen, make_napari_viewer, qtbot, tmp_path):
     assert screen.labels[frame, y, x] == 1
     assert not screen.labels[frame + 1].any()
     screen.press(Qt.Key.Key_S, Qt.KeyboardModifier.ShiftModifier)
-    qtbot.waitUntil(lambda: screen.space.status.done >= 3, timeout=120_000)
+    qtbot.waitUntil(lambda: screen.work.status.done >= 3, timeout=120_000)
     screen.widget.propagation.cancel.click()
     screen.settle()
-    done = {number for number in range(len(screen.labels)) if number in screen.space.results.held.frames}
+    done = {number for number in range(len(screen.labels)) if number in screen.work.results.held.frames}
     assert 3 <= len(done) < len(screen.labels)
     before = {number: screen.labels[number].copy() for number in done}
 
     # Resume where it stopped: what is finished is not computed again.
     screen.press(Qt.Key.Key_S, Qt.KeyboardModifier.ShiftModifier)
     screen.settle()
-    assert screen.space.status.message == ""
-    assert screen.space.results.held.frames == tuple(range(len(screen.labels)))
+    assert screen.work.status.message == ""
+    assert screen.work.results.held.frames == tuple(range(len(screen.labels)))
     assert all((screen.labels[number] == plane).all() for number, plane in before.items())
 
     # A correction on another frame: T, and a click on what does not belong to the cell.
@@ -110,25 +110,25 @@ def test_the_whole_way(screen, make_napari_viewer, qtbot, tmp_path):
 
     # Another object, and undo of the click that made it.
     screen.press(Qt.Key.Key_M)
-    assert screen.space.object_id == 2
+    assert screen.work.object_id == 2
     screen.click(182, 14)
-    assert 2 in screen.space.prompts.object_ids
+    assert 2 in screen.work.prompts.object_ids
     screen.press(Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     screen.settle()
-    assert screen.space.prompts.object_ids == (1,)
+    assert screen.work.prompts.object_ids == (1,)
     assert not (screen.labels == 2).any()
 
     # Commit, undo, and commit again.
     screen.press(Qt.Key.Key_C)
     screen.settle()
-    committed = np.asarray(screen.space.committed.data).copy()
+    committed = np.asarray(screen.work.committed.data).copy()
     assert (committed == 1).any((1, 2)).all()
     screen.press(Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     screen.settle()
-    assert not np.asarray(screen.space.committed.data).any()
+    assert not np.asarray(screen.work.committed.data).any()
     screen.press(Qt.Key.Key_C)
     screen.settle()
-    np.testing.assert_array_equal(screen.space.committed.data, committed)
+    np.testing.assert_array_equal(screen.work.committed.data, committed)
 
     # Export, save, open in another viewer, replay without one: always the same labels.
     screen.widget.desk.export(tmp_path / "out")

@@ -7,7 +7,7 @@ import pytest
 from napari_sam2.prompts import PointPrompt, PromptSet
 from napari_sam2.results import ObjectMask, feature_table
 from napari_sam2.sessions.steps import ModelUsed
-from napari_sam2.workspace.held import HeldMask, HeldMasks, Shown, takes_of
+from napari_sam2.workspace.held import HeldMask, HeldMasks, Shown, sources_of
 
 MODEL = ModelUsed("fake", "f" * 64, 256)
 
@@ -63,7 +63,7 @@ def test_masks_from_one_state_of_the_prompts_are_one_take():
     masks, prompts = HeldMasks(5), (point(1),)
     for frame in (1, 2, 3):
         masks.set(frame, {1: held(1, frame, prompts=prompts)})
-    (take,) = takes_of(masks.snapshot(), PromptSet(prompts))
+    (take,) = sources_of(masks.snapshot(), PromptSet(prompts))
     assert (take.object_id, take.prompts, take.model, take.frames) == (1, prompts, MODEL, (1, 2, 3))
 
 
@@ -71,7 +71,7 @@ def test_equal_prompts_are_one_state_however_often_they_were_read():
     masks = HeldMasks(5)
     for frame in (0, 1, 2):
         masks.set(frame, {1: held(1, frame, prompts=(point(1),))})
-    (take,) = takes_of(masks.snapshot(), PromptSet([point(1)]))
+    (take,) = sources_of(masks.snapshot(), PromptSet([point(1)]))
     assert take.frames == (0, 1, 2)
 
 
@@ -81,14 +81,14 @@ def test_the_mask_of_a_prompted_frame_is_told_as_of_now_and_others_as_they_were(
     for frame in (1, 2):
         masks.set(frame, {1: held(1, frame, prompts=then)})
     masks.set(3, {1: held(1, 3, prompts=now)})
-    takes = {take.prompts: take.frames for take in takes_of(masks.snapshot(), PromptSet(now))}
+    takes = {take.prompts: take.frames for take in sources_of(masks.snapshot(), PromptSet(now))}
     assert takes == {now: (1, 3), then: (2,)}
 
 
 def test_a_prompted_frame_whose_prompts_have_changed_is_told_as_it_was():
     masks, then, now = HeldMasks(5), (point(1),), (point(1, x=2.0),)
     masks.set(1, {1: held(1, 1, prompts=then)})
-    (take,) = takes_of(masks.snapshot(), PromptSet(now))
+    (take,) = sources_of(masks.snapshot(), PromptSet(now))
     assert take.prompts == then
 
 
@@ -96,7 +96,7 @@ def test_masks_of_two_models_are_two_takes():
     masks, prompts = HeldMasks(5), (point(0),)
     masks.set(1, {1: held(1, 1, prompts=prompts)})
     masks.set(2, {1: held(1, 2, prompts=prompts, model=ModelUsed("tiny", "a" * 64, 1024))})
-    assert [take.frames for take in takes_of(masks.snapshot(), PromptSet(prompts))] == [(1,), (2,)]
+    assert [take.frames for take in sources_of(masks.snapshot(), PromptSet(prompts))] == [(1,), (2,)]
 
 
 def test_takes_of_what_is_shown_leave_the_rest_out(masks):
@@ -104,7 +104,7 @@ def test_takes_of_what_is_shown_leave_the_rest_out(masks):
     masks.set(0, {1: held(1, 0, prompts=prompts), 2: held(2, 0, prompts=(point(0, object_id=2),))})
     masks.set(1, {})
     masks.set(2, {})
-    takes = takes_of(masks.snapshot(), PromptSet(), Shown(hidden=frozenset({2})))
+    takes = sources_of(masks.snapshot(), PromptSet(), Shown(hidden=frozenset({2})))
     assert [take.object_id for take in takes] == [1]
 
 

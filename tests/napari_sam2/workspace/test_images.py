@@ -32,15 +32,15 @@ class Room:
         return self.fakes.setdefault(source, FakePredictor())
 
     @property
-    def space(self):
+    def work(self):
         return self.bench.workspace
 
     def settle(self):
-        while self.space.status.activity is not Activity.READY:
+        while self.work.status.activity is not Activity.READY:
             self.posted.get(timeout=10)()
 
     def click(self, frame, y, x):
-        self.space.prompt_layers.points.add([(frame, y, x)])
+        self.work.prompt_layers.points.add([(frame, y, x)])
         self.settle()
 
     def hand_over(self):
@@ -76,9 +76,9 @@ def test_of_several_images_the_selected_one_is_taken_or_the_uppermost():
 
 def test_an_image_that_comes_later_is_taken_when_napari_is_done_with_it():
     room = Room()
-    assert room.space is None
+    assert room.work is None
     room.add("late")
-    assert room.space is None
+    assert room.work is None
     room.hand_over()
     assert room.bench.image.name == "late"
     room.bench.close()
@@ -86,7 +86,7 @@ def test_an_image_that_comes_later_is_taken_when_napari_is_done_with_it():
 
 def test_an_image_with_too_many_axes_is_refused_in_a_sentence():
     room = Room("huge", shape=(2, 3, 4, 5))
-    assert room.space is None
+    assert room.work is None
     assert "has 4 axes, and more than one of frames" in room.bench.message
     assert room.names() == ["huge"]
     room.bench.close()
@@ -102,37 +102,37 @@ def test_choosing_another_image_leaves_no_empty_layers_behind(room):
 def test_work_is_kept_while_another_image_is_chosen(room):
     stack, other = room.bench.image, room.add("other")
     room.click(1, 10, 12)
-    first = room.space
+    first = room.work
     room.bench.choose(other)
-    assert room.space is not first
+    assert room.work is not first
     room.bench.choose(stack)
-    assert room.space is first
+    assert room.work is first
     assert room.names().count("point_prompts") == 1
 
 
 def test_selecting_a_layer_of_other_work_goes_on_with_that(room):
     other = room.add("other")
     room.click(1, 10, 12)
-    first = room.space
+    first = room.work
     room.bench.choose(other)
     room.viewer.layers.selection.active = first.current
-    assert room.space is first
+    assert room.work is first
 
 
 @pytest.mark.parametrize("name", ["point_prompts", "prompts", "current_object", "committed_objects"])
 def test_removing_a_layer_ends_the_work_and_says_so(room, name):
     room.click(1, 10, 12)
     room.viewer.layers.remove(name)
-    assert room.space is None
+    assert room.work is None
     assert name in room.bench.message
     room.bench.begin_anew()
-    assert room.space is not None
+    assert room.work is not None
 
 
 def test_removing_the_image_ends_the_work_and_the_next_image_is_taken(room):
     room.click(1, 10, 12)
     room.viewer.layers.remove("stack")
-    assert (room.space, room.bench.image) == (None, None)
+    assert (room.work, room.bench.image) == (None, None)
     room.add("next")
     room.hand_over()
     assert room.bench.image.name == "next"
@@ -141,15 +141,15 @@ def test_removing_the_image_ends_the_work_and_the_next_image_is_taken(room):
 def test_all_layers_may_go_at_once(room):
     room.click(1, 10, 12)
     room.viewer.layers.clear()
-    assert (room.space, room.bench.image) == (None, None)
+    assert (room.work, room.bench.image) == (None, None)
 
 
 def test_replacing_the_data_ends_the_work_and_says_so(room):
     room.bench.image.data = np.ones(SHAPE, np.uint8)
-    assert room.space is None
+    assert room.work is None
     assert "was replaced" in room.bench.message
     room.bench.begin_anew()
-    assert room.space is not None
+    assert room.work is not None
 
 
 def test_an_image_in_use_is_left_alone_until_it_is_free(room):
@@ -164,11 +164,11 @@ def test_an_image_in_use_is_left_alone_until_it_is_free(room):
 
 
 def test_a_duplicate_of_an_image_in_use_is_free(room):
-    first = room.space
+    first = room.work
     data, state, _ = room.bench.image.as_layer_data_tuple()
     room.bench.choose(room.viewer.add_image(data, **state | {"name": "duplicate"}))
-    assert room.space is not None
-    assert room.space is not first
+    assert room.work is not None
+    assert room.work is not first
 
 
 def test_closing_takes_untouched_layers_away_and_leaves_the_others():
@@ -178,11 +178,11 @@ def test_closing_takes_untouched_layers_away_and_leaves_the_others():
             room.click(1, 10, 12)
         room.bench.close()
         assert len(room.viewer.layers) == left
-        assert room.space is None
+        assert room.work is None
 
 
 def test_closing_gives_napari_its_keys_back(room):
-    layers = layers_of(room.space)
+    layers = layers_of(room.work)
     assert all(len(layer.keymap) == len(KEYS) for layer in layers)
     room.bench.close()
     assert not any(layer.keymap for layer in layers)
@@ -193,7 +193,7 @@ def test_another_model_is_asked_for_every_prompt(room):
     room.bench.use_model("tiny")
     room.settle()
     assert room.fakes["tiny"].count("prompt") == 1
-    assert room.space.working_size == 256
+    assert room.work.working_size == 256
 
 
 def test_what_is_chosen_is_done(room):
@@ -202,14 +202,14 @@ def test_what_is_chosen_is_done(room):
     room.bench.propagate()
     room.bench.propagate()  # while it is being done, once more changes nothing
     room.settle()
-    assert [frame for frame in range(SHAPE[0]) if room.space.current.data[frame].any()] == [2, 3, 4]
+    assert [frame for frame in range(SHAPE[0]) if room.work.current.data[frame].any()] == [2, 3, 4]
     room.bench.threshold = 0.99
     room.bench.show(2)
     room.bench.next_doubtful()
-    assert room.space.frame == 3
+    assert room.work.frame == 3
     room.bench.policy = CommitPolicy.OVERWRITE
     room.bench.commit()
-    assert room.space.committed.data[4].any()
+    assert room.work.committed.data[4].any()
 
 
 def test_a_new_object_begins_with_what_is_on_it(room):
@@ -275,17 +275,17 @@ def click(room, position=(2, 8, 8), *, moves=0, **how):
     [
         (lambda room: room.bench.image, "layer 'stack' is active, which takes no prompts now"),
         (lambda room: room.viewer.add_points(name="mine"), "layer 'mine' is active"),
-        (lambda room: room.space.prompt_layers.shapes, "layer 'prompts' is set to move the view"),
+        (lambda room: room.work.prompt_layers.shapes, "layer 'prompts' is set to move the view"),
         (lambda room: None, "no layer is active"),
     ],
 )
 def test_a_click_that_does_nothing_says_so_until_a_tool_is_taken(room, prepare, reason):
     room.viewer.layers.selection.active = prepare(room)
     click(room)
-    assert f"That click did nothing: {reason}" in room.space.status.message
-    assert "Take a tool in the panel, Include or Box" in room.space.status.message
+    assert f"That click did nothing: {reason}" in room.work.status.message
+    assert "Take a tool in the panel, Include or Box" in room.work.status.message
     room.bench.take(Tool.BOX)
-    assert room.space.status.message == ""
+    assert room.work.status.message == ""
 
 
 @pytest.mark.parametrize(
@@ -296,14 +296,14 @@ def test_a_click_that_does_nothing_says_so_until_a_tool_is_taken(room, prepare, 
 def test_a_drag_another_button_and_a_click_beside_the_image_are_left_alone(room, how):
     room.viewer.layers.selection.active = room.bench.image
     click(room, **how)
-    assert room.space.status.message == ""
+    assert room.work.status.message == ""
 
 
 @pytest.mark.parametrize("tool", Tool)
 def test_a_click_with_a_tool_in_hand_is_left_alone(room, tool):
     room.bench.take(tool)
     click(room)
-    assert room.space.status.message == ""
+    assert room.work.status.message == ""
 
 
 def test_a_closed_workbench_does_not_listen_for_clicks(room):

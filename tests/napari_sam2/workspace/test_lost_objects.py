@@ -33,17 +33,17 @@ def absent(mask):
 def bench():
     bench = Bench(LosingPredictor())
     yield bench
-    bench.space.close()
+    bench.work.close()
 
 
 def follow(bench):
-    bench.space.propagate()
+    bench.work.propagate()
     bench.settle()
-    return bench.space.status.message
+    return bench.work.status.message
 
 
 def area(bench, frame, object_id=1):
-    return bench.space.scores_on(frame)[object_id].area_px
+    return bench.work.scores_on(frame)[object_id].area_px
 
 
 def test_an_object_that_left_the_field_is_told_and_a_second_prompt_recalls_it(bench):
@@ -60,16 +60,16 @@ def test_an_object_that_left_the_field_is_told_and_a_second_prompt_recalls_it(be
 
 def test_an_object_that_comes_into_the_field_late_is_told_of_the_frames_before(bench):
     bench.click(3, 8, 8)
-    bench.space.show(3)
-    bench.space.propagate("backward")
+    bench.work.show(3)
+    bench.work.propagate("backward")
     bench.settle()
-    assert "on frames 0 to 1." in bench.space.status.message
+    assert "on frames 0 to 1." in bench.work.status.message
 
 
 def test_an_object_that_the_user_says_is_away_is_not_told(bench):
     bench.click(0, 8, 8)
-    bench.space.show(3)
-    bench.space.mark_absent()
+    bench.work.show(3)
+    bench.work.mark_absent()
     bench.settle()
     assert follow(bench) == ""
 
@@ -77,7 +77,7 @@ def test_an_object_that_the_user_says_is_away_is_not_told(bench):
 def test_of_many_objects_a_few_are_named(bench):
     for number in range(7):
         bench.click(0, 2 + 3 * number, 8)
-        bench.space.new_object()
+        bench.work.new_object()
     message = follow(bench)
     assert message.startswith("Objects 1, 2, 3, 4, 5 and 2 more are not found any more (object 1: frames 2 to 5).")
 
@@ -86,4 +86,4 @@ def test_nothing_is_told_while_all_objects_are_found():
     bench = Bench(FakePredictor())
     bench.click(0, 8, 8)
     assert follow(bench) == ""
-    bench.space.close()
+    bench.work.close()

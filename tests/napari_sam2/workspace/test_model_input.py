@@ -7,7 +7,7 @@ from napari.components import ViewerModel
 
 from napari_sam2.errors import FrameError
 from napari_sam2.layers.grid import grid_of
-from napari_sam2.workspace.model_input import Sight
+from napari_sam2.workspace.model_input import ModelInput
 
 SHAPE = (3, 8, 10)
 
@@ -21,14 +21,14 @@ class Room:
             self.viewer.add_image(np.full(SHAPE, level, np.uint16), contrast_limits=(0, 100), name=name)
             for name, level in (("first", 50), ("second", 20))
         )
-        self.sight = Sight(self.viewer, self.first, grid_of(self.first))
-        self.sight.contrast_changed.connect(self._on_contrast)
+        self.model_input = ModelInput(self.viewer, self.first, grid_of(self.first))
+        self.model_input.contrast_changed.connect(self._on_contrast)
 
     def _on_contrast(self):
         self.said += 1
 
     def pixel(self):
-        return self.sight.frames[0][0, 0].tolist()
+        return self.model_input.frames[0][0, 0].tolist()
 
 
 @pytest.fixture
@@ -40,16 +40,16 @@ def test_another_contrast_is_announced_and_not_seen_before_it_is_looked_at(room)
     room.first.contrast_limits = (0, 50)
     assert room.said == 1
     assert room.pixel() == [128, 128, 128]
-    assert not room.sight.is_current
-    room.sight.look_again()
+    assert not room.model_input.is_current
+    room.model_input.look_again()
     assert room.pixel() == [255, 255, 255]
-    assert room.sight.is_current
+    assert room.model_input.is_current
 
 
 def test_only_channels_that_are_seen_announce_their_contrast(room):
     room.second.contrast_limits = (0, 50)
     assert room.said == 0
-    room.sight.choose((room.second,))
+    room.model_input.choose((room.second,))
     room.second.contrast_limits = (0, 20)
     assert room.said == 1
     room.first.contrast_limits = (0, 20)
@@ -59,31 +59,31 @@ def test_only_channels_that_are_seen_announce_their_contrast(room):
 def test_a_channel_that_lies_elsewhere_is_refused_and_what_was_seen_stays(room):
     room.second.translate = (0, 3, 0)
     with pytest.raises(FrameError, match="'second' does not lie on 'first'"):
-        room.sight.choose((room.first, room.second))
+        room.model_input.choose((room.first, room.second))
     room.first.contrast_limits = (0, 50)
-    assert room.sight.channels == (room.first,)
+    assert room.model_input.channels == (room.first,)
     assert room.said == 1
 
 
 def test_contrast_of_before_is_recalled_for_one_channel_and_left_alone_for_several(room):
-    room.sight.recall((0, 200))
+    room.model_input.recall((0, 200))
     assert room.pixel() == [64, 64, 64]
-    room.sight.choose((room.first, room.second))
-    room.sight.recall((0, 200))
+    room.model_input.choose((room.first, room.second))
+    room.model_input.recall((0, 200))
     assert room.pixel() == [128, 51, 0]
 
 
 def test_nothing_is_announced_while_it_is_closed(room):
-    room.sight.close()
+    room.model_input.close()
     room.first.contrast_limits = (0, 50)
     assert room.said == 0
-    room.sight.reopen()
+    room.model_input.reopen()
     room.first.contrast_limits = (0, 70)
     assert room.said == 1
 
 
 def test_layers_that_come_from_no_file_have_no_channel_numbers(room):
-    assert room.sight.channel_numbers == ()
+    assert room.model_input.channel_numbers == ()
 
 
 def test_channels_of_one_file_are_numbered_in_the_order_of_their_layers(tmp_path, npe2pm):
@@ -92,7 +92,7 @@ def test_channels_of_one_file_are_numbered_in_the_order_of_their_layers(tmp_path
     viewer = ViewerModel()
     with npe2pm.tmp_plugin(package="napari"):
         first, second = viewer.open(path, channel_axis=0, contrast_limits=[(0, 100), (0, 100)])
-    sight = Sight(viewer, first, grid_of(first))
-    assert sight.channel_numbers == (0,)
-    sight.choose((second, first))
-    assert sight.channel_numbers == (1, 0)
+    model_input = ModelInput(viewer, first, grid_of(first))
+    assert model_input.channel_numbers == (0,)
+    model_input.choose((second, first))
+    assert model_input.channel_numbers == (1, 0)

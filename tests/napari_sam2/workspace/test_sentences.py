@@ -30,5 +30,5 @@ class Desk:
 )
 def test_it_is_asked_whether_three_planes_are_frames_or_channels(shape, labels, asks):
     bench = Bench(FakePredictor(), np.zeros(shape, np.uint8), axis_labels=labels)
-    assert ("Are the three planes frames?" in status_sentence(Desk(bench.space))) == asks
-    bench.space.close()
+    assert ("Are the three planes frames?" in status_sentence(Desk(bench.work))) == asks
+    bench.work.close()

@@ -45,34 +45,34 @@ class Bench:
         self.viewer = ViewerModel()
         data = np.zeros(SHAPE, np.uint8) if data is None else data
         self.image = self.viewer.add_layer(Image(data, **{"contrast_limits": (0, 255)} | image))
-        self.space = Workspace(self.viewer, self.image, load=lambda: self.fake, post=self.posted.put)
+        self.work = Workspace(self.viewer, self.image, load=lambda: self.fake, post=self.posted.put)
 
     def settle(self):
         """Hand over what was posted until the model has said all."""
-        while not self.posted.empty() or self.space.status.activity is not Activity.READY:
+        while not self.posted.empty() or self.work.status.activity is not Activity.READY:
             self.posted.get(timeout=10)()
 
     def click(self, frame, y, x):
-        self.space.prompt_layers.points.add([(frame, y, x)])
+        self.work.prompt_layers.points.add([(frame, y, x)])
         self.settle()
 
     def read(self, layer):
-        self.space.read_layer(layer)
+        self.work.read_layer(layer)
         self.settle()
         return layer
 
     def shown(self, object_id, frame):
-        return np.asarray(self.space.current.data)[frame] == object_id
+        return np.asarray(self.work.current.data)[frame] == object_id
 
     def committed(self, object_id, frame):
-        return np.asarray(self.space.committed.data)[frame] == object_id
+        return np.asarray(self.work.committed.data)[frame] == object_id
 
 
 @pytest.fixture
 def bench():
     bench = Bench()
     yield bench
-    bench.space.close()
+    bench.work.close()
 
 
 def labels_with(*squares, shape=SHAPE, dtype=np.uint16):
@@ -106,7 +106,7 @@ def test_labels_may_be_lazy(bench, wrap):
 
 def test_labels_are_followed_through_the_stack(bench):
     bench.read(bench.viewer.add_labels(labels_with((3, 1, 2, 2))))
-    bench.space.propagate()
+    bench.work.propagate()
     bench.settle()
     assert all(bench.shown(3, frame)[3, 3] for frame in range(FRAMES))
 
@@ -123,13 +123,13 @@ def test_painting_there_asks_again_when_the_pixels_are_in_the_data(bench):
 
 def test_the_brush_and_the_bucket_are_heeded_on_any_frame(bench):
     labels = bench.read(bench.viewer.add_labels(labels_with((3, 1, 2, 2))))
-    bench.space.show(4)
+    bench.work.show(4)
     labels.selected_label = 5
     labels.brush_size = 3
     labels.paint((4, 12, 12), 5)
     bench.settle()
     assert bench.shown(5, 4)[12, 12]
-    bench.space.show(1)
+    bench.work.show(1)
     labels.fill((1, 3, 3), 6)
     bench.settle()
     np.testing.assert_array_equal(bench.shown(6, 1), square(2, 2))
@@ -138,7 +138,7 @@ def test_the_brush_and_the_bucket_are_heeded_on_any_frame(bench):
 
 def test_undoing_a_stroke_with_the_keys_of_napari_takes_its_prompt_back(bench):
     labels = bench.read(bench.viewer.add_labels(labels_with((3, 1, 2, 2))))
-    bench.space.show(2)
+    bench.work.show(2)
     labels.paint((2, 12, 12), 5)
     bench.settle()
     assert bench.shown(5, 2).any()
@@ -150,8 +150,8 @@ def test_undoing_a_stroke_with_the_keys_of_napari_takes_its_prompt_back(bench):
 
 def test_scrolling_through_labels_asks_nothing(bench):
     bench.read(bench.viewer.add_labels(labels_with((3, 1, 2, 2))))
-    bench.space.show(4)
-    bench.space.show(1)
+    bench.work.show(4)
+    bench.work.show(1)
     assert bench.posted.empty()
 
 
@@ -169,7 +169,7 @@ def test_points_and_shapes_of_the_user_are_prompts_of_the_objects_they_name(benc
 
 def test_points_that_name_no_object_stay_with_the_one_that_was_current(bench):
     points = bench.read(bench.viewer.add_points([(1, 4, 5)]))
-    assert bench.space.object_id == 2  # the next click is another object
+    assert bench.work.object_id == 2  # the next click is another object
     bench.click(1, 14, 20)
     points.add([(1, 6, 5)])
     bench.settle()
@@ -187,9 +187,9 @@ def test_naming_the_object_of_a_point_later_asks_again(bench):
 
 
 def test_prompts_in_a_layer_without_frames_stay_on_the_frame_where_it_was_chosen(bench):
-    bench.space.show(2)
+    bench.work.show(2)
     flat = bench.read(bench.viewer.add_labels(labels_with((3, 0, 2, 2))[0]))
-    bench.space.show(4)
+    bench.work.show(4)
     bench.click(4, 14, 20)
     np.testing.assert_array_equal(bench.shown(3, 2), square(2, 2))
     assert not bench.shown(3, 4).any()
@@ -200,12 +200,12 @@ def test_prompts_in_a_layer_without_frames_stay_on_the_frame_where_it_was_chosen
 
 def test_the_next_click_is_of_an_object_that_labels_do_not_have(bench):
     bench.read(bench.viewer.add_labels(labels_with((1, 1, 2, 2), (2, 1, 10, 20))))
-    assert bench.space.object_id == 3
+    assert bench.work.object_id == 3
 
 
 def test_a_click_on_the_object_of_a_label_refines_it(bench):
     bench.read(bench.viewer.add_labels(labels_with((3, 1, 2, 2))))
-    bench.space.choose_object(3)
+    bench.work.choose_object(3)
     bench.click(1, 14, 20)
     assert bench.shown(3, 1)[3, 3]
     assert bench.shown(3, 1)[14, 20]
@@ -214,7 +214,7 @@ def test_a_click_on_the_object_of_a_label_refines_it(bench):
 def test_a_layer_that_is_read_no_more_takes_its_masks_along(bench):
     labels = bench.read(bench.viewer.add_labels(labels_with((3, 1, 2, 2))))
     bench.click(2, 14, 20)
-    bench.space.ignore_layer(labels)
+    bench.work.ignore_layer(labels)
     bench.settle()
     assert not bench.shown(3, 1).any()
     assert bench.shown(1, 2).any()
@@ -224,29 +224,29 @@ def test_a_layer_that_is_read_no_more_takes_its_masks_along(bench):
 
 def test_a_layer_that_does_not_lie_on_the_image_is_refused_and_harms_nothing(bench):
     with pytest.raises(PromptError, match=r"'small' of shape .* does not lie on image"):
-        bench.space.read_layer(bench.viewer.add_labels(labels_with((3, 0, 2, 2), shape=(2, 9, 9)), name="small"))
+        bench.work.read_layer(bench.viewer.add_labels(labels_with((3, 0, 2, 2), shape=(2, 9, 9)), name="small"))
     bench.click(2, 14, 20)
     assert bench.shown(1, 2)[14, 20]
 
 
 @pytest.mark.parametrize("which", ["image", "points", "current", "committed"])
 def test_layers_that_are_no_prompts_of_the_user_are_refused(bench, which):
-    space = bench.space
+    work = bench.work
     layer = {
         "image": bench.image,
-        "points": space.prompt_layers.points,
-        "current": space.current,
-        "committed": space.committed,
+        "points": work.prompt_layers.points,
+        "current": work.current,
+        "committed": work.committed,
     }[which]
     with pytest.raises(OptionError):
-        space.read_layer(layer)
-    assert space.sources.others == ()
+        work.read_layer(layer)
+    assert work.sources.others == ()
 
 
 def test_two_layers_that_give_an_object_two_masks_on_a_frame_are_told_apart(bench):
     bench.read(bench.viewer.add_labels(labels_with((3, 1, 2, 2))))
     with pytest.raises(PromptError, match=r"'second' cannot be read.*Object 3 has 2 masks on frame 1"):
-        bench.space.read_layer(bench.viewer.add_labels(labels_with((3, 1, 10, 20)), name="second"))
+        bench.work.read_layer(bench.viewer.add_labels(labels_with((3, 1, 10, 20)), name="second"))
     np.testing.assert_array_equal(bench.shown(3, 1), square(2, 2))
 
 
@@ -255,17 +255,17 @@ def test_a_second_mask_that_is_painted_later_is_said_and_harms_nothing(bench):
     second = bench.read(bench.viewer.add_labels(labels_with((4, 1, 10, 20))))
     second.data_setitem((np.array([1]), np.array([20]), np.array([5])), 3)
     bench.settle()
-    assert "Object 3 has 2 masks on frame 1" in bench.space.status.message
+    assert "Object 3 has 2 masks on frame 1" in bench.work.status.message
     np.testing.assert_array_equal(bench.shown(3, 1), square(2, 2))
 
 
 def test_what_is_committed_is_asked_for_again_only_when_it_is_changed(bench):
     labels = bench.read(bench.viewer.add_labels(labels_with((3, 1, 2, 2), (7, 1, 10, 20))))
-    bench.space.commit()
+    bench.work.commit()
     bench.settle()
     np.testing.assert_array_equal(bench.committed(3, 1), square(2, 2))
     bench.click(2, 14, 20)
-    bench.space.propagate()
+    bench.work.propagate()
     bench.settle()
     assert not bench.shown(3, 1).any()
     assert bench.shown(8, 5).any()
@@ -277,32 +277,32 @@ def test_what_is_committed_is_asked_for_again_only_when_it_is_changed(bench):
 
 def test_undoing_a_commit_heeds_the_prompts_of_all_layers_again(bench):
     bench.read(bench.viewer.add_labels(labels_with((3, 1, 2, 2))))
-    bench.space.commit()
+    bench.work.commit()
     bench.settle()
-    bench.space.undo()
+    bench.work.undo()
     bench.settle()
     np.testing.assert_array_equal(bench.shown(3, 1), square(2, 2))
     assert not bench.committed(3, 1).any()
-    bench.space.propagate()
+    bench.work.propagate()
     bench.settle()
     assert bench.shown(3, 5).any()
 
 
 def test_clearing_an_object_leaves_the_layer_of_the_user_alone(bench):
     labels = bench.read(bench.viewer.add_labels(labels_with((3, 1, 2, 2))))
-    bench.space.choose_object(3)
-    bench.space.clear_prompts()
+    bench.work.choose_object(3)
+    bench.work.clear_prompts()
     bench.settle()
     assert not bench.shown(3, 1).any()
     assert (labels.data == 3).any()
-    bench.space.undo()
+    bench.work.undo()
     bench.settle()
     np.testing.assert_array_equal(bench.shown(3, 1), square(2, 2))
 
 
 def test_a_layer_that_is_not_read_is_none_that_can_be_ignored(bench):
-    bench.space.ignore_layer(bench.viewer.add_labels(labels_with((3, 1, 2, 2))))
-    assert bench.space.activity is Activity.READY
+    bench.work.ignore_layer(bench.viewer.add_labels(labels_with((3, 1, 2, 2))))
+    assert bench.work.activity is Activity.READY
 
 
 def test_layers_of_a_viewer_as_plugins_are_given_it_work_the_same(bench):
@@ -311,7 +311,7 @@ def test_layers_of_a_viewer_as_plugins_are_given_it_work_the_same(bench):
     labels.data_setitem((np.array([1]), np.array([20]), np.array([5])), 3)
     bench.settle()
     assert bench.shown(3, 1)[20, 5]
-    bench.space.ignore_layer(PublicOnlyProxy(labels))
+    bench.work.ignore_layer(PublicOnlyProxy(labels))
     bench.settle()
     assert not bench.shown(3, 1).any()
 
@@ -328,12 +328,12 @@ def test_contrast_limits_count_until_the_first_prompt():
     bench.image.contrast_limits = (0, 200)
     bench.click(0, 10, 12)
     assert bench.fake.pixel() == [128, 128, 128]
-    assert bench.space.sees_current_contrast
+    assert bench.work.sees_current_contrast
     bench.image.contrast_limits = (0, 100)
     bench.click(1, 10, 12)
     assert bench.fake.pixel(1) == [128, 128, 128]
-    assert not bench.space.sees_current_contrast
-    bench.space.close()
+    assert not bench.work.sees_current_contrast
+    bench.work.close()
 
 
 def test_the_contrast_of_now_is_used_when_it_is_asked_for_and_all_is_asked_again():
@@ -342,17 +342,17 @@ def test_the_contrast_of_now_is_used_when_it_is_asked_for_and_all_is_asked_again
     bench.click(3, 10, 12)
     bench.image.contrast_limits = (0, 100)
     bench.fake.calls.clear()
-    bench.space.use_channels()
+    bench.work.use_channels()
     bench.settle()
     assert bench.fake.pixel() == [255, 255, 255]
     assert [call[1] for call in bench.fake.calls if call[0] == "prompt"] == [0, 3]
-    assert bench.space.sees_current_contrast
-    bench.space.close()
+    assert bench.work.sees_current_contrast
+    bench.work.close()
 
 
 def test_a_change_of_contrast_is_announced(bench):
     said = []
-    bench.space.changed.connect(said.append)
+    bench.work.changed.connect(said.append)
     bench.click(0, 10, 12)
     said.clear()
     bench.image.contrast_limits = (0, 100)
@@ -366,33 +366,33 @@ def coloured():
     rest = np.stack([grey(20), grey(100)])
     bench.second, bench.third = bench.viewer.add_image(rest, channel_axis=0, contrast_limits=(0, 100))
     yield bench
-    bench.space.close()
+    bench.work.close()
 
 
 def test_channels_are_seen_as_colours_and_all_is_asked_again(coloured):
     coloured.click(0, 10, 12)
     coloured.fake.calls.clear()
-    coloured.space.use_channels((coloured.image, coloured.second))
+    coloured.work.use_channels((coloured.image, coloured.second))
     coloured.settle()
     assert coloured.fake.pixel() == [128, 51, 0]
     assert coloured.fake.count("prompt") == 1
-    coloured.space.use_channels((coloured.third, coloured.second, coloured.image))
+    coloured.work.use_channels((coloured.third, coloured.second, coloured.image))
     coloured.settle()
     assert coloured.fake.pixel() == [255, 51, 128]
-    coloured.space.use_channels((coloured.second,))
+    coloured.work.use_channels((coloured.second,))
     coloured.settle()
     assert coloured.fake.pixel() == [51, 51, 51]
 
 
 def test_the_contrast_of_every_channel_counts_until_the_first_prompt(coloured):
-    coloured.space.use_channels((coloured.image, coloured.second))
+    coloured.work.use_channels((coloured.image, coloured.second))
     coloured.second.contrast_limits = (0, 20)
     coloured.click(0, 10, 12)
     assert coloured.fake.pixel() == [128, 255, 0]
     coloured.second.contrast_limits = (0, 40)
-    assert not coloured.space.sees_current_contrast
+    assert not coloured.work.sees_current_contrast
     coloured.third.contrast_limits = (0, 40)
-    coloured.space.use_channels((coloured.image, coloured.second))
+    coloured.work.use_channels((coloured.image, coloured.second))
     coloured.settle()
     assert coloured.fake.pixel() == [128, 128, 0]
 
@@ -401,8 +401,8 @@ def test_the_contrast_of_every_channel_counts_until_the_first_prompt(coloured):
 def test_a_channel_that_lies_elsewhere_is_refused_and_nothing_changes(coloured, count):
     coloured.third.translate = (0, 5, 0)
     with pytest.raises(FrameError, match="pixel by pixel"):
-        coloured.space.use_channels((coloured.third, coloured.image)[:count])
-    assert coloured.space.channels == (coloured.image,)
+        coloured.work.use_channels((coloured.third, coloured.image)[:count])
+    assert coloured.work.channels == (coloured.image,)
 
 
 def pyramid(*sides):
@@ -414,22 +414,22 @@ def pyramid(*sides):
 )
 def test_the_level_read_of_a_multiscale_image_is_the_finest_that_is_not_too_large(sides, expected):
     bench = Bench(pyramid(*sides), multiscale=True)
-    assert (bench.space.frames.height, bench.space.current.data.shape[1]) == (expected, expected)
-    bench.space.close()
+    assert (bench.work.frames.height, bench.work.current.data.shape[1]) == (expected, expected)
+    bench.work.close()
 
 
 def test_a_click_on_a_coarse_level_lands_where_it_was_made():
     data = pyramid(64, 16)
     bench = Bench(data, multiscale=True, scale=(1, 0.5, 0.5))
-    bench.space.close()
-    space = Workspace(bench.viewer, bench.image, load=lambda: bench.fake, post=bench.posted.put, level=1)
-    bench.space = space
-    space.prompt_layers.points.add([(1, 41.5, 21.5)])
+    bench.work.close()
+    work = Workspace(bench.viewer, bench.image, load=lambda: bench.fake, post=bench.posted.put, level=1)
+    bench.work = work
+    work.prompt_layers.points.add([(1, 41.5, 21.5)])
     bench.settle()
-    assert space.current.data.shape == (2, 16, 16)
-    assert space.current.data[1, 10, 5] == 1
-    np.testing.assert_allclose(space.current.data_to_world((1, 10, 5)), bench.image.data_to_world((1, 41.5, 21.5)))
-    space.close()
+    assert work.current.data.shape == (2, 16, 16)
+    assert work.current.data[1, 10, 5] == 1
+    np.testing.assert_allclose(work.current.data_to_world((1, 10, 5)), bench.image.data_to_world((1, 41.5, 21.5)))
+    work.close()
 
 
 # Where objects are committed
@@ -437,27 +437,27 @@ def test_a_click_on_a_coarse_level_lands_where_it_was_made():
 
 def test_objects_are_committed_into_a_layer_of_the_user(bench):
     target = bench.viewer.add_labels(labels_with((4, 2, 2, 2)), name="mine")
-    bench.space.use_target(target)
-    assert bench.space.object_id == 5
+    bench.work.use_target(target)
+    assert bench.work.object_id == 5
     bench.click(2, 14, 20)
-    bench.space.commit()
+    bench.work.commit()
     bench.settle()
     assert target.data[2, 14, 20] == 5
     assert (target.data[2][square(2, 2)] == 4).all()
-    assert not bench.space.made[0].data.any()
-    assert bench.space.object_id == 6
+    assert not bench.work.made[0].data.any()
+    assert bench.work.object_id == 6
 
 
 @pytest.mark.parametrize(("policy", "owner"), [(CommitPolicy.KEEP, 4), (CommitPolicy.OVERWRITE, 5)])
 def test_what_is_in_it_is_protected_as_the_policy_says_and_comes_back_on_undo(bench, policy, owner):
     target = bench.viewer.add_labels(labels_with((4, 2, 10, 12)), name="mine")
     before = target.data.copy()
-    bench.space.use_target(target)
+    bench.work.use_target(target)
     bench.click(2, 12, 14)
-    bench.space.commit(policy)
+    bench.work.commit(policy)
     bench.settle()
     assert target.data[2, 12, 14] == owner
-    bench.space.undo()
+    bench.work.undo()
     bench.settle()
     np.testing.assert_array_equal(target.data, before)
     assert bench.shown(5, 2)[12, 14]
@@ -467,27 +467,27 @@ def test_an_object_in_work_may_not_have_the_number_of_one_that_is_there(bench):
     bench.click(2, 12, 14)
     target = bench.viewer.add_labels(labels_with((1, 4, 2, 2)), name="mine")
     with pytest.raises(OptionError, match="'mine' has an object 1 already"):
-        bench.space.use_target(target)
-    assert bench.space.committed is bench.space.made[0]
+        bench.work.use_target(target)
+    assert bench.work.committed is bench.work.made[0]
 
 
 def test_labels_that_are_prompts_may_be_committed_under_their_numbers(bench):
     bench.read(bench.viewer.add_labels(labels_with((4, 2, 10, 12))))
     target = bench.viewer.add_labels(labels_with((4, 0, 10, 12)), name="mine")
-    bench.space.use_target(target)
-    bench.space.commit()
+    bench.work.use_target(target)
+    bench.work.commit()
     bench.settle()
     np.testing.assert_array_equal(target.data == 4, labels_with((4, 0, 10, 12), (4, 2, 10, 12)) == 4)
 
 
 def test_a_commit_into_the_layer_before_can_still_be_undone(bench):
     bench.click(2, 12, 14)
-    bench.space.commit()
+    bench.work.commit()
     bench.settle()
-    bench.space.use_target(bench.viewer.add_labels(labels_with(), name="mine"))
-    bench.space.undo()
+    bench.work.use_target(bench.viewer.add_labels(labels_with(), name="mine"))
+    bench.work.undo()
     bench.settle()
-    assert not bench.space.made[0].data.any()
+    assert not bench.work.made[0].data.any()
     assert bench.shown(1, 2)[12, 14]
 
 
@@ -503,18 +503,18 @@ def test_a_commit_into_the_layer_before_can_still_be_undone(bench):
 def test_a_layer_that_cannot_take_the_objects_is_refused(bench, data, place):
     layer = bench.viewer.add_labels(data, name="mine", **place)
     with pytest.raises(NapariSam2Error, match="'mine'"):
-        bench.space.use_target(layer)
-    assert bench.space.committed is bench.space.made[0]
+        bench.work.use_target(layer)
+    assert bench.work.committed is bench.work.made[0]
 
 
 def test_a_layer_is_not_both_read_for_prompts_and_committed_into(bench):
     labels = bench.read(bench.viewer.add_labels(labels_with((3, 1, 2, 2))))
     with pytest.raises(OptionError, match="is read for prompts"):
-        bench.space.use_target(labels)
+        bench.work.use_target(labels)
     other = bench.viewer.add_labels(labels_with())
-    bench.space.use_target(other)
+    bench.work.use_target(other)
     with pytest.raises(OptionError):
-        bench.space.read_layer(other)
+        bench.work.read_layer(other)
 
 
 # Layers that come and go
@@ -530,15 +530,15 @@ class Room:
         self.bench = Workbench(self.viewer, load_model=lambda source: self.fake, post=self.posted.put)
 
     @property
-    def space(self):
+    def work(self):
         return self.bench.workspace
 
     def settle(self):
-        while not self.posted.empty() or self.space.status.activity is not Activity.READY:
+        while not self.posted.empty() or self.work.status.activity is not Activity.READY:
             self.posted.get(timeout=10)()
 
     def click(self, frame, y, x):
-        self.space.prompt_layers.points.add([(frame, y, x)])
+        self.work.prompt_layers.points.add([(frame, y, x)])
         self.settle()
 
 
@@ -555,21 +555,21 @@ def test_a_layer_that_leaves_the_viewer_takes_its_prompts_along(room):
     room.settle()
     room.viewer.layers.remove(labels)
     room.settle()
-    assert not room.space.prompts
-    assert not room.space.current.data.any()
-    assert room.space.sources.others == ()
+    assert not room.work.prompts
+    assert not room.work.current.data.any()
+    assert room.work.sources.others == ()
 
 
 def test_what_cannot_be_done_with_a_layer_is_said_in_a_sentence(room):
     small = room.viewer.add_labels(np.ones((2, 9, 9), np.uint16), name="small")
     room.bench.read_layer(small)
-    assert "does not lie on image 'stack'" in room.space.status.message
-    room.space.complain("")
+    assert "does not lie on image 'stack'" in room.work.status.message
+    room.work.complain("")
     room.bench.use_target(small)
-    assert "'small' of shape (2, 9, 9) cannot take" in room.space.status.message
-    room.space.complain("")
+    assert "'small' of shape (2, 9, 9) cannot take" in room.work.status.message
+    room.work.complain("")
     room.bench.use_channels((room.image, room.viewer.add_image(np.zeros((9, 9)), name="other")))
-    assert "'other' does not lie on 'stack'" in room.space.status.message
+    assert "'other' does not lie on 'stack'" in room.work.status.message
 
 
 def test_a_layer_is_ignored_when_it_is_told_so(room):
@@ -577,7 +577,7 @@ def test_a_layer_is_ignored_when_it_is_told_so(room):
     room.bench.read_layer(labels)
     room.bench.ignore_layer(labels)
     room.settle()
-    assert not room.space.prompts
+    assert not room.work.prompts
 
 
 def test_a_channel_that_leaves_the_viewer_is_seen_no_more(room):
@@ -585,10 +585,10 @@ def test_a_channel_that_leaves_the_viewer_is_seen_no_more(room):
     room.bench.use_channels((room.image, other))
     room.click(0, 10, 12)
     room.viewer.layers.remove(other)
-    assert "'other' was removed" in room.space.status.message
+    assert "'other' was removed" in room.work.status.message
     room.settle()
     assert room.fake.pixel() == [0, 0, 0]
-    assert room.space.channels == (room.image,)
+    assert room.work.channels == (room.image,)
 
 
 def test_when_the_layer_of_the_user_leaves_objects_go_into_ours_again(room):
@@ -596,8 +596,8 @@ def test_when_the_layer_of_the_user_leaves_objects_go_into_ours_again(room):
     room.bench.use_target(mine)
     room.click(0, 10, 12)
     room.viewer.layers.remove(mine)
-    assert room.space is not None
-    assert "'committed_objects' again" in room.space.status.message
+    assert room.work is not None
+    assert "'committed_objects' again" in room.work.status.message
     room.bench.commit()
     room.settle()
     assert room.viewer.layers["committed_objects"].data.any()
@@ -612,7 +612,7 @@ def test_our_layer_of_results_may_go_while_another_one_is_used(room):
     room.settle()
     assert mine.data.any()
     room.viewer.layers.remove(mine)
-    assert room.space is None
+    assert room.work is None
     assert "'mine' was removed" in room.bench.message
 
 
@@ -632,17 +632,17 @@ def test_layers_that_went_while_the_widget_was_closed_are_done_without(room):
     room.viewer.layers.remove(labels)
     room.bench = Workbench(room.viewer, load_model=lambda source: room.fake, post=room.posted.put)
     room.settle()
-    assert room.space.sources.others == ()
-    assert room.space.prompts.object_ids == (1,)
+    assert room.work.sources.others == ()
+    assert room.work.prompts.object_ids == (1,)
 
 
 def test_another_level_is_read_as_long_as_nothing_was_done():
     room = Room(pyramid(64, 32, 16), multiscale=True)
     room.bench.use_level(2)
-    assert room.space.current.data.shape == (2, 16, 16)
+    assert room.work.current.data.shape == (2, 16, 16)
     assert [layer.name for layer in room.viewer.layers].count("point_prompts") == 1
     room.click(0, 30, 30)
     room.bench.use_level(1)
-    assert room.space.grid.level == 2
-    assert "layers of another size" in room.space.status.message
+    assert room.work.grid.level == 2
+    assert "layers of another size" in room.work.status.message
     room.bench.close()
