@@ -22,6 +22,8 @@ from functools import partial
 from pathlib import Path
 from unittest import mock
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 import napari
 import numpy as np
 import pandas as pd
@@ -32,9 +34,8 @@ from scipy import ndimage
 from napari_sam2.inference.models import measure_machine, use_cores
 from napari_sam2.inference.predictor import Predictor
 from napari_sam2.widgets.segment_widget import SegmentWidget
-from napari_sam2.workspace.images import Workbench
-from napari_sam2.workspace.requests import Activity
 from sam2_model.imaginary.scenes import SceneOptions, make_scene
+from tests.napari_sam2.bench import WorkbenchDriver
 
 BEAT_MS = 5
 STEP_MS = 40
@@ -163,24 +164,24 @@ def measure(stack: Stack, threads: int, heart: Heartbeat) -> Iterator[dict[str, 
         viewer = open_viewer(stack)
         widget = SegmentWidget(viewer, load_model=partial(load, threads))
         viewer.window.add_dock_widget(widget, name="SAM 2 Segment")
-        bench = widget.bench
+        panel = WorkbenchDriver(widget.bench)
         heart.during(int, after(SETTLE_S))
         step = stepping(viewer) if is_stepping else int
         name = f"{side}: stepping" if is_stepping else f"{side}: idle"
         yield row(name, heart.during(int, after(QUIET_S), step))
-        bench.show(stack.clicks[0][0])
+        panel.show(stack.clicks[0][0])
         first = f"{side}: first click{'' if 'torch' in sys.modules else ', loading torch'}"
         gaps = [
-            heart.during(partial(click, bench, number, place), partial(is_ready, bench))
+            heart.during(partial(click, panel, number, place), partial(is_ready, panel))
             for number, place in enumerate(stack.clicks, 1)
         ]
         if not is_stepping:
             yield row(first, gaps[0])
             yield row(f"{side}: clicks on {count - 1} others", np.concatenate(gaps[1:]))
         name = f"{side}: propagating{', stepping' if is_stepping else ''}"
-        following = heart.during(bench.propagate, partial(is_ready, bench), step)
-        if len(bench.workspace.results.held.frames) != len(stack.image):
-            raise SystemExit(f"Not all frames were answered: {bench.workspace.status.message}")
+        following = heart.during(panel.propagate, partial(is_ready, panel), step)
+        if len(panel.frames_with_masks) != len(stack.image):
+            raise SystemExit(f"Not all frames were answered: {panel.message}")
         yield row(name, following, len(stack.image) - 1)
         if is_stepping:
             name = f"{side}: stepping through the result"
@@ -188,15 +189,15 @@ def measure(stack: Stack, threads: int, heart: Heartbeat) -> Iterator[dict[str, 
         viewer.close()
 
 
-def click(bench: Workbench, number: int, place: tuple[int, float, float]) -> None:
+def click(panel: WorkbenchDriver, number: int, place: tuple[int, float, float]) -> None:
     """Click an object."""
-    bench.choose_object(number)
-    bench.workspace.prompt_layers.points.add([place])
+    panel.choose(number)
+    panel.points.add([place])
 
 
-def is_ready(bench: Workbench) -> bool:
+def is_ready(panel: WorkbenchDriver) -> bool:
     """Say whether the model has nothing to do."""
-    return bench.workspace.status.activity is Activity.READY
+    return panel.is_ready
 
 
 def main() -> None:

@@ -166,16 +166,17 @@ def _valid_label_prompts(folder: Path, chance: random.Random) -> list[Path]:
 def _session_folder(folder: Path) -> Path:
     from napari_sam2.prompts import PointPrompt, PromptSet
     from napari_sam2.results import ObjectMask
-    from napari_sam2.sessions.document import ImageUsed, Session
+    from napari_sam2.sessions.document import Session
+    from napari_sam2.sessions.images import ImageUsed
     from napari_sam2.sessions.steps import HandEdit, MaskSource, ModelUsed, PackedPlane
     from napari_sam2.sessions.storage import write_committed, write_document, write_masks
 
     prompts = PromptSet([PointPrompt(1, 0, 8, 9), PointPrompt(2, 1, 16, 20)])
-    take = MaskSource(1, prompts.prompts[:1], ModelUsed("nano", "f" * 64, 256), (0, 1, 2))
+    source = MaskSource(1, prompts.prompts[:1], ModelUsed("nano", "f" * 64, 256), (0, 1, 2))
     session = Session(
         image=ImageUsed(name="i", shape=(3, 24, 30), dtype="uint16"),
         prompts=prompts,
-        takes=(take,),
+        sources=(source,),
         steps=(HandEdit({0: PackedPlane.pack(_labels())}),),
         names={1: "one"},
     )
@@ -251,12 +252,8 @@ def _valid_command(folder: Path, chance: random.Random) -> list[Path]:
 
 def _read(path: Path, **options: object) -> None:
     from napari_sam2.files.images.reading import read_image
-    from napari_sam2.frames import FrameStack
 
-    image = read_image(path, **options)  # type: ignore[arg-type]
-    frames = FrameStack(
-        image.array, channel_axis=image.channel_axis, rgb=image.axes.endswith("S"), single_image=not image.has_frames
-    )
+    frames = read_image(path, **options).frames()  # type: ignore[arg-type]
     for frame in range(min(len(frames), 4)):
         frames[frame]
 
@@ -268,17 +265,17 @@ def _read_only_file(folder: Path) -> None:
 
 def _read_prompts(folder: Path) -> None:
     from napari_sam2.files.prompts import read_prompts
+    from napari_sam2.prompt_checks import check_prompts
 
     (path,) = folder.iterdir()
-    read_prompts(path).prompts.check(3, 24, 30)
+    check_prompts(read_prompts(path).prompts, 3, 24, 30)
 
 
 def _read_session(folder: Path) -> None:
-    from napari_sam2.sessions.storage import frames_stored, iter_committed, iter_masks, read_session
+    from napari_sam2.sessions.storage import iter_committed, iter_masks, read_session
 
     (path,) = folder.iterdir()
     read_session(path)
-    frames_stored(path)
     for _ in iter_masks(path):
         pass
     for _ in iter_committed(path):

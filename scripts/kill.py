@@ -34,7 +34,8 @@ from napari_sam2.cli import verbs
 from napari_sam2.inference import sam2
 from napari_sam2.saving.autosave import Autosaver, left_over
 from napari_sam2.saving.snapshot import restore, snapshot
-from napari_sam2.sessions.document import ImageUsed, Session
+from napari_sam2.sessions.document import Session
+from napari_sam2.sessions.images import ImageUsed
 from napari_sam2.sessions.storage import iter_committed, read_session, write_session
 from napari_sam2.workspace.choices import Choices
 from tests.napari_sam2.bench import Bench

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import napari
 from qtpy.QtWidgets import QApplication, QMessageBox, QToolButton
 
-from napari_sam2.workspace.requests import Activity
+from napari_sam2.inference.speed import Activity
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.segment_widget import SegmentWidget

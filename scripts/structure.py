@@ -139,23 +139,23 @@ def trips() -> None:
 
     trace = Trace()
     bench = Bench(FakePredictor())
-    bench.work.warm_up()
+    bench.warm_up()
     bench.click(5, 3, 3)  # what is made once, such as the stack in the hands of the model, is no part of a trip
-    bench.work.new_object()
+    bench.new_object()
     trace.report("click", lambda: bench.click(0, 10, 12))
 
     def propagate() -> None:
-        bench.work.propagate()
+        bench.propagate()
         bench.settle()
 
     def commit() -> None:
-        bench.work.commit()
+        bench.commit()
         hand_over(bench)
 
     trace.report("propagate", propagate)
     trace.report("commit", commit)
-    trace.report("undo", bench.work.undo)
-    bench.work.close()
+    trace.report("undo", bench.undo)
+    bench.close()
 
 
 if __name__ == "__main__":

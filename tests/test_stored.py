@@ -6,6 +6,7 @@
 import argparse
 import inspect
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,20 @@ from napari_sam2.cli.parser import make_parser
 from napari_sam2.cli.verbs import main
 from napari_sam2.files.prompts import read_prompts
 from napari_sam2.layers.prompt_layers import POINTS_NAME, SHAPES_NAME
-from napari_sam2.saving.snapshot import restore
 from napari_sam2.sessions.storage import read_session
-from napari_sam2.workspace.commands import KEYS, shown
-from napari_sam2.workspace.picture import COMMITTED_NAME, CURRENT_NAME
+from napari_sam2.workspace.commands import KEYED
+from napari_sam2.workspace.committed import COMMITTED_NAME
+from napari_sam2.workspace.picture import CURRENT_NAME
 from tests.napari_sam2.bench import Bench
 from tests.napari_sam2.fake_predictor import FakePredictor
 
 STORED = Path(__file__).parent / "data" / "stored"
 DOORS = json.loads((STORED / "doors.json").read_text()) if (STORED / "doors.json").exists() else {}
+
+
+PACKAGES = ("napari_sam2", "sam2_model")
+MODULES = re.compile(r"\b(?:[a-z_0-9]+\.)+(?=[A-Za-z_])")
+"""Where a type lives is not part of a signature."""
 
 
 def doors_of(module):
@@ -35,12 +41,13 @@ def doors_of(module):
     for name in module.__all__:
         value = getattr(module, name)
         if inspect.isclass(value):
-            found[name] = sorted(one for one in vars(value) if not one.startswith("_"))
+            own = re.findall(r"self\.([a-z]\w*)\b.*? = ", inspect.getsource(value))
+            found[name] = sorted({one for one in (*vars(value), *own) if not one.startswith("_")})
             for method, function in vars(value).items():
                 if not method.startswith("_") and inspect.isfunction(function):
-                    found[f"{name}.{method}"] = str(inspect.signature(function))
+                    found[f"{name}.{method}"] = MODULES.sub("", str(inspect.signature(function)))
         elif callable(value):
-            found[name] = str(inspect.signature(value))
+            found[name] = MODULES.sub("", str(inspect.signature(value)))
     return found
 
 
@@ -62,14 +69,20 @@ def doors_of_now():
         "napari_sam2": doors_of(napari_sam2),
         "sam2_model": doors_of(sam2_model),
         "command line": options_of(make_parser()),
-        "keys": {shown(key): key.meaning for key in KEYS},
+        "keys": {command.shortcut: command.meaning for command in KEYED},
         "layers": [POINTS_NAME, SHAPES_NAME, CURRENT_NAME, COMMITTED_NAME],
     }
 
 
 @pytest.mark.parametrize("kind", ["napari_sam2", "sam2_model", "command line", "keys", "layers"])
 def test_the_doors_are_those_of_before(kind):
-    assert doors_of_now()[kind] == DOORS[kind]
+    now, before = doors_of_now()[kind], DOORS[kind]
+    assert now.keys() >= before.keys() if isinstance(before, dict) else now == before
+    for name, door in before.items() if isinstance(before, dict) else ():
+        if kind in PACKAGES and isinstance(door, list):  # what a class offers: it may offer more
+            assert set(door) <= set(now[name]), name
+        else:
+            assert now[name] == door, name
 
 
 def test_stored_prompts_are_read():
@@ -83,13 +96,13 @@ def test_stored_prompts_are_read():
 def test_a_stored_session_goes_on_in_a_viewer_as_it_was_left(name):
     bench = Bench(FakePredictor())
     bench.image.name = "stored"
-    choices = restore(bench.work, STORED / name)
+    choices = bench.open_session(STORED / name)
     assert (choices.model, choices.direction, choices.threshold) == ("nano", "forward", 0.4)
-    assert np.array_equal(np.asarray(bench.work.committed.data), tifffile.imread(STORED / "committed.tif"))
-    assert np.array_equal(np.asarray(bench.work.current.data), tifffile.imread(STORED / "current.tif"))
-    assert bench.work.objects.notes.names == {1: "a cell", 3: "another"}
-    assert bench.work.prompts.object_ids == (3, 4)
-    bench.work.close()
+    assert np.array_equal(bench.committed(), tifffile.imread(STORED / "committed.tif"))
+    assert np.array_equal(bench.current(), tifffile.imread(STORED / "current.tif"))
+    assert bench.names() == {1: "a cell", 3: "another"}
+    assert bench.prompts.object_ids == (3, 4)
+    bench.close()
 
 
 @pytest.mark.parametrize("name", ["work.sam2session", "work"])

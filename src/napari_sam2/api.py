@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from napari_sam2.errors import SmallObjectWarning
 from napari_sam2.frames import FrameStack, single_frame
 from napari_sam2.inference.sam2 import ImageSize, load_predictor
-from napari_sam2.prompts import PromptSet, too_small_at
-from napari_sam2.results import FrameResult, compose, feature_table, label_dtype, score_table
-from napari_sam2.tracking.propagation import DirectionName, label_frames, plan_propagation
-from napari_sam2.tracking.stack import TrackedStack
+from napari_sam2.prompts import PromptSet
+from napari_sam2.tracking.batch import LabelArray, image_job, run_job, stack_job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from os import PathLike
 
+    import numpy as np
     import numpy.typing as npt
     import pandas as pd
     from numpy.typing import NDArray
@@ -27,7 +23,8 @@ if TYPE_CHECKING:
     from napari_sam2.frames import ArrayLike, ContrastLimits
     from napari_sam2.inference.predictor import Predictor
     from napari_sam2.prompts import Prompt
-    from napari_sam2.results import ObjectScore
+    from napari_sam2.tracking.batch import Job
+    from napari_sam2.tracking.propagation import DirectionName
     from sam2_model.weights.loading import LoadedModel
 
 
@@ -112,14 +109,8 @@ def segment(
         If the model cannot be found or used.
     """
     frames = single_frame(image, contrast_limits=contrast_limits, channel_axis=channel_axis, rgb=rgb)
-    snapshot = PromptSet(prompts)
-    snapshot.check(1, frames.height, frames.width, single_image=True)
-    predictor = load_predictor(model, device=device, image_size=image_size)
-    warn_of_small_objects(snapshot, predictor, frames)
-    asked = snapshot.inside(frames.height, frames.width).on_frame(0)
-    result = FrameResult(0, predictor.segment(frames[0], asked))
-    labels = compose(result.objects, frames.height, frames.width, label_dtype(snapshot.object_ids))
-    return segmentation(labels, result.scores, predictor, frames)
+    job = image_job(frames, PromptSet(prompts))
+    return _computed(job, partial(load_predictor, model, device=device, image_size=image_size))
 
 
 def propagate(
@@ -163,47 +154,21 @@ def propagate(
         As in `segment`, before any work.
     """
     frames = FrameStack(stack, contrast_limits=contrast_limits, channel_axis=channel_axis, rgb=rgb)
-    snapshot = PromptSet(prompts)
-    snapshot.check(len(frames), frames.height, frames.width)
-    plan = plan_propagation(snapshot, len(frames), direction=direction, start=start, stop=stop)
-    predictor = load_predictor(model, device=device, image_size=image_size)
-    warn_of_small_objects(snapshot, predictor, frames)
-    session = TrackedStack(predictor, frames)
-    for _ in session.apply(snapshot):
-        pass
-    labels = np.zeros((len(frames), frames.height, frames.width), label_dtype(snapshot.object_ids))
-    scores: list[ObjectScore] = []
-    for done in label_frames(session, plan):
-        labels[done.frame] = done.labels
-        scores += done.scores
-    return segmentation(labels, scores, predictor, frames)
+    job = stack_job(frames, PromptSet(prompts), direction=direction, start=start, stop=stop)
+    return _computed(job, partial(load_predictor, model, device=device, image_size=image_size))
 
 
-def segmentation(
-    labels: NDArray[np.unsignedinteger], scores: Iterable[ObjectScore], predictor: Predictor, frames: FrameStack
-) -> Segmentation:
-    """Put labels and scores together with what they depend on."""
-    table = score_table(scores)
+def _computed(job: Job, load: Callable[[], Predictor]) -> Segmentation:
+    frames = job.frames
+    shape = (len(frames), frames.height, frames.width)
+    labels = LabelArray(shape[1:] if job.plan is None else shape)
+    outcome = run_job(job, load, labels.open)
     return Segmentation(
-        labels=labels,
-        scores=table,
-        features=feature_table(table),
-        model=predictor.name,
-        model_sha256=predictor.sha256,
-        image_size=predictor.working_size(frames.height, frames.width),
+        labels=labels.array,
+        scores=outcome.scores,
+        features=outcome.features,
+        model=outcome.predictor.name,
+        model_sha256=outcome.predictor.sha256,
+        image_size=outcome.predictor.working_size(frames.height, frames.width),
         contrast_limits=frames.contrast_limits,
     )
-
-
-def warn_of_small_objects(prompts: PromptSet, predictor: Predictor, frames: FrameStack) -> None:
-    """Warn of objects that the model would see as a few pixels; it finds them badly and remembers them worse."""
-    size = predictor.working_size(frames.height, frames.width)
-    small = too_small_at(prompts.inside(frames.height, frames.width), size / frames.height, size / frames.width)
-    if small:
-        named = ", ".join(map(str, small[:10])) + (f" and {len(small) - 10} more" if len(small) > 10 else "")
-        warnings.warn(
-            f"Objects {named}: only a few pixels remain of them at the working size of {size} px. Use a larger "
-            "image_size, or cut the stack to the part that matters.",
-            SmallObjectWarning,
-            stacklevel=3,
-        )

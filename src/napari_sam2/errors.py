@@ -39,7 +39,7 @@ _ALLOCATORS_SAY = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that there is no memory left, as Python or torch say it on any device.
+    """Whether an error means that there is no memory left, in the words of Python or torch on any device.
 
     Torch has no kind of error of its own for this on the CPU, and several on graphics cards.
     """

@@ -43,7 +43,7 @@ class ArrayLike(Protocol):
         """Type of the pixels."""
 
     def __getitem__(self, key: tuple[int | slice, ...], /) -> object:
-        """Give one frame, for an integer on the frame axis and full slices elsewhere; `np.asarray` can read it."""
+        """Return one frame, for an integer on the frame axis and full slices elsewhere; `np.asarray` can read it."""
 
 
 class FrameStack:
@@ -68,6 +68,11 @@ class FrameStack:
     single_image : bool
         Whether `array` is one image, without a frame axis; it then counts as a stack of one frame.
 
+    Attributes
+    ----------
+    height, width : int
+        Rows and columns of a frame.
+
     Raises
     ------
     FrameError
@@ -76,7 +81,7 @@ class FrameStack:
         If the contrast limits, the channel axis or `rgb` do not fit the array.
     """
 
-    __slots__ = ("_array", "_layout", "_limits")
+    __slots__ = ("_array", "_layout", "_limits", "height", "width")
 
     def __init__(
         self,
@@ -90,6 +95,7 @@ class FrameStack:
         dtype = _checked_dtype(array)
         self._array = array
         self._layout = _layout(tuple(array.shape), channel_axis, rgb=rgb, single_image=single_image)
+        self.height, self.width = (int(array.shape[axis]) for axis in self._layout.spatial_axes)
         self._limits: tuple[Limits, ...] | None
         if contrast_limits is not None:
             self._limits = _checked_limits(contrast_limits, self._layout.num_channels)
@@ -105,7 +111,7 @@ class FrameStack:
         return 1 if axis is None else int(self._array.shape[axis])
 
     def __getitem__(self, frame: int) -> NDArray[np.uint8]:
-        """Give one frame, shape (Y, X, 3), C-contiguous, the caller's own.
+        """Return one frame, shape (Y, X, 3), C-contiguous, the caller's own.
 
         Raises
         ------
@@ -115,7 +121,7 @@ class FrameStack:
         return self._shown(self._read(operator.index(frame)))
 
     def preview(self, frame: int, max_side: int) -> NDArray[np.uint8]:
-        """Give every n-th pixel of one frame, with the smallest n that leaves no side beyond a length; else as `[]`.
+        """Return every n-th pixel of one frame, with the smallest n that leaves no side beyond a length; else as `[]`.
 
         Takes little more memory than the frame itself, however large that is.
 
@@ -128,7 +134,7 @@ class FrameStack:
         return self._shown(self._read(operator.index(frame))[::step, ::step])
 
     def _shown(self, image: NDArray[np.generic]) -> NDArray[np.uint8]:
-        """Map the values of a frame, (Y, X, C), to 8-bit colours, (Y, X, 3)."""
+        """Return the values of a frame, (Y, X, C), as 8-bit colours, (Y, X, 3)."""
         if self._limits is None:
             return np.array(image, dtype=np.uint8, order="C")
         if self._layout.rgb:
@@ -147,16 +153,6 @@ class FrameStack:
         return f"FrameStack({len(self)} of {self.height} x {self.width}, contrast_limits={self.contrast_limits})"
 
     @property
-    def height(self) -> int:
-        """Rows of a frame."""
-        return int(self._array.shape[self._layout.spatial_axes[0]])
-
-    @property
-    def width(self) -> int:
-        """Columns of a frame."""
-        return int(self._array.shape[self._layout.spatial_axes[1]])
-
-    @property
     def contrast_limits(self) -> ContrastLimits | None:
         """The limits in use: a pair, or one per channel if there are several; None for uint8 RGB, left as it is."""
         if self._limits is not None and len(self._limits) == 1:
@@ -164,7 +160,7 @@ class FrameStack:
         return self._limits
 
     def _read(self, frame: int) -> NDArray[np.generic]:
-        """Values of one frame as they are stored, shape (Y, X, C)."""
+        """Return the values of one frame as they are stored, shape (Y, X, C)."""
         if not 0 <= frame < len(self):
             raise FrameError(f"There is no frame {frame}: the stack has {len(self)}, numbered from 0.")
         layout = self._layout
@@ -203,7 +199,7 @@ def single_frame(
     channel_axis: int | None = None,
     rgb: bool | None = None,
 ) -> FrameStack:
-    """One image (Y, X), (Y, X, 3) or, with `channel_axis`, with channels, as a stack of one frame.
+    """Return one image, (Y, X), (Y, X, 3) or, with `channel_axis`, with channels, as a stack of one frame.
 
     Parameters are those of `FrameStack`.
     """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,12 +18,8 @@ from napari_sam2.errors import PromptError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-
 MAX_OBJECT_ID = 2**32 - 1
 """Largest object id that fits a label image (uint32)."""
-
-FEW_PIXELS = 16
-"""Area in working pixels below which an object is less than one cell of the model's masks."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -134,7 +130,7 @@ class BoxPrompt:
         return Target(self.object_id, self.frame)
 
     def inside(self, height: int, width: int) -> BoxPrompt:
-        """Give the part of the box that lies in an image of this size, in pixels.
+        """Return the part of the box that lies in an image of this size, in pixels.
 
         Raises
         ------
@@ -146,11 +142,11 @@ class BoxPrompt:
         y_max, x_max = min(self.y_max, height - 0.5), min(self.x_max, width - 0.5)
         if y_min >= y_max or x_min >= x_max:
             raise PromptError(
-                f"{_describe(self)}: the box (y {self.y_min:g} to {self.y_max:g}, x {self.x_min:g} to {self.x_max:g}) "
-                f"lies wholly outside the image of {height} x {width} pixels. Move it inside."
+                f"Object {self.object_id} on frame {self.frame}: the box (y {self.y_min:g} to {self.y_max:g}, x "
+                f"{self.x_min:g} to {self.x_max:g}) lies wholly outside the image of {height} x {width} pixels. Move "
+                "it inside."
             )
-        is_inside = (y_min, x_min, y_max, x_max) == (self.y_min, self.x_min, self.y_max, self.x_max)
-        return self if is_inside else replace(self, y_min=y_min, x_min=x_min, y_max=y_max, x_max=x_max)
+        return BoxPrompt(self.object_id, self.frame, y_min, x_min, y_max, x_max)
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -308,107 +304,19 @@ class PromptSet(Mapping[Target, tuple[Prompt, ...]]):
         return tuple(sorted({target.object_id for target in self}))
 
     def frames_of(self, object_id: int) -> tuple[int, ...]:
-        """Frames on which an object has prompts, ascending; empty for an unknown object."""
+        """Return the frames on which an object has prompts, ascending; none for an unknown object."""
         return tuple(sorted(target.frame for target in self if target.object_id == object_id))
 
     def by_object(self) -> dict[int, tuple[Prompt, ...]]:
-        """All prompts of every object, in the order given."""
+        """Return all prompts of every object, in the order given."""
         of: dict[int, list[Prompt]] = {}
         for prompt in self.prompts:
             of.setdefault(prompt.object_id, []).append(prompt)
         return {object_id: tuple(given) for object_id, given in of.items()}
 
-    def on_frame(self, frame: int) -> dict[int, tuple[Prompt, ...]]:
-        """Prompts on one frame by object id, ascending; empty for a frame without prompts."""
-        return {target.object_id: self[target] for target in sorted(t for t in self if t.frame == frame)}
-
     def changed_since(self, before: PromptSet) -> frozenset[Target]:
-        """Targets whose prompts were added, changed, reordered or removed since an earlier snapshot."""
+        """Return the targets whose prompts were added, changed, reordered or removed since an earlier snapshot."""
         return frozenset(target for target in self.keys() | before.keys() if self.get(target) != before.get(target))
-
-    def inside(self, height: int, width: int) -> PromptSet:
-        """Give the prompts as the model is asked them on an image of this size, in pixels: boxes end at its border.
-
-        Raises
-        ------
-        PromptError
-            If a box lies wholly outside.
-        """
-        asked = tuple(p.inside(height, width) if isinstance(p, BoxPrompt) else p for p in self.prompts)
-        return self if asked == self.prompts else PromptSet(asked)
-
-    def check(self, num_frames: int, height: int, width: int, *, single_image: bool = False) -> None:
-        """Refuse prompts that cannot be answered on a stack of this size.
-
-        Parameters
-        ----------
-        num_frames, height, width : int
-            Size of the stack, or of the image with `num_frames` 1.
-        single_image : bool
-            Whether the data is one image rather than a stack. On a stack, an object may have only negative points on
-            a frame (it is absent there) as long as it has a positive prompt on another.
-
-        Raises
-        ------
-        PromptError
-            If there are no prompts; if a frame does not exist, a point or a whole box lies outside, or a mask has
-            another shape; if an object has negative points only; if an object id does not fit a label image.
-        """
-        if not self.prompts:
-            raise PromptError("There are no prompts. Give at least one point, box or mask.")
-        for prompt in self.prompts:
-            if prompt.object_id > MAX_OBJECT_ID:
-                raise PromptError(
-                    f"Object id {prompt.object_id} does not fit a label image (at most {MAX_OBJECT_ID}). Renumber it."
-                )
-            if prompt.frame >= num_frames:
-                what = "one image, which is frame 0" if single_image else f"{num_frames} frames, numbered from 0"
-                raise PromptError(
-                    f"{_describe(prompt)}: there is no frame {prompt.frame}; the data has {what}. Correct the frame."
-                )
-            _check_inside(prompt, height, width)
-        for object_id, given in sorted(self.by_object().items()):
-            if is_absence(given):
-                where = "" if single_image else " on any frame"
-                raise PromptError(
-                    f"Object {object_id} has only negative points{where}, so nothing says what it is. "
-                    "Add a positive point, a box or a mask."
-                )
-
-
-def is_absence(prompts: Iterable[Prompt]) -> bool:
-    """Whether the prompts of one target say that the object is absent there: negative points and nothing else."""
-    prompts = tuple(prompts)
-    return bool(prompts) and all(isinstance(prompt, PointPrompt) and not prompt.positive for prompt in prompts)
-
-
-def too_small_at(prompts: PromptSet, scale_y: float, scale_x: float) -> tuple[int, ...]:
-    """Objects of which a box or a mask says that only a few pixels remain when the image is resized.
-
-    Parameters
-    ----------
-    prompts : PromptSet
-        Prompts in data pixels; points say nothing about size.
-    scale_y, scale_x : float
-        Working pixels per data pixel.
-
-    Returns
-    -------
-    tuple of int
-        Object ids, ascending.
-    """
-    small = set()
-    for prompt in prompts.prompts:
-        match prompt:
-            case BoxPrompt():
-                area: float = (prompt.y_max - prompt.y_min + 1) * (prompt.x_max - prompt.x_min + 1)
-            case MaskPrompt():
-                area = int(np.count_nonzero(prompt.crop))
-            case PointPrompt():
-                continue
-        if area * scale_y * scale_x < FEW_PIXELS:
-            small.add(prompt.object_id)
-    return tuple(sorted(small))
 
 
 def _set_target(prompt: Prompt, object_id: int, frame: int) -> None:
@@ -462,30 +370,3 @@ def _refuse_rivals(target: Target, prompts: Iterable[Prompt]) -> None:
                 f"Object {target.object_id} has {kinds.count(kind)} {name} on frame {target.frame}. "
                 f"{cure}, or give the others their own object id."
             )
-
-
-def _check_inside(prompt: Prompt, height: int, width: int) -> None:
-    match prompt:
-        case PointPrompt(y=y, x=x):
-            if not (-0.5 <= y <= height - 0.5 and -0.5 <= x <= width - 0.5):
-                raise PromptError(
-                    f"{_describe(prompt)}: the point (y {y:g}, x {x:g}) lies outside the image of {height} x {width} "
-                    "pixels. Move it inside; coordinates are (y, x) in data pixels."
-                )
-        case BoxPrompt():
-            prompt.inside(height, width)
-        case MaskPrompt():
-            if prompt.shape != (height, width):
-                raise PromptError(
-                    f"{_describe(prompt)}: the mask has shape {prompt.shape} and the image {(height, width)}. "
-                    "Give a mask of the image's own shape."
-                )
-
-
-def _describe(prompt: Prompt) -> str:
-    return f"Object {prompt.object_id} on frame {prompt.frame}"
-
-
-def listed(object_ids: Iterable[int]) -> str:
-    """Return object ids as a sentence names them, ascending: "1, 4, 7"."""
-    return ", ".join(map(str, sorted(object_ids)))

@@ -1,4 +1,4 @@
-"""What comes back: masks per object and frame, the label image they form together, and two tables of scores."""
+"""What comes back: masks per object and frame, and two tables of scores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
@@ -69,7 +69,7 @@ class ObjectMask:
     object_score : float
         Probability that the object is on the frame.
     is_given : bool
-        Whether this is what the user said rather than what the model thinks. It is certain, and overlaps win.
+        Whether the user gave this mask, and not the model. It is certain, and wins where masks overlap.
     """
 
     object_id: int
@@ -86,7 +86,7 @@ class ObjectMask:
         return np.count_nonzero(self.logits > STABILITY_OFFSET) / wide if wide else 1.0
 
     def score(self, frame: int) -> ObjectScore:
-        """Row of the table of scores."""
+        """Return the row of the table of scores."""
         inside = self.logits[self.logits > 0]
         # Until it is calibrated, confidence is the product of all there is to doubt.
         confidence = 1.0 if self.is_given else self.predicted_iou * self.object_score * self.stability
@@ -115,54 +115,15 @@ class FrameResult:
         return tuple(mask.score(self.frame) for mask in self.objects)
 
 
-def label_dtype(object_ids: Iterable[int]) -> np.dtype[np.unsignedinteger]:
-    """Smallest type of a label image that holds these ids: uint16 or uint32."""
-    return np.dtype(np.uint16 if max(object_ids, default=0) <= np.iinfo(np.uint16).max else np.uint32)
-
-
-def compose(
-    objects: Sequence[ObjectMask], height: int, width: int, dtype: np.dtype[np.unsignedinteger]
-) -> NDArray[np.unsignedinteger]:
-    """Label image of some masks.
-
-    Where masks overlap, a pixel goes to the highest logit; to a mask the user gave before any other; to the lower
-    object id where they are equal. The order of `objects` does not matter.
-
-    Parameters
-    ----------
-    objects : sequence of ObjectMask
-        All objects of one frame.
-    height, width : int
-        Size of the frame, in pixels.
-    dtype : dtype
-        Type of the label image; see `label_dtype`.
-
-    Returns
-    -------
-    ndarray
-        Shape (height, width); 0 is background.
-    """
-    labels = np.zeros((height, width), dtype)
-    strongest = np.zeros((height, width), np.float32)
-    for mask in sorted(objects, key=lambda one: one.object_id):
-        y, x = mask.corner
-        window = (slice(y, y + mask.logits.shape[0]), slice(x, x + mask.logits.shape[1]))
-        strength = np.where(mask.logits > 0, np.float32(np.inf), 0) if mask.is_given else mask.logits
-        wins = strength > strongest[window]
-        labels[window][wins] = mask.object_id
-        strongest[window][wins] = strength[wins]
-    return labels
-
-
 def score_table(scores: Iterable[ObjectScore]) -> pd.DataFrame:
-    """One row per object and visited frame, by object, then by frame."""
+    """Return a table with one row per object and visited frame, by object, then by frame."""
     columns = [field.name for field in fields(ObjectScore)]
     rows = sorted(scores, key=lambda row: (row.object_id, row.frame))
     return pd.DataFrame([asdict(row) for row in rows], columns=columns)
 
 
 def feature_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """One row per object, as `Labels.features` shows it.
+    """Return a table with one row per object, as `Labels.features` shows it.
 
     Parameters
     ----------
@@ -172,7 +133,7 @@ def feature_table(scores: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns index (the label), n_frames, mean_confidence, worst_confidence, worst_frame, mean_area_px. They speak of
+        Columns index (the label), n_frames, mean_confidence, worst_confidence, worst_frame, mean_area_px. They are about
         the frames on which the object was found; of all visited frames, with n_frames 0, if it was found on none.
     """
     # Plain arrays: a data frame for each of hundreds of objects takes longer than a frame of the model.

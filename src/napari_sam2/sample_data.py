@@ -18,42 +18,42 @@ LayerData = tuple["NDArray[np.generic]", dict[str, object], str]
 
 
 def nuclei_2d_image() -> NDArray[np.uint8]:
-    """Read an image of nuclei, (256, 256) uint8."""
+    """Return an image of nuclei, (256, 256) uint8."""
     return _read("nuclei2d.tif").astype(np.uint8, copy=False)
 
 
 def cells_timelapse_image() -> NDArray[np.uint8]:
-    """Read a generated time-lapse of moving, dividing nuclei, (24, 192, 192) uint8."""
+    """Return a generated time-lapse of moving, dividing nuclei, (24, 192, 192) uint8."""
     return _read("cells.tif").astype(np.uint8, copy=False)
 
 
 def nuclei_stack_image() -> NDArray[np.uint16]:
-    """Read a synthetic z-stack of crowded nuclei, (31, 61, 57) uint16."""
+    """Return a synthetic z-stack of crowded nuclei, (31, 61, 57) uint16."""
     return _read("nuclei3d.tif").astype(np.uint16, copy=False)
 
 
 def nuclei_stack_labels() -> NDArray[np.uint16]:
-    """Read the nuclei of that stack, outlined, (31, 61, 57) uint16."""
+    """Return the nuclei of that stack, outlined, (31, 61, 57) uint16."""
     return _read("nuclei3d_labels.tif").astype(np.uint16, copy=False)
 
 
 def nuclei_image() -> list[LayerData]:
-    """Give the image as napari's sample data: one image layer."""
+    """Return the image as napari's sample data: one image layer."""
     return [_layer(nuclei_2d_image(), "nuclei", "yx")]
 
 
 def cells_timelapse() -> list[LayerData]:
-    """Give the time-lapse as napari's sample data: one image layer."""
+    """Return the time-lapse as napari's sample data: one image layer."""
     return [_layer(cells_timelapse_image(), "cells (time-lapse)", "tyx")]
 
 
 def nuclei_stack() -> list[LayerData]:
-    """Give the z-stack as napari's sample data: one image layer."""
+    """Return the z-stack as napari's sample data: one image layer."""
     return [_layer(nuclei_stack_image(), "nuclei (z-stack)", "zyx")]
 
 
 def _layer(image: NDArray[np.generic], name: str, axes: str) -> LayerData:
-    """Image layer that is shown as the functions and the shell see the image. Its pixel size is not known."""
+    """Return an image layer that is shown as the functions and the shell see the image; its pixel size is not known."""
     limits = FrameStack(image, single_image=image.ndim == 2).contrast_limits
     return image, {"name": name, "axis_labels": tuple(axes), "contrast_limits": limits}, "image"
 

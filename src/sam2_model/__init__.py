@@ -4,7 +4,7 @@ Axis letters used in the trailing shape comments:
 
 ===== ==========================================================
 B     batch: images, prompts or objects
-C     channels; `width` of the configuration unless said otherwise
+C     channels; `width` of the configuration, where nothing else is stated
 Cm    channels of a spatial memory
 H, W  height and width of the working image, in pixels
 h, w  the same in tokens of the embedding: H / 16, W / 16
@@ -27,33 +27,18 @@ if TYPE_CHECKING:
     from sam2_model.video.state import FramePrediction, FramePrompt, VideoState
     from sam2_model.weights.loading import LoadedModel, load_model, save_model
 
-_HOMES = {
-    "CONFIGS": "config",
-    "CheckpointError": "errors",
-    "ConfigError": "errors",
-    "Direction": "memory_bank",
-    "DownloadError": "errors",
-    "FrameError": "errors",
-    "FramePrediction": "video.state",
-    "FramePrompt": "video.state",
-    "HieraConfig": "config",
-    "ImageEmbedding": "image_predictor",
-    "ImagePredictor": "image_predictor",
-    "LoadedModel": "weights.loading",
-    "MaskPrediction": "image_predictor",
-    "Policy": "video.options",
-    "PromptError": "errors",
-    "Release": "config",
-    "Sam2": "sam2",
-    "Sam2Config": "config",
-    "Sam2Error": "errors",
-    "VideoOptions": "video.options",
-    "VideoPredictor": "video.predictor",
-    "VideoState": "video.state",
-    "config_of": "config",
-    "load_model": "weights.loading",
-    "save_model": "weights.loading",
+_NAMES = {
+    "config": ("CONFIGS", "HieraConfig", "Release", "Sam2Config", "config_of"),
+    "errors": ("CheckpointError", "ConfigError", "DownloadError", "FrameError", "PromptError", "Sam2Error"),
+    "image_predictor": ("ImageEmbedding", "ImagePredictor", "MaskPrediction"),
+    "memory_bank": ("Direction",),
+    "sam2": ("Sam2",),
+    "video.options": ("Policy", "VideoOptions"),
+    "video.predictor": ("VideoPredictor",),
+    "video.state": ("FramePrediction", "FramePrompt", "VideoState"),
+    "weights.loading": ("LoadedModel", "load_model", "save_model"),
 }
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "CONFIGS",
@@ -85,7 +70,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name when it is first used (PEP 562): the registry can be read without torch."""
+    """Return a public name, imported when it is first used (PEP 562): the registry can be read without torch."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

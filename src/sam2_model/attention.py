@@ -49,7 +49,7 @@ class Attention(nn.Module):
         rotation: Rotation | None = None,
         unrotated_keys: int = 0,
     ) -> Tensor:
-        """Let queries attend to keys and return what they read, (B, N, C).
+        """Return what queries read from the values of the keys that they attend to, (B, N, C).
 
         Parameters
         ----------

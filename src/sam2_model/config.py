@@ -20,7 +20,7 @@ SIZE_STEP = 32
 
 LARGEST_IMAGE_SIZE = 4096
 """Four times the side of the published models. Memory grows with the square of the side, and time with its fourth power
-where blocks attend to the whole image: here an image takes minutes, and beyond it nobody waits or has the memory."""
+where blocks attend to the whole image: here an image takes minutes, and more is hardly ever at hand of either."""
 
 RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
     {
@@ -41,7 +41,7 @@ RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
 )
 """Smallest and largest value of every number of a configuration: several times what any published model has.
 
-A weight file states its configuration, and what it states is built; a wrong file shall be told before that.
+A weight file states its configuration, and what it states is built: a wrong file has to be refused before that.
 """
 
 _WIDTH_STEP = 16

@@ -65,6 +65,6 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
 
 @contextmanager
 def inference(device: torch.device) -> Iterator[None]:
-    """Predict on a device: no gradients, the device's precision. Every predictor computes inside it."""
+    """Compute without gradients and in the device's precision inside this context; every predictor does."""
     with torch.inference_mode(), autocast(device, compute_dtype(device)):
         yield

@@ -15,14 +15,14 @@ _norm = partial(nn.LayerNorm, eps=1e-6)
 
 
 def _pool(x: Tensor) -> Tensor:
-    """Halve both sides of a channels-last map (B, H, W, C) by its maxima."""
+    """Return a channels-last map (B, H, W, C) with both sides halved, by its maxima."""
     # Contiguous, because max-pooling of a strided view has returned wrong values on MPS.
     pooled = F.max_pool2d(x.permute(0, 3, 1, 2).contiguous(), kernel_size=2, stride=2)
     return pooled.permute(0, 2, 3, 1)
 
 
 def _to_windows(x: Tensor, side: int) -> Tensor:
-    """Cut a map (B, H, W, C) into windows (B * windows, side, side, C), padding below and right with zeros.
+    """Return the windows (B * windows, side, side, C) of a map (B, H, W, C), padded below and right with zeros.
 
     The padding takes part in the attention, as it did when the published weights were trained.
     """
@@ -52,7 +52,7 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map windows (B, H, W, C) to (B, H', W', C'), H' = H / 2 where the queries are pooled."""
+        """Return windows (B, H, W, C) as (B, H', W', C'), with H' = H / 2 where the queries are pooled."""
         B, H, W, _ = x.shape
         q, k, v = self.qkv(x).chunk(3, dim=-1)  # each (B, H, W, C')
         if self.pools:
@@ -78,7 +78,7 @@ class Block(nn.Module):
         self.proj = nn.Linear(channels_in, channels) if self.pools else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, H, W, C) to (B, H', W', C')."""
+        """Return a map (B, H, W, C) after this block, (B, H', W', C')."""
         normed = self.norm1(x)
         # The shortcut of a widening block starts from the normalised input, not from the input.
         shortcut = x if self.proj is None else _pool(self.proj(normed))  # (B, H', W', C')
@@ -100,7 +100,7 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(3, channels, kernel_size=7, stride=PATCH_STRIDE, padding=3)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to tokens (B, H / 4, W / 4, C)."""
+        """Return the tokens (B, H / 4, W / 4, C) of images (B, 3, H, W)."""
         tokens: Tensor = self.proj(images)
         return tokens.permute(0, 2, 3, 1)
 
@@ -129,14 +129,14 @@ class Hiera(nn.Module):
             self.stage_ends.append(len(self.blocks) - 1)
 
     def positions(self, height: int, width: int) -> Tensor:
-        """Position embedding of a token grid, (1, height, width, C): a coarse map plus a repeated window."""
+        """Return the position embedding of a token grid, (1, height, width, C): a coarse map plus a repeated window."""
         coarse = F.interpolate(self.pos_embed, size=(height, width), mode="bicubic")
         side = self.pos_embed_window.shape[-1]
         window = self.pos_embed_window.tile(1, 1, -(-height // side), -(-width // side))[:, :, :height, :width]
         return (coarse + window).permute(0, 2, 3, 1)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Map images (B, 3, H, W) to the ends of the four stages, (B, C << s, H / 4 >> s, W / 4 >> s)."""
+        """Return the ends of the four stages, (B, C << s, H / 4 >> s, W / 4 >> s), for images (B, 3, H, W)."""
         x = self.patch_embed(images)  # (B, H / 4, W / 4, C)
         x = x + self.positions(*x.shape[1:3])
         ends = []

@@ -20,7 +20,7 @@ class FeaturePyramid(nn.Module):
         )
 
     def forward(self, stages: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Map the four stages to levels of stride 4, 8 and 16, each (B, width, H / stride, W / stride)."""
+        """Return the levels of stride 4, 8 and 16 of four stages, each (B, width, H / stride, W / stride)."""
         fine, middle, coarse, coarsest = (conv(x) for conv, x in zip(reversed(self.convs), stages, strict=True))
         raised = F.interpolate(coarsest.float(), scale_factor=2.0, mode="nearest")
         return fine, middle, coarse + raised
@@ -35,6 +35,6 @@ class ImageEncoder(nn.Module):
         self.neck = FeaturePyramid(self.trunk.channels, width)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Map images (B, 3, H, W) to levels of stride 4, 8 and 16, each (B, width, H / stride, W / stride)."""
+        """Return the levels of stride 4, 8 and 16 of images (B, 3, H, W), each (B, width, H / stride, W / stride)."""
         levels: tuple[Tensor, Tensor, Tensor] = self.neck(self.trunk(images))
         return levels

@@ -62,7 +62,7 @@ class MaskPrediction:
     width: int
 
     def mask_logits(self) -> Tensor:
-        """Mask logits at the image's size, (B, M, H, W), float32; positive means object."""
+        """Return the mask logits at the image's size, (B, M, H, W), float32; positive means object."""
         return resize_logits(self.low_res_logits, self.height, self.width)
 
 
@@ -91,11 +91,11 @@ class ImagePredictor:
 
     @property
     def device(self) -> torch.device:
-        """Where the model runs."""
-        return self.model.no_mem_embed.device
+        """Where the model computes."""
+        return self.model.device
 
     def embed(self, image: NDArray[np.uint8]) -> ImageEmbedding:
-        """Encode an RGB image of shape (H, W, 3), uint8.
+        """Return the embedding of an RGB image of shape (H, W, 3), uint8.
 
         Raises
         ------
@@ -116,7 +116,7 @@ class ImagePredictor:
         mask_logits: Tensor | None = None,
         candidates: Literal[1, 3] = 3,
     ) -> MaskPrediction:
-        """Answer B prompts; what is given together belongs together.
+        """Return the masks of B prompts; row b of everything that is given belongs to prompt b.
 
         Parameters
         ----------
@@ -162,7 +162,7 @@ class ImagePredictor:
     def _as_points(
         self, embedding: ImageEmbedding, points: ArrayLike | None, labels: ArrayLike | None, boxes: ArrayLike | None
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Points of the working image (B, N, 2) and their labels (B, N), the corners of boxes first."""
+        """Return points of the working image (B, N, 2) and their labels (B, N), the corners of boxes first."""
         parts: list[tuple[NDArray[np.float32], NDArray[np.int64]]] = []
         if boxes is not None:
             corners = _check_boxes(boxes)  # (B, 2, 2)
@@ -198,7 +198,7 @@ def _finite(values: ArrayLike, name: str) -> NDArray[np.float32]:
 
 
 def _check_boxes(boxes: ArrayLike) -> NDArray[np.float32]:
-    """Corners (B, 2, 2) of boxes: top left, then bottom right, each (x, y)."""
+    """Return the corners (B, 2, 2) of boxes: top left, then bottom right, each (x, y)."""
     array = _finite(boxes, "boxes")
     if array.ndim not in (1, 2) or array.shape[-1] != 4 or array.size == 0:
         raise PromptError(f"Boxes must have shape (B, 4) or (4,), not {array.shape}.")

@@ -18,7 +18,7 @@ class LayerNorm2d(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise a map of shape (B, C, H, W)."""
+        """Return a map (B, C, H, W), normalised."""
         centred = x - x.mean(1, keepdim=True)
         scale = torch.rsqrt(centred.square().mean(1, keepdim=True) + self.eps)  # (B, 1, H, W)
         return centred * scale * self.weight[:, None, None] + self.bias[:, None, None]
@@ -41,7 +41,7 @@ class MLP(nn.Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (..., widths[0]) to (..., widths[-1])."""
+        """Return (..., widths[-1]) for an input (..., widths[0])."""
         *hidden, last = self.layers
         for layer in hidden:
             x = self.activation(layer(x))

@@ -13,6 +13,9 @@ from sam2_model.mask_ops import stability_score
 NUM_MASKS = 4
 """One mask for unambiguous prompts, then three candidates for ambiguous ones."""
 
+_STABILITY_OFFSET, _STABLE = 0.05, 0.98
+"""Shift of the threshold by which stability is measured, in logits, and the score from which on a mask is stable."""
+
 _HEADS = 8
 _LAYERS = 2
 _FEEDFORWARD = 2048
@@ -41,12 +44,12 @@ class MaskDecoderOutput:
     object_score_logit: Tensor
 
     def rows(self, index: Tensor) -> "MaskDecoderOutput":
-        """Choose some of the prompts, by number or by a boolean mask."""
+        """Return the answers to some of the prompts, chosen by number or by a boolean mask."""
         return MaskDecoderOutput(*(getattr(self, field.name)[index] for field in fields(self)))
 
     @staticmethod
     def join(outputs: "list[MaskDecoderOutput]") -> "MaskDecoderOutput":
-        """Put answers to several groups of prompts together."""
+        """Return the answers to several groups of prompts as one."""
         names = [field.name for field in fields(MaskDecoderOutput)]
         return MaskDecoderOutput(*(torch.cat([getattr(output, name) for output in outputs]) for name in names))
 
@@ -73,7 +76,7 @@ class TwoWayBlock(nn.Module):
         token_positions: Tensor,  # (B, T, C)
         image_positions: Tensor,  # (1, N, C)
     ) -> tuple[Tensor, Tensor]:
-        """Update tokens and image, shapes unchanged."""
+        """Return tokens and image after this block, shapes unchanged."""
         if self.is_first:
             # Here the tokens still equal their positions, and the attention replaces them.
             tokens = self.self_attn(tokens, tokens, tokens)
@@ -128,7 +131,7 @@ class NeighbourBlock(nn.Module):
         nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Update a map (B, C, H, W), shape unchanged."""
+        """Return a map (B, C, H, W) after this block, shape unchanged."""
         result: Tensor = x + self.conv2(F.gelu(self.conv1(x)))
         return result
 
@@ -182,7 +185,7 @@ class MaskDecoder(nn.Module):
         sparse: Tensor,  # (B, P, C)
         dense: Tensor,  # (B, C, h, w)
     ) -> MaskDecoderOutput:
-        """Decode B prompts on one image (a batch of one) or on B images."""
+        """Return the answers to B prompts on one image (a batch of one) or on B images."""
         B = max(embedding.shape[0], sparse.shape[0], dense.shape[0])
         _, C, h, w = embedding.shape
         own = torch.cat([self.obj_score_token.weight, self.iou_token.weight, self.mask_tokens.weight])  # (6, C)
@@ -225,7 +228,7 @@ class ChosenMasks:
 
 
 def three_candidates(output: MaskDecoderOutput) -> ChosenMasks:
-    """Keep all three candidates for an ambiguous prompt; the best one's token stands for the object."""
+    """Return all three candidates for an ambiguous prompt; the best one's token stands for the object."""
     iou = output.predicted_iou[:, 1:].float()
     best = 1 + iou.argmax(1)
     rows = torch.arange(len(best), device=best.device)
@@ -233,7 +236,7 @@ def three_candidates(output: MaskDecoderOutput) -> ChosenMasks:
 
 
 def best_candidate(output: MaskDecoderOutput) -> ChosenMasks:
-    """Choose the candidate of the highest predicted IoU."""
+    """Return the candidate of the highest predicted IoU."""
     candidates = three_candidates(output)
     best = candidates.predicted_iou.argmax(1)
     rows = torch.arange(len(best), device=best.device)
@@ -242,17 +245,15 @@ def best_candidate(output: MaskDecoderOutput) -> ChosenMasks:
     )
 
 
-def single_mask(
-    output: MaskDecoderOutput, *, stability_fallback: bool, offset: float = 0.05, threshold: float = 0.98
-) -> ChosenMasks:
-    """Choose the single mask, or the best candidate where the single mask is unstable.
+def single_mask(output: MaskDecoderOutput, *, stability_fallback: bool) -> ChosenMasks:
+    """Return the single mask, or the best candidate where the single mask is unstable.
 
-    A mask is stable when it hardly changes while its threshold moves by `offset` either way. The object's token is
-    the single mask's in both cases.
+    A mask is stable when it hardly changes while its threshold moves a little either way. The object's token is the
+    single mask's in both cases.
     """
     logits, iou = output.mask_logits[:, :1].float(), output.predicted_iou[:, :1].float()
     if stability_fallback:
-        is_stable = stability_score(logits, offset) >= threshold  # (B, 1)
+        is_stable = stability_score(logits, _STABILITY_OFFSET) >= _STABLE  # (B, 1)
         best = best_candidate(output)
         logits = torch.where(is_stable[..., None, None], logits, best.mask_logits)
         iou = torch.where(is_stable, iou, best.predicted_iou)

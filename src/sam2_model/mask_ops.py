@@ -19,23 +19,23 @@ _EIGHT = np.ones((3, 3), dtype=bool)
 
 
 def as_logits(mask: Tensor) -> Tensor:
-    """Turn masks in [0, 1] into logits between -10 and 10."""
+    """Return masks in [0, 1] as logits between -10 and 10."""
     return mask * (2 * MASK_LOGIT) - MASK_LOGIT
 
 
 def as_low_res_logits(mask: Tensor, stride: int) -> Tensor:
-    """Turn masks (B, 1, H, W) of 0 and 1 into logits (B, 1, H / stride, W / stride), as a prompt has them."""
+    """Return masks (B, 1, H, W) of 0 and 1 as logits of a prompt, (B, 1, H / stride, W / stride)."""
     size = [side // stride for side in mask.shape[-2:]]
     return F.interpolate(as_logits(mask), size=size, mode="bilinear", antialias=True)
 
 
 def resize_logits(logits: Tensor, height: int, width: int) -> Tensor:
-    """Resize mask logits (B, M, h, w) to (B, M, height, width), bilinearly, in float32."""
+    """Return mask logits (B, M, h, w) resized bilinearly to (B, M, height, width), float32."""
     return F.interpolate(logits.float(), size=(height, width), mode="bilinear", align_corners=False)
 
 
 def _bilinear_weights(length: int, size: int, window: slice) -> tuple[slice, NDArray[np.float32]]:
-    """Cells that a window of the result reads where an axis of `length` cells is resized to `size`, and their weights.
+    """Return the cells that a window reads where an axis of `length` cells is resized to `size`, and their weights.
 
     The weights have shape (window, cells).
     """
@@ -57,7 +57,7 @@ def _bilinear_weights(length: int, size: int, window: slice) -> tuple[slice, NDA
 def resize_window(
     logits: NDArray[np.float32], height: int, width: int, window: tuple[slice, slice]
 ) -> NDArray[np.float32]:
-    """Compute one window of what `resize_logits` gives, without the rest.
+    """Return one window of what `resize_logits` returns, without computing the rest.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def resize_window(
 
 
 def window_above(logits: NDArray[np.float32], level: float, height: int, width: int) -> tuple[slice, slice]:
-    """Window of the resized mask outside of which no logit exceeds a level.
+    """Return the window of the resized mask outside of which no logit exceeds a level.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def window_above(logits: NDArray[np.float32], level: float, height: int, width: 
 
 
 def stability_score(logits: Tensor, offset: float) -> Tensor:
-    """How little masks change while their threshold moves by `offset` either way.
+    """Return how little masks change while their threshold moves by `offset` either way.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def stability_score(logits: Tensor, offset: float) -> Tensor:
 
 
 def _small(regions: NDArray[np.bool_], max_area: int, keep: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
-    """Pixels of the 8-connected regions of at most `max_area` pixels, but for those that `keep` marks."""
+    """Return the pixels of 8-connected regions of at most `max_area` pixels, but for those that `keep` marks."""
     labelled, count = ndimage.label(regions, structure=_EIGHT)
     area = np.bincount(labelled.ravel(), minlength=count + 1)
     is_small = area <= max_area
@@ -154,7 +154,7 @@ def fill_holes(logits: NDArray[np.float32], max_area: int, value: float) -> NDAr
 def clean_small_regions(
     logits: NDArray[np.float32], max_area: int, prompted: NDArray[np.bool_] | None = None
 ) -> NDArray[np.float32]:
-    """Fill the small holes of a mask and drop its small islands.
+    """Return a mask without its small holes and islands.
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ class MemoryAttention(nn.Module):
         memory_positions: Tensor,  # (B, M, Cm)
         pointer_tokens: int,
     ) -> Tensor:
-        """Condition a frame on memories.
+        """Return a frame conditioned on memories.
 
         Parameters
         ----------
@@ -74,8 +74,10 @@ class MemoryAttention(nn.Module):
             Shape (B, C, h, w).
         """
         _, C, h, w = frame.shape
+        # One table of rotary positions serves the frame and all memories: tokens of one place are alike on every frame.
         rotation = Rotation(h, w, C, frame.device)
         x = (frame + _POSITION_WEIGHT * frame_positions).flatten(2).transpose(1, 2)  # (B, h * w, C)
+        # Positions decide what is read, not what it holds: they are in the keys and not in the values.
         keys = memory + memory_positions
         for layer in self.layers:
             x = layer(x, keys, memory, rotation, pointer_tokens)

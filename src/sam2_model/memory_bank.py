@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 MAX_POINTERS = 16
 """Reach of the object pointers, in frames; the current frame counts."""
@@ -15,36 +16,18 @@ class Direction(Enum):
     BACKWARD = -1
 
 
-@dataclass(frozen=True, slots=True)
-class RecalledMemory:
-    """A spatial memory to attend to.
+class RecalledMemory(NamedTuple):
+    """A spatial memory to attend to."""
 
-    Attributes
-    ----------
-    frame : int
-        Where it was made.
-    slot : int
-        Row of the temporal embedding: the last for prompted frames, age - 1 for the others.
-    """
-
-    frame: int
-    slot: int
+    frame: int  # where it was made
+    slot: int  # row of the temporal embedding: the last for prompted frames, age - 1 for the others
 
 
-@dataclass(frozen=True, slots=True)
-class RecalledPointer:
-    """An object pointer to attend to.
+class RecalledPointer(NamedTuple):
+    """An object pointer to attend to."""
 
-    Attributes
-    ----------
-    frame : int
-        Where it was made.
-    age : int
-        Distance in frames along the direction of travel.
-    """
-
-    frame: int
-    age: int
+    frame: int  # where it was made
+    age: int  # distance in frames along the direction of travel
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +49,7 @@ class Recall:
 
 
 def nearest_conditioning(frame: int, conditioning: Sequence[int], limit: int | None) -> tuple[int, ...]:
-    """Choose the prompted frames to recall: the nearest on either side first, then by distance.
+    """Return the prompted frames to recall: the nearest on either side first, then by distance.
 
     Parameters
     ----------
@@ -96,7 +79,7 @@ def recall(
     reach: int = MAX_POINTERS,
     max_conditioning: int | None = None,
 ) -> Recall:
-    """Choose what a frame recalls of one object.
+    """Return what a frame recalls of one object.
 
     Parameters
     ----------

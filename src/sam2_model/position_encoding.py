@@ -9,7 +9,7 @@ TEMPERATURE = 10_000.0
 
 
 def _axis_waves(length: int, channels: int, like: Tensor) -> Tensor:
-    """Sine and cosine, interleaved, of the positions along one axis. Shape (length, channels)."""
+    """Return sine and cosine, interleaved, of the positions along one axis, (length, channels)."""
     position = torch.arange(1, length + 1, dtype=torch.float32, device=like.device)
     position = position / (length + 1e-6) * 2 * math.pi
     pair = torch.arange(channels, dtype=torch.float32, device=like.device) // 2
@@ -18,7 +18,7 @@ def _axis_waves(length: int, channels: int, like: Tensor) -> Tensor:
 
 
 def sine_map(height: int, width: int, channels: int, like: Tensor) -> Tensor:
-    """Sine position of every cell of a map: half the channels for y, half for x.
+    """Return the sine position of every cell of a map: half the channels for y, half for x.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def sine_map(height: int, width: int, channels: int, like: Tensor) -> Tensor:
 
 
 def sine_time(age: Tensor, channels: int) -> Tensor:
-    """Sine position in time: all sines first, then all cosines.
+    """Return sine positions in time: all sines first, then all cosines.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class RandomFourier(nn.Module):
         self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, channels // 2))
 
     def forward(self, xy: Tensor) -> Tensor:
-        """Encode positions (..., 2), (x, y), as (..., channels); an image that spans [0, 1] fills the range."""
+        """Return positions (..., 2), (x, y), encoded as (..., channels); an image that spans [0, 1] fills the range."""
         projected = (2 * xy - 1) @ self.positional_encoding_gaussian_matrix
         angle = 2 * math.pi * projected
         return torch.cat((angle.sin(), angle.cos()), dim=-1)
@@ -89,7 +89,7 @@ class Rotation:
         self.cos, self.sin = angle.cos(), angle.sin()
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Rotate tokens (B, heads, R * N, channels); the table repeats R times, once per remembered frame."""
+        """Return tokens (B, heads, R * N, channels), rotated; the table repeats R times, once per remembered frame."""
         B, heads, L, C = x.shape
         N = self.cos.shape[0]
         pairs = x.float().view(B, heads, L // N, N, C // 2, 2)

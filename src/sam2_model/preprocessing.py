@@ -29,7 +29,7 @@ def check_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def to_model_image(image: NDArray[np.uint8], image_size: int, device: torch.device) -> Tensor:
-    """Resize and normalise an RGB image.
+    """Return an RGB image, resized and normalised.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def to_model_points(
     width: int,
     image_size: int,
 ) -> Tensor:
-    """Scale points from image pixels to working pixels, both (x, y).
+    """Return points in image pixels scaled to working pixels, both (x, y).
 
     The prompt encoder then adds half a working pixel, exactly as the reference does.
     """
@@ -76,7 +76,7 @@ def to_model_points(
 
 
 def to_model_mask(mask: Tensor, image_size: int, *, keeps_thin: bool) -> Tensor:
-    """Resize masks of 0 and 1 to the working size and binarise them again.
+    """Return masks of 0 and 1 resized to the working size, and binarised again.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ class PointLabel(IntEnum):
 
 
 def fit_mask(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize mask logits (B, 1, H, W), unless they have that size."""
+    """Return mask logits (B, 1, H, W) of a size, resized unless they have it."""
     if mask_logits.shape[-2:] == size:
         return mask_logits
     return F.interpolate(mask_logits.float(), size=size, mode="bilinear", antialias=True)
@@ -65,7 +65,7 @@ class PromptEncoder(nn.Module):
         labels: Tensor,  # (B, N)
         grid: tuple[int, int],
     ) -> Tensor:
-        """Embed points given in pixels of the working image, (x, y). Shape (B, N + 1, width)."""
+        """Return the embeddings of points in pixels of the working image, (x, y), shape (B, N + 1, width)."""
         # One padding point always follows: the published weights never saw a prompt without it.
         points = F.pad(points, (0, 0, 0, 1))  # (B, N + 1, 2)
         labels = F.pad(labels, (0, 1), value=PointLabel.PADDING)  # (B, N + 1)
@@ -75,14 +75,14 @@ class PromptEncoder(nn.Module):
         return position * is_point + kinds[labels + 1]
 
     def image_positions(self, grid: tuple[int, int]) -> Tensor:
-        """Positions of the centres of the embedding's cells, shape (width, h, w)."""
+        """Return the positions of the centres of the embedding's cells, shape (width, h, w)."""
         matrix = self.pe_layer.positional_encoding_gaussian_matrix
         y, x = ((torch.arange(n, device=matrix.device, dtype=matrix.dtype) + 0.5) * STRIDE for n in grid)
         yy, xx = torch.meshgrid(y, x, indexing="ij")
         return self._embed_positions(torch.stack((xx, yy), dim=-1), grid).permute(2, 0, 1)
 
     def _embed_positions(self, xy: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Embed positions (..., 2), (x, y) in pixels from the upper left corner, as (..., width)."""
+        """Return the embeddings (..., width) of positions (..., 2), (x, y) in pixels from the upper left corner."""
         size = xy.new_tensor((grid[1] * STRIDE, grid[0] * STRIDE))
         relative = xy / size
         if self.span_px is not None:
@@ -95,7 +95,7 @@ class PromptEncoder(nn.Module):
         mask_logits: Tensor,  # (B, 1, H, W)
         grid: tuple[int, int],
     ) -> Tensor:
-        """Embed mask logits as a map of the embedding's grid, (B, width, h, w)."""
+        """Return the embeddings of mask logits, maps of the embedding's grid, (B, width, h, w)."""
         size = (grid[0] * STRIDE // MASK_STRIDE, grid[1] * STRIDE // MASK_STRIDE)
         dense: Tensor = self.mask_downscaling(fit_mask(mask_logits, size))
         return dense
@@ -107,7 +107,7 @@ class PromptEncoder(nn.Module):
         labels: Tensor | None = None,  # (B, N)
         mask_logits: Tensor | None = None,  # (B, 1, H, W)
     ) -> tuple[Tensor, Tensor]:
-        """Embed prompts.
+        """Return the embeddings of prompts.
 
         Parameters
         ----------

@@ -2,7 +2,7 @@
 
 Attributes that own parameters keep Meta's spelling (`sam_mask_decoder`, `maskmem_tpos_enc`, ...): together they
 are the file format that every published checkpoint and every fine-tune uses. Everything else has a name of ours.
-Gradients flow; who only predicts enters `torch.inference_mode` outside.
+Gradients flow; predictors enter `torch.inference_mode` around it.
 """
 
 from collections.abc import Callable, Sequence
@@ -58,8 +58,12 @@ class ImageFeatures:
         return self.embedding.shape[2], self.embedding.shape[3]
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "ImageFeatures":
-        """Do the same to all levels."""
+        """Return the features with all levels changed in the same way."""
         return ImageFeatures(change(self.fine), change(self.middle), change(self.embedding))
+
+    def rows(self, index: Tensor) -> "ImageFeatures":
+        """Return the features of some images, in the order of their numbers (N,)."""
+        return self.map(lambda level: level[index])
 
 
 class SpatialMemory(NamedTuple):
@@ -87,7 +91,7 @@ class _Question:
     mask_logits: Tensor | None = None  # (B, 1, k h, k w), for any whole k
 
     def rows(self, chosen: Tensor) -> "_Question":
-        """Ask for some of the prompts, by number."""
+        """Return the question about some of the prompts, chosen by number."""
 
         def some(x: Tensor) -> Tensor:
             return x if len(x) == 1 else x[chosen]
@@ -96,7 +100,7 @@ class _Question:
         return _Question(some(self.embedding), self.features.map(some), *prompts)
 
     def within(self, view: View) -> "_Question":
-        """Ask the same of views."""
+        """Return the same question about views."""
         points = None if self.points is None else view.shift(self.points)
         mask_logits = None if self.mask_logits is None else view.cut(self.mask_logits)  # the prompt encoder resizes it
         return _Question(view.crop(self.embedding), self.features.map(view.crop), points, self.labels, mask_logits)
@@ -139,23 +143,28 @@ class Sam2(nn.Module):
             self.no_obj_embed_spatial = nn.Parameter(torch.zeros(1, Cm))
             self.obj_ptr_tpos_proj = nn.Linear(C, Cm)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return self.no_mem_embed.device
+
     # Image encoder ---------------------------------------------------------------------------------------------------
 
     def encode_image(self, images: Tensor) -> ImageFeatures:
-        """Encode normalised images (B, 3, H, W); H and W are multiples of 32."""
+        """Return the features of normalised images (B, 3, H, W); H and W are multiples of 32."""
         fine, middle, embedding = self.image_encoder(images)
         return ImageFeatures(self.sam_mask_decoder.conv_s0(fine), self.sam_mask_decoder.conv_s1(middle), embedding)
 
     # Memory attention ------------------------------------------------------------------------------------------------
 
     def without_memory(self, features: ImageFeatures) -> Tensor:
-        """Embedding of a frame that recalls nothing, (B, C, h, w)."""
+        """Return the embedding of a frame that recalls nothing, (B, C, h, w)."""
         return features.embedding + self.no_mem_embed.view(1, -1, 1, 1)
 
     def condition(
         self, features: ImageFeatures, memories: Sequence[SpatialMemory], pointers: Sequence[PointerMemory]
     ) -> Tensor:
-        """Condition a frame on what is remembered of B objects.
+        """Return the embedding of a frame conditioned on what is remembered of B objects.
 
         Parameters
         ----------
@@ -186,21 +195,23 @@ class Sam2(nn.Module):
         return conditioned
 
     def _memory_tokens(self, memories: Sequence[SpatialMemory]) -> tuple[Tensor, Tensor]:
-        """Tokens of the remembered frames and their positions, (B, M * h * w, Cm) and (1, M * h * w, Cm)."""
+        """Return tokens of remembered frames and their positions, (B, M * h * w, Cm) and (1, M * h * w, Cm)."""
         dtype = self.maskmem_tpos_enc.dtype  # memories may be stored more coarsely than they are read
         tokens = torch.cat([m.features.to(dtype).flatten(2).transpose(1, 2) for m in memories], dim=1)
         Cm, h, w = memories[0].features.shape[1:]
         place = sine_map(h, w, Cm, like=tokens).flatten(1).T  # (h * w, Cm)
+        # Where and when, the same for all objects, which share the frames that they recall: hence a batch of one.
         positions = torch.cat([place + self.maskmem_tpos_enc[m.slot, 0] for m in memories])[None]
         return tokens, positions
 
     def _pointer_tokens(self, pointers: Sequence[PointerMemory], like: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens of the object pointers and their positions, (B, P * C / Cm, Cm) and (1, P * C / Cm, Cm)."""
+        """Return tokens of object pointers and their positions, (B, P * C / Cm, Cm) and (1, P * C / Cm, Cm)."""
         Cm = self.config.memory_channels
         per_pointer = self.config.width // Cm
         if not pointers:
             return like[:, :0], like[:1, :0]
         tokens = torch.stack([p.pointer for p in pointers], dim=1)  # (B, P, C)
+        # A pointer is wider than a memory's token and is cut into several, which all get its one age.
         tokens = tokens.reshape(len(tokens), -1, Cm).to(like.dtype)  # (B, P * C / Cm, Cm)
         if self.config.release is Release.V2_0:
             return tokens, torch.zeros_like(tokens[:1])
@@ -215,7 +226,7 @@ class Sam2(nn.Module):
         pointers: Sequence[PointerMemory],
         expected: Tensor,
     ) -> MaskDecoderOutput:
-        """Decode B objects on a frame from what is remembered of them.
+        """Return the masks of B objects on a frame, decoded from what is remembered of them.
 
         Models that follow masks (`Sam2Config.follows_masks`) are shown where an object is expected: it is looked for
         in a view round that place, in which the memories are recalled, too, and in the whole frame if it is not there.
@@ -236,9 +247,9 @@ class Sam2(nn.Module):
         def decode(objects: Tensor, view: View, shown: Tensor | None) -> MaskDecoderOutput:
             seen = features.map(lambda x: view.crop(x if len(x) == 1 else x[objects]))
             remembered = [SpatialMemory(view.crop(m.features[objects]), m.slot) for m in memories]
-            heard = [PointerMemory(p.pointer[objects], p.age) for p in pointers]
+            tokens = [PointerMemory(p.pointer[objects], p.age) for p in pointers]
             mask = view.crop((expected if shown is None else shown)[objects])
-            return self.decode_without_prompt(self.condition(seen, remembered, heard), seen, mask)
+            return self.decode_without_prompt(self.condition(seen, remembered, tokens), seen, mask)
 
         ladder = Ladder(view_px, features.grid, closest_px=view_px)
         known = extent_of_masks(is_inside(expected), self.working_size(features))
@@ -256,7 +267,7 @@ class Sam2(nn.Module):
         *,
         closely: bool = True,
     ) -> MaskDecoderOutput:
-        """Decode B prompts; in a model with views, each in one of its own.
+        """Return the masks of B prompts; in a model with views, each is decoded in one of its own.
 
         Parameters
         ----------
@@ -284,7 +295,7 @@ class Sam2(nn.Module):
     def decode_without_prompt(
         self, embedding: Tensor, features: ImageFeatures, expected: Tensor | None = None
     ) -> MaskDecoderOutput:
-        """Decode B objects that are followed, not prompted.
+        """Return the masks of B objects that are followed, not prompted.
 
         Parameters
         ----------
@@ -306,7 +317,7 @@ class Sam2(nn.Module):
         return self._look(question, known, seeks=True)
 
     def _no_points(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Points and labels that stand for no prompt of B objects, (B, 1, 2) and (B, 1)."""
+        """Return the points and labels that stand for no prompt of B objects, (B, 1, 2) and (B, 1)."""
         # The reference sends an explicit padding point, so two of them reach the decoder; the weights know no other.
         B = len(like)
         return like.new_zeros(B, 1, 2), torch.full((B, 1), PointLabel.PADDING, device=like.device)
@@ -314,7 +325,7 @@ class Sam2(nn.Module):
     def _look(
         self, question: _Question, extent: Extent, *, seeks: bool = False, closely: bool = True
     ) -> MaskDecoderOutput:
-        """Decode each object in the closest view that does."""
+        """Return the masks of objects, each decoded in the closest view that holds it."""
 
         def decode(objects: Tensor, view: View, shown: Tensor | None) -> MaskDecoderOutput:
             asked = question.rows(objects)
@@ -328,7 +339,7 @@ class Sam2(nn.Module):
         return look(decode, extent, ladder, seeks=seeks, closely=closely)
 
     def _decode(self, question: _Question) -> MaskDecoderOutput:
-        """Decode prompts in all that there is of a small frame, or of views."""
+        """Return the masks of prompts, decoded in one look at the whole of a small frame, or of views."""
         features, grid = question.features, question.features.grid
         sparse, dense = self.sam_prompt_encoder(grid, question.points, question.labels, question.mask_logits)
         image_positions = self.sam_prompt_encoder.image_positions(grid)
@@ -340,7 +351,7 @@ class Sam2(nn.Module):
     # Object pointers -------------------------------------------------------------------------------------------------
 
     def object_pointer(self, token: Tensor, is_present: Tensor) -> Tensor:
-        """Project mask tokens (B, C) to object pointers (B, C); an absent object gets the learned one.
+        """Return the object pointers (B, C) of mask tokens (B, C); an absent object gets the learned one.
 
         Parameters
         ----------
@@ -352,7 +363,7 @@ class Sam2(nn.Module):
         return torch.where(is_present, self.obj_ptr_proj(token), self.no_obj_ptr)
 
     def decode_mask(self, features: ImageFeatures, mask: Tensor) -> MaskDecoderOutput:
-        """Decode masks (B, 1, H, W) of 0 and 1 that a user gave on a frame, to learn what object they show."""
+        """Return what the decoder makes of masks (B, 1, H, W) of 0 and 1 that a user gave on a frame."""
         # Read on the bare embedding, as the reference does: neither memory nor the no-memory vector.
         question = _Question(features.embedding, features, *self._no_points(mask), self.mask_downsample(mask))
         if self.config.view_px is None:
@@ -361,7 +372,7 @@ class Sam2(nn.Module):
         return self._look(question, extent_of_masks(mask > 0, self.working_size(features)), closely=False)
 
     def mask_pointer(self, features: ImageFeatures, mask: Tensor) -> Tensor:
-        """Object pointers (B, C) of masks (B, 1, H, W) of 0 and 1 that a user gave on a frame."""
+        """Return the object pointers (B, C) of masks (B, 1, H, W) of 0 and 1 that a user gave on a frame."""
         output = self.decode_mask(features, mask)
         is_present = (output.object_score_logit > 0) & mask.flatten(1).any(1, keepdim=True)
         return self.object_pointer(output.mask_tokens[:, 0], is_present)
@@ -369,7 +380,7 @@ class Sam2(nn.Module):
     # Memory encoder --------------------------------------------------------------------------------------------------
 
     def encode_memory(self, features: ImageFeatures, mask: Tensor, is_present: Tensor) -> Tensor:
-        """Encode what is remembered of B objects on a frame.
+        """Return the spatial memories of B objects on a frame.
 
         Parameters
         ----------
@@ -397,11 +408,11 @@ class Sam2(nn.Module):
         return MASK_STRIDE if self.config.view_px is None else VIEW_STRIDE
 
     def mask_size(self, features: ImageFeatures) -> tuple[int, int]:
-        """Rows and columns of the mask logits of a frame."""
+        """Return the rows and columns of the mask logits of a frame."""
         height, width = self.working_size(features)
         return height // self.mask_stride, width // self.mask_stride
 
     def working_size(self, features: ImageFeatures) -> tuple[int, int]:
-        """Height and width of the working image behind features, in pixels."""
+        """Return the height and width of the working image behind features, in pixels."""
         rows, columns = features.grid
         return rows * STRIDE, columns * STRIDE

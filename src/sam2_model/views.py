@@ -68,18 +68,18 @@ class View:
         return (self.rows, self.columns) == self.grid
 
     def some(self, which: Tensor) -> "View":
-        """Keep the views of some of the objects, (N,) true where kept; all share the frame."""
+        """Return the views of some of the objects, (N,) true where kept; all share the frame."""
         if self._is_frame:
             return self
         kept = which.tolist()
         return replace(self, corners=tuple(corner for corner, keep in zip(self.corners, kept, strict=True) if keep))
 
     def cut(self, x: Tensor) -> Tensor:
-        """Cut maps (1 or N, C, k h, k w) to (N, C, k rows, k columns), for any whole k.
+        """Return the views of maps (1 or N, C, k h, k w), (N, C, k rows, k columns), for any whole k.
 
         Where the distance does not divide a side, its last cells are repeated until it does.
         """
-        k = x.shape[-2] // self.grid[0]
+        k = x.shape[-2] // self.grid[0]  # 1 for the embedding, 2 and 4 for the finer levels, more for mask logits
         parts = x
         if not self._is_frame:
             maps = x.expand(len(self.corners), -1, -1, -1)
@@ -93,22 +93,24 @@ class View:
         return F.pad(parts, (0, after, 0, below), mode="replicate") if below or after else parts
 
     def crop(self, x: Tensor) -> Tensor:
-        """Cut maps (1 or N, C, k h, k w) and see them from the distance, (N, C, k rows / distance, ...)."""
+        """Return the views of maps (1 or N, C, k h, k w) seen from the distance, (N, C, k rows / distance, ...)."""
         parts = self.cut(x)
         if self.distance > 1:
+            # Averaged, a large object covers no more tokens than those that the decoder was trained on.
             return F.avg_pool2d(parts, int(self.distance))
+        # Interpolated tokens hold nothing new, but the outline of a small object runs through more cells.
         return _resize(parts, 1 / self.distance)
 
     def shift(self, points: Tensor) -> Tensor:
-        """Turn points (N, P, 2), (x, y) in pixels of the frame, into pixels of the views; integers are centres."""
+        """Return points (N, P, 2), (x, y) in pixels of the frame, in pixels of the views; integers are centres."""
         corners = points.new_tensor([(column * STRIDE, row * STRIDE) for row, column in self.corners])
         return (points - corners[:, None] + 0.5) / self.distance - 0.5
 
     def paste(self, logits: Tensor) -> Tensor:
-        """Put logits of the views (N, M, ...) into their frames, (N, M, H / `VIEW_STRIDE`, W / `VIEW_STRIDE`)."""
+        """Return logits of the views (N, M, ...) in their frames, (N, M, H / `VIEW_STRIDE`, W / `VIEW_STRIDE`)."""
         cells = logits.shape[-2] // ceil(self.rows / self.distance)  # for each token of the view
         fitted = _resize(logits.float(), self.distance * _CELLS / cells)
-        fitted = fitted[..., : _CELLS * self.rows, : _CELLS * self.columns]
+        fitted = fitted[..., : _CELLS * self.rows, : _CELLS * self.columns]  # without the cells that `cut` repeated
         if self._is_frame:
             return fitted
         frames = []
@@ -116,15 +118,17 @@ class View:
             above, before = _CELLS * row, _CELLS * column
             below = _CELLS * (self.grid[0] - self.rows) - above
             after = _CELLS * (self.grid[1] - self.columns) - before
+            # So low that no cell outside a view is ever taken for the surest of a thin mask (`is_inside`).
             frames.append(F.pad(x, (before, after, above, below), value=NOT_SEEN))
         return torch.stack(frames)
 
     def is_reached(self, logits: Tensor) -> Tensor:
-        """Whether masks (N, 1, ...) go up to a border of the views that is not the frame's, shape (N,)."""
+        """Return whether masks (N, 1, ...) reach a border of the views that is not the frame's, shape (N,)."""
         if self._is_frame:
             return torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
         inside = logits[:, 0] > 0
         top, left = (torch.tensor(x, device=logits.device) for x in zip(*self.corners, strict=True))
+        # An object cut by the frame itself is no reason to step back: there is nothing more to see.
         sides = (
             (inside[:, 0].sum(1), top > 0),
             (inside[:, -1].sum(1), top + self.rows < self.grid[0]),
@@ -155,11 +159,11 @@ class Extent:
     high: Tensor
 
     def __or__(self, other: "Extent") -> "Extent":
-        """Rectangles that hold both."""
+        """Return rectangles that hold both."""
         return Extent(self.low.minimum(other.low), self.high.maximum(other.high))
 
     def fits(self, side_px: int) -> Tensor:
-        """Whether something is known and a view of this side has room for it, shape (N,)."""
+        """Return whether something is known and a view of this side has room for it, shape (N,)."""
         length = (self.high - self.low).amax(1)
         return (length >= 0) & (length <= min(_ROOM * side_px, side_px - _BORDER_PX))
 
@@ -192,7 +196,7 @@ class Ladder:
         return tuple(sides)
 
     def rungs(self, extent: Extent) -> Tensor:
-        """Choose for each object the closest view with room for it, (N,); the frame where nothing is known."""
+        """Return for each object the closest view with room for it, (N,); the frame where nothing is known."""
         sides = self.sides
         rungs = torch.full((len(extent.low),), len(sides), device=extent.low.device)
         for rung in reversed(range(len(sides))):
@@ -200,7 +204,7 @@ class Ladder:
         return rungs
 
     def view(self, rung: int, extent: Extent, objects: Tensor) -> View:
-        """Lay views of one rung round some of the objects, within the frame."""
+        """Return views of one rung round some of the objects, within the frame."""
         sides, grid = self.sides, self.grid
         if rung == len(sides):
             return View(((0, 0),), *grid, grid, self._distance(max(grid) * STRIDE))
@@ -215,17 +219,17 @@ class Ladder:
         return View(corners, rows, columns, grid, distance)
 
     def _distance(self, side_px: int) -> float:
-        """Distance from which a side is no wider than the field that the decoder knows."""
+        """Return the distance from which a side is no wider than the field that the decoder knows."""
         return float(1 << (ceil(side_px / (2 * self.view_px)) - 1).bit_length())
 
 
 def nowhere(count: int, device: torch.device) -> Extent:
-    """Extent of objects of which nothing is known."""
+    """Return the extent of objects of which nothing is known."""
     return Extent(torch.full((count, 2), torch.inf, device=device), torch.full((count, 2), -torch.inf, device=device))
 
 
 def extent_of_points(points: Tensor, labels: Tensor) -> Extent:
-    """Measure points and boxes (N, P, 2) with labels (N, P)."""
+    """Return the extent of points and boxes (N, P, 2) with labels (N, P)."""
     is_padding = (labels == PointLabel.PADDING)[..., None]
     reach = (labels == PointLabel.POSITIVE)[..., None] * _CLICK_REACH_PX
     low = (points - reach).masked_fill(is_padding, torch.inf).amin(1)
@@ -233,7 +237,7 @@ def extent_of_points(points: Tensor, labels: Tensor) -> Extent:
 
 
 def extent_of_masks(masks: Tensor, frame_px: tuple[int, int]) -> Extent:
-    """Measure masks (N, 1, H, W), true inside, on frames of this height and width in pixels."""
+    """Return the extent of masks (N, 1, H, W), true inside, on frames of this height and width in pixels."""
     lows, highs = [], []
     for axis, length in ((1, frame_px[1]), (2, frame_px[0])):
         mass = masks[:, 0].float().sum(axis).cumsum(1)  # (N, W) or (N, H)
@@ -247,13 +251,13 @@ def extent_of_masks(masks: Tensor, frame_px: tuple[int, int]) -> Extent:
 
 
 def is_inside(mask_logits: Tensor) -> Tensor:
-    """Cells of masks (N, 1, h, w) that are inside; of one too thin to have any, the surest."""
+    """Return which cells of masks (N, 1, h, w) are inside; of one too thin to have any, the surest."""
     surest = mask_logits.amax((-2, -1), keepdim=True)
     return (mask_logits > 0) | ((mask_logits == surest) & (surest > NOT_SEEN))
 
 
 def extent_of_answers(output: MaskDecoderOutput, frame_px: tuple[int, int]) -> Extent:
-    """Measure the best candidates of a look; an object that is not there has none."""
+    """Return the extent of the best candidates of a look; an absent object has none."""
     masks = (best_candidate(output).mask_logits > 0) & (output.object_score_logit > 0)[..., None, None]
     return extent_of_masks(masks, frame_px)
 
@@ -265,7 +269,7 @@ Decode = Callable[[Tensor, View, Tensor | None], MaskDecoderOutput]
 def look(
     decode: Decode, extent: Extent, ladder: Ladder, *, seeks: bool = False, closely: bool = True
 ) -> MaskDecoderOutput:
-    """Decode N objects, each in the closest view that does for it.
+    """Return the masks of N objects, each decoded in the closest view that holds it.
 
     Who reaches the border of a view is looked at in the next wider one. Who turns out to fit into a closer view is
     looked at once more from there, and the mask that was found is shown with the prompts; this second look has the last
@@ -289,28 +293,31 @@ def look(
     MaskDecoderOutput
         For all N, masks of the size of the frame.
     """
-    frame = len(ladder.sides)
+    frame = len(ladder.sides)  # the last rung: the frame as a whole
     first = ladder.rungs(extent)
     beyond = torch.full_like(first, frame + 1)
     found, _, seen_at = _climb(decode, extent, ladder, first, beyond, None, seeks=seeks)
     if seeks:
+        # An object that is not where it was expected may be anywhere: each rung between would be one more guess.
         is_lost = (found.object_score_logit[:, 0] <= 0) & (seen_at < frame)
         sought, objects, _ = _climb(decode, extent, ladder, torch.where(is_lost, frame, beyond), beyond, None)
         found, seen_at = _with(found, objects, sought), torch.where(is_lost, frame, seen_at)
     if not closely:
         return found
     frame_px = (ladder.grid[0] * STRIDE, ladder.grid[1] * STRIDE)
+    # The first look has found the extent, which a click alone does not give; now it decides how close to go.
     outline = extent_of_answers(found, frame_px)
     closest = ladder.rungs(outline)
     if not (closest < seen_at).any():
         return found
+    # So close, what set the object apart from its likes may be out of view: its mask is shown instead.
     shown = best_candidate(found).mask_logits.detach()
     closer, objects, _ = _climb(decode, outline, ladder, closest, seen_at, shown)
     return _with(found, objects, closer)
 
 
 def _with(output: MaskDecoderOutput, objects: Tensor, newer: MaskDecoderOutput) -> MaskDecoderOutput:
-    """Put newer answers in the place of those of some objects."""
+    """Return answers in which those of some objects are replaced by newer ones."""
     if not len(objects):
         return output
     names = [field.name for field in fields(MaskDecoderOutput)]
@@ -327,7 +334,7 @@ def _climb(
     *,
     seeks: bool = False,
 ) -> tuple[MaskDecoderOutput, Tensor, Tensor]:
-    """Decode objects in wider and wider views, from rung `first` (N,) and as long as it is below `limit` (N,).
+    """Return the masks of objects in wider and wider views, from rung `first` (N,) and below rung `limit` (N,).
 
     Where objects that are not there will be sought, they need not be looked for in the next view.
 
@@ -347,6 +354,7 @@ def _climb(
         chosen = ((rungs == rung) & (rungs < limit)).nonzero()[:, 0]
         if not len(chosen):
             continue
+        # Rung by rung, and not object by object: all that are seen from equally far go through the decoder together.
         view = ladder.view(rung, extent, chosen)
         output = decode(chosen, view, shown)
         goes_on = view.is_reached(best_candidate(output).mask_logits)

@@ -6,7 +6,8 @@ from hypothesis.extra import numpy as arrays
 
 from napari_sam2.labels.merging import CommitPolicy
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet, Target
-from napari_sam2.sessions.document import ImageUsed, Session
+from napari_sam2.sessions.document import Session
+from napari_sam2.sessions.images import ImageUsed
 from napari_sam2.sessions.steps import Commit, HandEdit, MaskSource, ModelUsed, PackedPlane, Renumbering
 
 SHAPE = NUM_FRAMES, ROWS, COLUMNS = 5, 8, 12
@@ -46,16 +47,16 @@ prompt_sets = st.lists(prompts_of(ids), unique_by=lambda prompt: prompt.target, 
 
 
 @st.composite
-def takes(draw):
+def mask_sources(draw):
     object_id = draw(ids)
     prompts = st.lists(prompts_of(st.just(object_id)), min_size=1, max_size=3)
     return MaskSource(object_id, tuple(draw(prompts)), draw(models), draw(frames))
 
 
-several_takes = st.lists(takes(), max_size=3).map(tuple)
+several_sources = st.lists(mask_sources(), max_size=3).map(tuple)
 object_ids = st.lists(ids, max_size=3).map(tuple)
 steps = (
-    st.builds(Commit, several_takes, policies, object_ids)
+    st.builds(Commit, several_sources, policies, object_ids)
     | st.builds(Renumbering, ids, st.integers(0, 2**32 - 1), st.none() | frames)
     | st.builds(HandEdit, st.dictionaries(stack_frames, planes.map(PackedPlane.pack), min_size=1, max_size=3))
 )
@@ -75,7 +76,7 @@ sessions = st.builds(
     image=images,
     contrast_limits=st.none() | limits,
     steps=st.lists(steps, max_size=4).map(tuple),
-    takes=several_takes,
+    sources=several_sources,
     prompts=prompt_sets,
     approved=st.lists(st.builds(Target, ids, stack_frames), max_size=3).map(tuple),
     replaced=prompt_sets,

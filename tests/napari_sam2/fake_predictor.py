@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from napari_sam2.inference.predictor import Direction
-from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, is_absence
+from napari_sam2.prompt_checks import is_absence
+from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt
 from napari_sam2.results import ObjectMask
+from sam2_model.memory_bank import Direction
 
 RADIUS = 2.5
 PREDICTED_IOU, OBJECT_SCORE = 0.9, 0.8

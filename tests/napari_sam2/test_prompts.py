@@ -5,14 +5,7 @@ import numpy as np
 import pytest
 
 from napari_sam2.errors import PromptError
-from napari_sam2.prompts import (
-    BoxPrompt,
-    MaskPrompt,
-    PointPrompt,
-    PromptSet,
-    Target,
-    is_absence,
-)
+from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet, Target
 
 
 def drawn(text):
@@ -137,12 +130,6 @@ def test_a_set_keeps_the_order_given_and_equal_points():
     assert prompts.object_ids == (1, 2)
     assert prompts.frames_of(1) == (0, 3)
     assert prompts.frames_of(9) == ()
-    assert PromptSet([*clicks, PointPrompt(1, 5, 0, 0)]).on_frame(5) == {
-        1: (PointPrompt(1, 5, 0, 0),),
-        2: (clicks[0], clicks[2]),
-    }
-    assert list(PromptSet([*clicks, PointPrompt(1, 5, 0, 0)]).on_frame(5)) == [1, 2]
-    assert prompts.on_frame(4) == {}
     assert len(prompts) == 3
     assert PromptSet(prompts) == prompts
     assert eval(repr(PromptSet(clicks))) == prompts
@@ -188,111 +175,7 @@ def test_changes_are_what_was_added_changed_reordered_or_removed():
     assert before.changed_since(PromptSet()) == frozenset(before)
 
 
-NEGATIVE = PointPrompt(1, 0, 1, 1, positive=False)
-
-
-@pytest.mark.parametrize(
-    ("prompts", "message"),
-    [
-        ([], "There are no prompts"),
-        ([PointPrompt(1, 3, 1, 1)], "there is no frame 3; the data has 3 frames"),
-        ([PointPrompt(1, 0, -0.51, 1)], r"point \(y -0.51, x 1\) lies outside the image of 4 x 6 pixels"),
-        ([PointPrompt(1, 0, 3.51, 1)], "lies outside"),
-        ([PointPrompt(1, 0, 1, 5.6)], "lies outside"),
-        ([BoxPrompt(1, 0, 4, 0, 9, 3)], "lies wholly outside the image of 4 x 6"),
-        ([BoxPrompt(1, 0, 0, -9, 3, -1)], "lies wholly outside"),
-        ([MaskPrompt(1, 0, BLOB.T)], r"the mask has shape \(6, 4\) and the image \(4, 6\)"),
-        ([NEGATIVE, PointPrompt(1, 2, 1, 1, positive=False)], "Object 1 has only negative points on any frame"),
-        ([PointPrompt(2**32, 0, 1, 1)], "Object id 4294967296 does not fit a label image"),
-    ],
-)
-def test_prompts_that_do_not_fit_the_stack_are_refused(prompts, message):
-    with pytest.raises(PromptError, match=message):
-        PromptSet(prompts).check(3, 4, 6)
-
-
-@pytest.mark.parametrize(
-    "prompt",
-    [
-        PointPrompt(1, 2, -0.5, -0.5),
-        PointPrompt(1, 0, 3.5, 5.5),
-        PointPrompt(2**32 - 1, 0, 0, 0),
-        BoxPrompt(1, 0, -7, -7, 0, 0),
-        BoxPrompt(1, 0, 3, 5, 90, 90),
-        MaskPrompt(1, 0, BLOB),
-    ],
-)
-def test_prompts_that_reach_the_image_are_accepted(prompt):
-    PromptSet([prompt]).check(3, 4, 6)
-
-
-def test_negative_points_alone_mean_absence_on_a_frame_of_a_stack_and_nothing_in_an_image():
-    PromptSet([NEGATIVE, PointPrompt(1, 2, 1, 1)]).check(3, 4, 6)
-    with pytest.raises(PromptError, match="only negative points, so nothing says what it is"):
-        PromptSet([NEGATIVE]).check(1, 4, 6, single_image=True)
-    with pytest.raises(PromptError, match="one image, which is frame 0"):
-        PromptSet([PointPrompt(1, 1, 1, 1)]).check(1, 4, 6, single_image=True)
-
-
-@pytest.mark.parametrize(
-    ("prompts", "expected"),
-    [
-        ([NEGATIVE], True),
-        ([NEGATIVE, NEGATIVE], True),
-        ([NEGATIVE, PointPrompt(1, 0, 1, 1)], False),
-        ([NEGATIVE, BoxPrompt(1, 0, 0, 0, 1, 1)], False),
-        ([MaskPrompt(1, 0, BLOB)], False),
-        ([], False),
-    ],
-)
-def test_absence_is_negative_points_and_nothing_else(prompts, expected):
-    assert is_absence(prompts) is expected
-
-
 def test_prompts_are_found_by_object_in_the_order_given():
     first, second, third = PointPrompt(2, 5, 1, 1), PointPrompt(1, 0, 2, 2), PointPrompt(2, 0, 3, 3)
     assert PromptSet([first, second, third]).by_object() == {2: (first, third), 1: (second,)}
     assert PromptSet().by_object() == {}
-
-
-def test_checking_many_prompts_looks_at_each_target_once():
-    class Counting(PromptSet):
-        looks = 0
-
-        def __iter__(self):
-            Counting.looks += 1
-            return super().__iter__()
-
-        def __getitem__(self, target):
-            Counting.looks += 1
-            return super().__getitem__(target)
-
-    Counting(PointPrompt(i, frame, 5, 5) for i in range(1, 41) for frame in range(3)).check(3, 10, 10)
-    assert Counting.looks <= 3 * 40
-
-
-@pytest.mark.parametrize(
-    ("corners", "expected"),
-    [
-        ((1, 1, 2, 2), (1, 1, 2, 2)),
-        ((-30, 1, 2, 1e300), (-0.5, 1, 2, 5.5)),
-        ((-9, -9, 99, 99), (-0.5, -0.5, 3.5, 5.5)),
-        ((3.4, 1, 99, 2), (3.4, 1, 3.5, 2)),
-    ],
-)
-def test_of_a_box_that_reaches_beyond_the_image_the_model_is_given_the_part_inside(corners, expected):
-    box, click = BoxPrompt(3, 2, *corners), PointPrompt(3, 2, 1, 1)
-    prompts = PromptSet([box, click])
-    prompts.check(3, 4, 6)
-    assert prompts.inside(4, 6) == PromptSet([BoxPrompt(3, 2, *expected), click])
-    assert prompts.prompts == (box, click)
-
-
-@pytest.mark.parametrize("corners", [(-5, 1, -0.5, 2), (3.5, 1, 9, 2), (1, 5.5, 2, 6), (1, -3, 2, -1)])
-def test_a_box_wholly_outside_has_no_part_inside(corners):
-    prompts = PromptSet([BoxPrompt(3, 0, *corners)])
-    for ask in (lambda: prompts.check(1, 4, 6), lambda: prompts.inside(4, 6)):
-        with pytest.raises(
-            PromptError, match=r"Object 3 on frame 0: the box .* lies wholly outside the image of 4 x 6"
-        ):
-            ask()

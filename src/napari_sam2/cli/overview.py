@@ -81,7 +81,7 @@ def draw_overview(
 
 
 def _colours(object_ids: Iterable[int]) -> dict[int, NDArray[np.float64]]:
-    """Choose a colour for every object, as far as possible from those of the objects before it."""
+    """Return a colour for every object, as far as possible from those of the objects before it."""
     return {
         object_id: hsv_to_rgb((rank * _GOLDEN % 1.0, 0.55 + 0.3 * (rank % 2), 1.0))
         for rank, object_id in enumerate(sorted(object_ids))
@@ -89,7 +89,7 @@ def _colours(object_ids: Iterable[int]) -> dict[int, NDArray[np.float64]]:
 
 
 def _chosen_frames(count: int, labels: NDArray[np.unsignedinteger], prompted: tuple[int, ...]) -> list[int]:
-    """Frames to show: evenly over those that hold objects, a prompted one among them."""
+    """Return the frames to show: evenly over those that hold objects, a prompted one among them."""
     found = [frame for frame in range(count) if labels[frame].any()] or list(range(count))
     number = min(_COLUMNS * _ROWS, len(found))
     chosen = {found[round(i)] for i in np.linspace(0, len(found) - 1, number)}

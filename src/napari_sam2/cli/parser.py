@@ -1,4 +1,4 @@
-"""The command line: verbs and their options. What they do is in `cli`."""
+"""The command line: verbs and their options. What they do is in `cli.verbs`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SHOWN = 60
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Make the parser. What it returns says in `verb` which one was asked for."""
+    """Return the parser; the result of parsing has the verb that was asked for in `verb`."""
     from napari_sam2 import __version__
 
     parser = argparse.ArgumentParser(

@@ -52,7 +52,7 @@ def check_folder_of(path: Path) -> None:
 def replacing(
     path: str | os.PathLike[str], *, overwrite: bool = False, is_whole: Callable[[Path], bool] = lambda _: False
 ) -> Iterator[Path]:
-    """Give a path to write to, beside the final one, which it replaces in one step when all went well.
+    """Yield a path to write to, beside the final one, which it replaces in one step when all went well.
 
     Parameters
     ----------

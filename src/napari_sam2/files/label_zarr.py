@@ -1,30 +1,27 @@
-"""Write label images as OME-Zarr, frame by frame, with what is known of each object as properties."""
+"""Label images as OME-Zarr, with what is known of each object as properties."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_sam2.errors import ImageFileError, OptionError
 from napari_sam2.files.atomic import check_folder_of
-from napari_sam2.files.label_tiff import check_not_source, check_plane, checked_axes, checked_frame
-from napari_sam2.files.partial import check_not_being_written, claim, keep, remove, tidy, writing
+from napari_sam2.files.label_writer import LabelFileWriter
+from napari_sam2.files.partial import writing
 from napari_sam2.files.pixel_sizes import ngff_scale
 from napari_sam2.files.sources import reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
+    from pathlib import Path
 
-    import numpy.typing as npt
     import pandas as pd
     from numpy.typing import NDArray
 
-    from napari_sam2.files.images.reading import ImageFile
     from napari_sam2.files.pixel_sizes import PixelSize
 
 ZARR_SUFFIX = ".zarr"
@@ -38,132 +35,23 @@ LONGEST_CHUNK = 1024
 _MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
-class ZarrLabelWriter:
-    """A label image on disk, written and read frame by frame in any order, as `label_files.LabelWriter` is.
+class ZarrLabelWriter(LabelFileWriter):
+    """A label image as OME-Zarr; see `LabelFileWriter`.
 
-    The file is a folder: one OME-Zarr image that is a label image (`image-label`), of one resolution. It is made at
-    once, as `partial_path`, all background, and is readable at every moment. `close` gives it its name. As a context
-    manager it closes at the end; left by an exception, it keeps the partial file if a frame was written to it.
-
-    Parameters
-    ----------
-    path : path
-        The file to become; it ends in `.zarr`, by custom in `.ome.zarr`.
-    shape, dtype, source, axes, pixel_size
-        As in `LabelWriter`.
-    overwrite : bool
-        Whether an existing zarr may be replaced, and one that another run is writing now.
-
-    Attributes
-    ----------
-    path, partial_path : Path
-        The file to become, and where it lives until `close`; see `partial_files`.
-    shape : tuple of int
-        As given.
-    dtype : dtype
-        As given.
+    The file is a folder whose name ends in `.zarr`, by custom in `.ome.zarr`: one OME-Zarr image that is a label image
+    (`image-label`), of one resolution. An existing zarr can be replaced, any other folder cannot.
 
     Raises
     ------
-    ImageFileError
-        If the file exists, is being written, has another suffix, or cannot be made there.
     OptionError
-        If zarr is not installed, or the shape, the dtype or the axes are not those of a label image.
+        Also if zarr is not installed.
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        shape: tuple[int, ...],
-        dtype: npt.DTypeLike,
-        source: ImageFile | None = None,
-        axes: str | None = None,
-        pixel_size: Mapping[str, PixelSize] | None = None,
-        overwrite: bool = False,
-    ) -> None:
-        self.path = check_zarr_path(path, source=source, overwrite=overwrite)
-        self.shape, self.dtype = tuple(shape), np.dtype(dtype)
-        axes = checked_axes(self.shape, self.dtype, source, axes)
-        if pixel_size is None:
-            pixel_size = {} if source is None else source.pixel_size
-        self._overwrite = overwrite
-        self._written = self._is_closed = False
-        self._metadata: dict[str, object] = {
-            "version": NGFF_VERSION,
-            "multiscales": [_multiscale(self.path, axes, pixel_size)],
-            "image-label": {},
-        }
-        tidy(self.path, ZARR_SUFFIX, _holds_labels)
-        self.partial_path = claim(self.path, ZARR_SUFFIX, is_folder=True, overwrite=overwrite)
-        try:
-            with writing(self.path):
-                self._make(axes)
-        except BaseException:
-            remove(self.partial_path)
-            raise
-
-    def _make(self, axes: str) -> None:
-        import zarr
-
-        self._group = zarr.create_group(store=str(self.partial_path), zarr_format=3, attributes={"ome": self._metadata})
-        self._array = self._group.create_array(
-            "0",
-            shape=self.shape,
-            chunks=(1,) * (len(self.shape) - 2) + tuple(min(side, LONGEST_CHUNK) for side in self.shape[-2:]),
-            dtype=self.dtype,
-            fill_value=0,
-            dimension_names=tuple(axes.lower()),
-        )
-
-    def __len__(self) -> int:
-        return self.shape[0] if len(self.shape) == 3 else 1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-            return
-        if self._is_closed:
-            return
-        self._is_closed = True
-        if self._written:
-            self.partial_path = keep(self.partial_path, self.path, ZARR_SUFFIX)
-        else:
-            remove(self.partial_path)
-
-    def write(self, frame: int, labels: NDArray[np.integer]) -> None:
-        """Store the labels of one frame; as `LabelWriter.write`."""
-        key = self._key(frame)
-        check_plane(labels, self.shape, self.dtype)
-        with writing(self.partial_path):
-            self._array[key] = labels.astype(self.dtype)
-        self._written = True
-
-    def read(self, frame: int) -> NDArray[np.unsignedinteger]:
-        """Give the labels of one frame; as `LabelWriter.read`."""
-        key = self._key(frame)
-        with reading(self.partial_path):
-            return np.asarray(self._array[key])
+    _suffix = ZARR_SUFFIX
+    _is_folder = True
 
     def describe(self, objects: pd.DataFrame) -> None:
-        """Store what is known of each object, as the label image's `properties`.
-
-        Parameters
-        ----------
-        objects : DataFrame
-            One row per object. The column `index` holds its label; each other column is a property. Empty cells are
-            left out.
-
-        Raises
-        ------
-        ImageFileError
-            If the disk refuses, or the file was closed.
-        """
+        """Store what is known of each object, as the label image's `properties`; see `LabelFileWriter.describe`."""
         self._check_open()
         # As objects, for numbers that JSON knows.
         properties = [
@@ -175,98 +63,75 @@ class ZarrLabelWriter:
         with writing(self.partial_path):
             self._group.update_attributes({"ome": self._metadata})
 
-    def close(self) -> None:
-        """Give the file its final name; does nothing the second time.
-
-        Raises
-        ------
-        ImageFileError
-            If the disk refuses, or a file of that name has appeared; the partial file stays.
-        """
-        if self._is_closed:
-            return
-        self._is_closed = True
+    @staticmethod
+    def _check_format(path: Path) -> None:
+        if path.suffix.lower() != ZARR_SUFFIX:
+            raise ImageFileError(f"{path}: OME-Zarr has the suffix .zarr. Use a name that ends in .ome.zarr.")
         try:
-            _check_replaceable(self.path, overwrite=self._overwrite)
-            _replace_folder(self.path, self.partial_path)
-        except ImageFileError as error:
-            self.partial_path = keep(self.partial_path, self.path, ZARR_SUFFIX)
-            raise ImageFileError(f"{error} The labels are complete in {self.partial_path}.") from None
-        except OSError as error:
-            raise ImageFileError(f"{self.path} could not be finished ({error}). See {self.partial_path}.") from error
+            import zarr  # noqa: F401
+        except ImportError as error:
+            raise OptionError(
+                f"{path}: zarr is not installed. Write a .tif, or install it: pip install 'napari-sam2[zarr]'."
+            ) from error
+
+    @staticmethod
+    def _check_replaceable(path: Path, *, overwrite: bool) -> None:
+        check_folder_of(path)
+        # A whole folder is replaced, so it must be one that holds nothing else.
+        if path.exists() and not any((path / name).is_file() for name in _MARKS):
+            raise ImageFileError(f"{path} is there and is no zarr. Choose another name.")
+        if path.exists() and not overwrite:
+            raise ImageFileError(f"{path} exists already. Choose another name, or allow overwriting.")
+
+    @staticmethod
+    def _holds_labels(partial: Path) -> bool:
+        return any(entry.is_file() for entry in (partial / "0" / "c").rglob("*"))  # empty chunks are not stored
+
+    def _make(self, axes: str, pixel_size: Mapping[str, PixelSize], *, is_ome: bool) -> None:
+        import zarr
+
+        self._metadata: dict[str, object] = {
+            "version": NGFF_VERSION,
+            "multiscales": [_multiscale(self.path, axes, pixel_size)],
+            "image-label": {},
+        }
+        self._group = zarr.create_group(store=str(self.partial_path), zarr_format=3, attributes={"ome": self._metadata})
+        self._array = self._group.create_array(
+            "0",
+            shape=self.shape,
+            chunks=(1,) * (len(self.shape) - 2) + tuple(min(side, LONGEST_CHUNK) for side in self.shape[-2:]),
+            dtype=self.dtype,
+            fill_value=0,
+            dimension_names=tuple(axes.lower()),
+        )
+
+    def _store(self, frame: int, labels: NDArray[np.integer]) -> None:
+        with writing(self.partial_path):
+            self._array[self._key(frame)] = labels.astype(self.dtype)
+
+    def _load(self, frame: int) -> NDArray[np.unsignedinteger]:
+        with reading(self.partial_path):
+            return np.asarray(self._array[self._key(frame)])
 
     def _key(self, frame: int) -> int | tuple[()]:
-        self._check_open()
-        index = checked_frame(frame, len(self))
-        return index if len(self.shape) == 3 else ()
+        return frame if len(self.shape) == 3 else ()
 
-    def _check_open(self) -> None:
-        if self._is_closed:
-            raise ImageFileError(f"{self.path} is closed. Open another writer.")
+    def _release(self) -> None:
+        """Nothing is open between two frames."""
 
-
-def check_zarr_path(path: str | os.PathLike[str], *, source: ImageFile | None = None, overwrite: bool = False) -> Path:
-    """Return a path that a `ZarrLabelWriter` may write; nothing is made yet.
-
-    Parameters
-    ----------
-    path, source, overwrite
-        As in `ZarrLabelWriter`.
-
-    Raises
-    ------
-    ImageFileError
-        If the file exists, is no zarr, has another suffix, or its folder does not exist.
-    OptionError
-        If zarr is not installed.
-    """
-    path = Path(path)
-    if path.suffix.lower() != ZARR_SUFFIX:
-        raise ImageFileError(f"{path}: OME-Zarr has the suffix .zarr. Use a name that ends in .ome.zarr.")
-    try:
-        import zarr  # noqa: F401
-    except ImportError as error:
-        raise OptionError(
-            f"{path}: zarr is not installed. Write a .tif, or install it: pip install 'napari-sam2[zarr]'."
-        ) from error
-    check_not_source(path, source)
-    _check_replaceable(path, overwrite=overwrite)
-    if not overwrite:
-        check_not_being_written(path, ZARR_SUFFIX)
-    return path
-
-
-def _check_replaceable(path: Path, *, overwrite: bool) -> None:
-    check_folder_of(path)
-    # A whole folder is replaced, so it must be one that holds nothing else.
-    if path.exists() and not _is_zarr(path):
-        raise ImageFileError(f"{path} is there and is no zarr. Choose another name.")
-    if path.exists() and not overwrite:
-        raise ImageFileError(f"{path} exists already. Choose another name, or allow overwriting.")
-
-
-def _is_zarr(path: Path) -> bool:
-    return any((path / name).is_file() for name in _MARKS)
-
-
-def _holds_labels(partial: Path) -> bool:
-    """Whether a label image that was not finished shows an object: empty chunks are not stored."""
-    return any(entry.is_file() for entry in (partial / "0" / "c").rglob("*"))
-
-
-def _replace_folder(path: Path, partial: Path) -> None:
-    """Give a folder its final name. No system replaces a full folder in one step: the former one steps aside."""
-    if not path.exists():
-        partial.rename(path)
-        return
-    former = path.with_name(f"{path.name}.former.{os.getpid()}")
-    path.rename(former)
-    try:
-        partial.rename(path)
-    except OSError:
-        former.rename(path)
-        raise
-    shutil.rmtree(former)
+    def _replace(self) -> None:
+        if not self.path.exists():
+            self.partial_path.rename(self.path)
+            return
+        # No system replaces a full folder in one step: the former one steps aside.
+        former = self.path.with_name(f"{self.path.name}.former.{os.getpid()}")
+        self.path.rename(former)
+        try:
+            self.partial_path.rename(self.path)
+        except OSError:
+            former.rename(self.path)
+            raise
+        shutil.rmtree(former)
 
 
 def _multiscale(path: Path, axes: str, pixel_size: Mapping[str, PixelSize]) -> dict[str, object]:

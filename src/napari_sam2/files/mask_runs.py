@@ -54,7 +54,7 @@ class MaskRuns:
         return (end - first) * self.shape[1]
 
     def unpacked(self) -> MaskPrompt:
-        """Give the mask; no more than the rows that hold it is built."""
+        """Return the mask; no more than the rows that hold it is built."""
         first, end = self.rows
         width = self.shape[1]
         gaps = self.starts - np.concatenate([[first * width], self.ends[:-1]])
@@ -120,7 +120,7 @@ def runs_from(
 
 
 def runs_of(prompt: MaskPrompt) -> list[int]:
-    """Lengths of background and object in turn, in row-major order, beginning with background."""
+    """Return the lengths of background and object in turn, in row-major order, beginning with background."""
     height, width = prompt.shape
     rows, columns = np.nonzero(np.diff(prompt.crop, axis=1, prepend=False, append=False))
     edges = (rows + prompt.corner[0]) * width + columns + prompt.corner[1]

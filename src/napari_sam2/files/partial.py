@@ -1,7 +1,7 @@
 """Files on their way to their final name: each is made by one process alone, and nothing finished in them is lost.
 
 While it is written, the partial file of `labels.tif` is called `labels.tif.partial.HOST-PROCESS-TIME.tif`: the name
-says whose it is, on network shares and under Windows, too, where files cannot be locked reliably. Nobody else chooses
+tells whose it is, on network shares and under Windows, too, where files cannot be locked reliably. Nobody else chooses
 that name, and the file is made only where there is none, so no link that was put there is followed. Work that ends
 early with something finished is given the plain name `labels.tif.partial.tif`, or `labels.tif.partial-2.tif` if that
 is taken.
@@ -70,7 +70,7 @@ class Owner:
 
 
 def this_host() -> str:
-    """Give the name of this machine, of letters, digits and dots."""
+    """Return the name of this machine, of letters, digits and dots."""
     return re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())[:32]
 
 
@@ -125,14 +125,14 @@ def check_not_being_written(path: Path, suffix: str) -> None:
 
 
 def tidy(path: Path, suffix: str, holds_work: Callable[[Path], bool]) -> None:
-    """Remove partial files of processes that died before anything was finished, and say which others there are.
+    """Remove partial files of processes that died before anything was finished, and warn of the others.
 
     Parameters
     ----------
     path, suffix
         As in `claim`.
     holds_work : callable
-        Whether a partial file, or folder, holds anything that somebody could use.
+        Whether a partial file, or folder, holds anything of use.
     """
     for partial, owner in _partials(path, suffix):
         if owner is not None and owner.is_running:
@@ -144,7 +144,7 @@ def tidy(path: Path, suffix: str, holds_work: Callable[[Path], bool]) -> None:
 
 
 def keep(partial: Path, path: Path, suffix: str) -> Path:
-    """Give a partial file that ends early the first plain name that is free, and return it.
+    """Rename a partial file that ends early to the first plain name that is free, and return that.
 
     Where the system refuses that, the file stays under the name it has, which is returned.
     """
@@ -189,7 +189,7 @@ def remove(partial: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn whatever the system raises while a file is made into a sentence.
+    """Turn errors of the system while a file is made into a sentence.
 
     Raises
     ------
@@ -219,7 +219,7 @@ def _being_written(path: Path, suffix: str, *, but: Path | None = None) -> list[
 
 
 def _partials(path: Path, suffix: str) -> list[tuple[Path, Owner | None]]:
-    """Partial files of a file to become; an owner belongs to those that did not get a plain name."""
+    """Return the partial files of a file to become; an owner belongs to those that did not get a plain name."""
     name, end = re.escape(path.name), re.escape(suffix)
     pattern = re.compile(rf"{name}\.partial(-\d+|\.([A-Za-z0-9._]+)-(\d{{1,10}})-([0-9a-f]{{1,16}}))?{end}")
     with writing(path):

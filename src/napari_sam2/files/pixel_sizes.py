@@ -144,7 +144,7 @@ class PixelSize:
 
 
 def measured(axis: str, size: object, unit: object) -> PixelSize | None:
-    """Give a pixel size as a file says it.
+    """Return a pixel size from what a file gives.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def measured(axis: str, size: object, unit: object) -> PixelSize | None:
 
 
 def ome_metadata(pixel_size: Mapping[str, PixelSize]) -> dict[str, float | str]:
-    """Give pixel sizes as attributes of OME's `Pixels`; a unit that OME does not know is left out with a warning."""
+    """Return pixel sizes as attributes of OME's `Pixels`; a unit that OME does not know is left out with a warning."""
     metadata: dict[str, float | str] = {}
     for axis, spacing in pixel_size.items():
         if spacing.unit not in _units(axis):
@@ -199,9 +199,9 @@ class ImageJCalibration:
 
 
 def imagej_calibration(pixel_size: Mapping[str, PixelSize]) -> ImageJCalibration:
-    """Give pixel sizes for an ImageJ TIFF.
+    """Return pixel sizes for an ImageJ TIFF.
 
-    Any unit can be said. X and Y of a size that its resolution cannot hold are given in another unit of length.
+    Any unit is possible. X and Y of a size that its resolution cannot hold are given in another unit of length.
     """
     sizes = {axis: _evened(spacing) if axis in ("X", "Y") else spacing for axis, spacing in pixel_size.items()}
     metadata: dict[str, float | str] = {}
@@ -224,7 +224,7 @@ def imagej_calibration(pixel_size: Mapping[str, PixelSize]) -> ImageJCalibration
 
 
 def ngff_scale(axis: str, spacing: PixelSize) -> tuple[float, str]:
-    """Give a pixel size for an axis of OME-Zarr: its scale, and the name of its unit.
+    """Return a pixel size for an axis of OME-Zarr: its scale, and the name of its unit.
 
     A unit that OME-Zarr has no name for is converted to one that it has; one that OME does not know stays as it is.
     """
@@ -244,7 +244,7 @@ def _units(axis: str) -> Mapping[str, float]:
 
 
 def _symbol(axis: str, text: str) -> str:
-    """Give OME's symbol of a unit, the text itself if it has none, nothing if it is no unit."""
+    """Return OME's symbol of a unit, the text itself if it has none, nothing if it is no unit."""
     unit = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda code: chr(int(code[1], 16)), text).strip()  # as ImageJ writes
     unit = unit.replace("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}").replace("\N{ANGSTROM SIGN}", _ANGSTROM)
     name = unit.lower()
@@ -265,7 +265,7 @@ def _evened(spacing: PixelSize) -> PixelSize:
 
 
 def _converted(spacing: PixelSize) -> PixelSize:
-    """Give a length in the unit in which its number is from 1 to 1000, as far as there is one."""
+    """Return a length in the unit in which its number is from 1 to 1000, as far as there is one."""
     metres = spacing.size * _LENGTHS[spacing.unit]
     unit = next((unit for unit, step in _STEPS.items() if metres >= step), "fm")
     return PixelSize(metres / _STEPS[unit], unit)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from napari_sam2.errors import PromptError
-from napari_sam2.files.json_fields import brief, check_fields
+from napari_sam2.files.json_fields import FieldError, Fields, brief
 from napari_sam2.files.mask_runs import MaskRuns, runs_from, runs_of
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt
 
@@ -16,7 +16,7 @@ _MASK = ("object_id", "frame", "shape", "runs")
 
 
 def prompts_from_entries(entries: list[object], shape: tuple[int, int] | None = None) -> tuple[Prompt, ...]:
-    """Read prompts from what `entry_of` made of them.
+    """Return the prompts that `entry_of` has turned into entries.
 
     Parameters
     ----------
@@ -28,14 +28,14 @@ def prompts_from_entries(entries: list[object], shape: tuple[int, int] | None = 
     Raises
     ------
     PromptError
-        If one is no prompt, a field is missing, misspelt or wrong, or masks are too large; it says which.
+        If one is no prompt, a field is missing, misspelt or wrong, or masks are too large; the message tells which.
     """
     read: list[Prompt | MaskRuns] = []
     total = 0
     for index, entry in enumerate(entries):
         try:
             one = _prompt_from(entry, shape)
-        except PromptError as error:
+        except (FieldError, PromptError) as error:
             raise PromptError(f"entry {index} of the prompts: {error}") from error
         read.append(one)
         total += one.num_pixels if isinstance(one, MaskRuns) else 0
@@ -50,23 +50,23 @@ def prompts_from_entries(entries: list[object], shape: tuple[int, int] | None = 
 
 def _prompt_from(entry: object, shape: tuple[int, int] | None) -> Prompt | MaskRuns:
     if not isinstance(entry, dict):
-        raise PromptError(f'this is {brief(entry)}. Write {{"kind": ..., "object_id": ..., ...}}.')
+        raise FieldError(f'this is {brief(entry)}. Write {{"kind": ..., "object_id": ..., ...}}.')
     match entry.get("kind"):
         case "point":
-            check_fields(entry, ("kind", *_POINT), ("positive",))
-            return PointPrompt(*(entry[name] for name in _POINT), positive=entry.get("positive", True))
+            fields = Fields(entry, ("kind", *_POINT), ("positive",))
+            return PointPrompt(*(fields[name] for name in _POINT), positive=fields.get("positive", True))
         case "box":
-            check_fields(entry, ("kind", *_BOX))
-            return BoxPrompt(*(entry[name] for name in _BOX))
+            fields = Fields(entry, ("kind", *_BOX))
+            return BoxPrompt(*(fields[name] for name in _BOX))
         case "mask":
-            check_fields(entry, ("kind", *_MASK))
-            return runs_from(*(entry[name] for name in _MASK), expected=shape)
+            fields = Fields(entry, ("kind", *_MASK))
+            return runs_from(*(fields[name] for name in _MASK), expected=shape)
         case kind:
-            raise PromptError(f'"kind" is {brief(kind)}. Use "point", "box" or "mask".')
+            raise FieldError(f'"kind" is {brief(kind)}. Use "point", "box" or "mask".')
 
 
 def entry_of(prompt: Prompt) -> dict[str, object]:
-    """Give a prompt as an object of JSON, masks as run lengths."""
+    """Return a prompt as an object of JSON, masks as run lengths."""
     match prompt:
         case PointPrompt():
             return {"kind": "point"} | {name: getattr(prompt, name) for name in (*_POINT, "positive")}

@@ -13,7 +13,7 @@ import numpy as np
 from napari_sam2.errors import ImageFileError, PromptError
 from napari_sam2.files.atomic import replacing
 from napari_sam2.files.images.reading import IMAGE_SUFFIXES, read_label_image
-from napari_sam2.files.json_fields import brief, check_fields, checked_limits, is_whole
+from napari_sam2.files.json_fields import FieldError, Fields, brief, check_version, checked_limits, is_whole
 from napari_sam2.files.prompt_entries import entry_of, prompts_from_entries
 from napari_sam2.files.sources import reading
 from napari_sam2.files.strict_json import parse_json, read_document
@@ -35,11 +35,12 @@ LABEL_SUFFIXES = (".tif", ".tiff", ".npy", ".png")
 _LOSSY_SUFFIXES = tuple(suffix for suffix in IMAGE_SUFFIXES if suffix not in LABEL_SUFFIXES)
 
 _OPTIONAL = ("model", "contrast_limits", "image_size", "policy")
+"""`policy` is accepted and not used: no version has written it."""
 
 
 @dataclass(frozen=True, slots=True)
 class PromptFile:
-    """What a prompt file holds: the prompts, and what else a result depends on, where that is known.
+    """Content of a prompt file: the prompts, and what else a result depends on, as far as it is known.
 
     Attributes
     ----------
@@ -53,8 +54,6 @@ class PromptFile:
         Intensities that became 0 and 255.
     image_size : int, optional
         Working size of the model, in pixels.
-    policy : str, optional
-        Name of the rules by which objects were followed.
 
     Raises
     ------
@@ -68,10 +67,9 @@ class PromptFile:
     model_sha256: str | None = None
     contrast_limits: ContrastLimits | None = None
     image_size: int | None = None
-    policy: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("model_name", "model_sha256", "policy"):
+        for name in ("model_name", "model_sha256"):
             value = getattr(self, name)
             if not isinstance(value, str | None):
                 raise PromptError(f"{name} is {brief(value)}. Use text, or leave it out.")
@@ -82,18 +80,20 @@ class PromptFile:
         if self.image_size is not None and (not is_whole(self.image_size) or self.image_size < 1):
             raise PromptError(f"image_size is {brief(self.image_size)}. Use a number of pixels, or leave it out.")
         if self.contrast_limits is not None:
-            object.__setattr__(self, "contrast_limits", checked_limits(self.contrast_limits))
+            try:
+                object.__setattr__(self, "contrast_limits", checked_limits(self.contrast_limits))
+            except FieldError as error:
+                raise PromptError(str(error)) from error
 
 
 def read_prompts(
     path: str | os.PathLike[str],
     *,
     frame: int | None = None,
-    axes: str | None = None,
     shape: tuple[int, int] | None = None,
     split: bool = False,
 ) -> PromptFile:
-    """Read prompts from a JSON file or from label images.
+    """Return the prompts of a JSON file or of label images.
 
     Parameters
     ----------
@@ -102,8 +102,6 @@ def read_prompts(
         stack on every labelled frame; or a folder of label images, one a frame.
     frame : int, optional
         Where a single label image stands, also one that is stored as a stack of one frame; frame 0 when omitted.
-    axes : str, optional
-        Axes of a label image, as in `read_label_image`. None takes what the file says.
     shape : (int, int), optional
         Rows and columns of the image that is prompted, where they are known: masks of another shape are refused before
         they are unpacked. Without it, masks have an upper limit.
@@ -114,11 +112,11 @@ def read_prompts(
     ------
     PromptError
         If the content is no prompt file of a known version, an entry or a label is wrong, a mask does not fit, or
-        `frame` or `split` is given for what says this itself.
+        `frame` or `split` is given for prompts that have frames and ids of their own.
     ImageFileError
         If the file is missing or cannot be read.
     FrameError, OptionError
-        If the label image has no pixels or several axes of frames, or `axes` do not fit it.
+        If the label image has no pixels or several axes of frames.
 
     Warns
     -----
@@ -129,15 +127,15 @@ def read_prompts(
     is_labels = path.suffix.lower() in IMAGE_SUFFIXES or path.is_dir()
     try:
         if is_labels:
-            return PromptFile(_label_prompts(path, frame, axes, shape, split=split))
+            return PromptFile(_label_prompts(path, frame, shape, split=split))
         _refuse_options_of_labels(frame, split=split)
         return _parsed(_loaded(path), shape)
-    except PromptError as error:
+    except (FieldError, PromptError) as error:
         raise PromptError(f"{path}: {error}") from error
 
 
 def write_prompts(path: str | os.PathLike[str], contents: PromptFile, *, overwrite: bool = False) -> None:
-    """Write prompts as JSON; `read_prompts` gives back exactly the same.
+    """Write prompts as JSON; `read_prompts` returns exactly the same.
 
     The file appears complete or not at all.
 
@@ -162,16 +160,14 @@ def write_prompts(path: str | os.PathLike[str], contents: PromptFile, *, overwri
         partial.write_text(_document(contents), encoding="utf-8")
 
 
-def _label_prompts(
-    path: Path, frame: int | None, axes: str | None, shape: tuple[int, int] | None, *, split: bool
-) -> PromptSet:
+def _label_prompts(path: Path, frame: int | None, shape: tuple[int, int] | None, *, split: bool) -> PromptSet:
     lossy = next((one for one in _files_of(path) if one.suffix.lower() in _LOSSY_SUFFIXES), None)
     if lossy is not None:
         raise PromptError(
             f"{lossy.name} is a JPEG file, and these change the values of pixels a little, so that they cannot hold "
             "labels. Save them as PNG or TIFF."
         )
-    image = read_label_image(path, axes=axes)
+    image = read_label_image(path)
     if image.axes != image.label_axes:
         raise PromptError(
             f"the image has axes {image.axes}, and a label image has no channels or colours. Save it as one channel."
@@ -220,27 +216,20 @@ def _loaded(path: Path) -> object:
 def _parsed(document: object, shape: tuple[int, int] | None) -> PromptFile:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise PromptError(f'this JSON is not a prompt file: it must say "format": "{FORMAT}".')
-    version = document.get("version")
-    if not is_whole(version) or version < 1:
-        raise PromptError(f'"version" is {brief(version)}. Use {VERSION}.')
-    if version > VERSION:
-        raise PromptError(
-            f"the file has version {version}, and this program reads up to {VERSION}. Update napari-sam2."
-        )
-    check_fields(document, ("format", "version", "prompts"), _OPTIONAL)
-    if not isinstance(document["prompts"], list):
-        raise PromptError('"prompts" is not a list. Write [...], with one entry per prompt.')
-    model = document.get("model", {})
+    check_version(document, VERSION, "the file")
+    fields = Fields(document, ("format", "version", "prompts"), _OPTIONAL)
+    if not isinstance(fields["prompts"], list):
+        raise FieldError('"prompts" is not a list. Write [...], with one entry per prompt.')
+    model = fields.get("model", {})
     if not isinstance(model, dict):
-        raise PromptError(f'"model" is {brief(model)}. Write {{"name": ..., "sha256": ...}}.')
-    check_fields(model, (), ("name", "sha256"))
+        raise FieldError(f'"model" is {brief(model)}. Write {{"name": ..., "sha256": ...}}.')
+    model = Fields(model, (), ("name", "sha256"))
     return PromptFile(
-        PromptSet(prompts_from_entries(document["prompts"], shape)),
+        PromptSet(prompts_from_entries(fields["prompts"], shape)),
         model_name=model.get("name"),
         model_sha256=model.get("sha256"),
-        contrast_limits=document.get("contrast_limits"),
-        image_size=document.get("image_size"),
-        policy=document.get("policy"),
+        contrast_limits=fields.get("contrast_limits"),
+        image_size=fields.get("image_size"),
     )
 
 
@@ -252,7 +241,6 @@ def _document(contents: PromptFile) -> str:
         "model": {name: value for name, value in model.items() if value is not None} or None,
         "contrast_limits": contents.contrast_limits,
         "image_size": contents.image_size,
-        "policy": contents.policy,
     }
     lines = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in head.items() if value is not None]
     # One prompt per line: a file a person can read, and a version control system compare.

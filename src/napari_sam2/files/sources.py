@@ -72,7 +72,7 @@ class SourceFile:
     modified_ns : int
         When it was last changed.
     inode : int
-        Which file of that name it is; 0 on systems that do not tell it reliably.
+        Which file of that name it is; 0 on systems without a reliable number.
     """
 
     path: Path
@@ -135,7 +135,7 @@ class SourceFile:
 
 
 def source_file(path: Path) -> SourceFile:
-    """Give a file as it is now.
+    """Return a file as it is now.
 
     Raises
     ------
@@ -186,7 +186,7 @@ def check_kind(source: SourceFile, kind: str) -> None:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn whatever a file raises while it is read into a sentence.
+    """Turn errors that a file causes while it is read into a sentence.
 
     Raises
     ------

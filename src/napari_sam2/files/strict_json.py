@@ -1,4 +1,4 @@
-"""JSON of files that anybody may have written: no key twice, no number beyond all bounds, no more than fits."""
+"""JSON of files from anywhere: no key twice, no number beyond all bounds, no more than fits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_DIGITS = 30
 
 
 def parse_json(content: bytes) -> object:
-    """Return what JSON says.
+    """Return the value of a JSON document.
 
     Python's own reader keeps the last of two equal keys, so that two programs could read two things in one file.
 

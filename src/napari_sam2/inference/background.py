@@ -1,4 +1,7 @@
-"""The one thread that owns the model: numbered requests, answers as they come, cancel between two of them. No Qt."""
+"""Jobs on background threads: on one of their own, or one after the other on the thread that owns the model. No Qt.
+
+A job tells how it goes by events, which a `post` function brings to the thread of whoever started it.
+"""
 
 from __future__ import annotations
 
@@ -8,149 +11,138 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from types import TracebackType
+    from collections.abc import Callable
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer(Generic[T]):
-    """One item of a request's answer."""
+class Reported(Generic[S]):
+    """A job has reported an item: a result, or how far it has come."""
 
-    number: int
-    item: T
+    item: S
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """A request has come to its end.
+class Returned(Generic[T]):
+    """A job has come to its end."""
 
-    Attributes
-    ----------
-    number : int
-        Which request.
-    is_cancelled : bool
-        Whether it was stopped before it had said all.
-    """
+    result: T
 
-    number: int
-    is_cancelled: bool
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """A job was cancelled before its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A request has raised an error. The thread lives on."""
+    """A job has raised an error."""
 
-    number: int
     error: Exception
 
 
-@dataclass(frozen=True, slots=True)
-class _Request(Generic[T]):
-    number: int
-    job: Callable[[], Iterable[T]]
-    is_cancelled: threading.Event
+Event = Reported[S] | Returned[T] | Cancelled | Failed
 
 
-class InferenceWorker(Generic[T]):
-    """Run requests one after the other on a thread of its own.
+class _CancelledError(Exception):
+    """Raised where a job reports, to end it."""
+
+
+class Job(Generic[S, T]):
+    """One piece of work for a background thread.
 
     Parameters
     ----------
-    deliver : callable
-        Called on the worker's thread with every `Answer`, and with `Finished` or `Failed` at the end of each request.
-        It should hand them on and return at once.
-    prepare : callable, optional
-        Called once on the worker's thread before the first request, for settings that belong to a thread. If it raises,
-        that request has failed, and the next one tries again.
-
-    Notes
-    -----
-    Numbers grow. A receiver that remembers the number of the newest request it cares for can drop stale answers.
+    work : callable
+        Called on the background thread with a function to report items to. That function raises once the job has been
+        cancelled; the work lets this pass, after tidying up.
+    tell : callable
+        Called with `Reported` for each item, then once with `Returned`, `Cancelled` or `Failed`.
+    post : callable
+        Called on the background thread with a function that is to be called on the thread of whoever started the job.
     """
 
     def __init__(
-        self, deliver: Callable[[Answer[T] | Finished | Failed], None], prepare: Callable[[], None] | None = None
+        self,
+        work: Callable[[Callable[[S], None]], T],
+        tell: Callable[[Event[S, T]], None],
+        post: Callable[[Callable[[], None]], None],
     ) -> None:
-        self._deliver = deliver
-        self._prepare = prepare
-        self._requests: queue.SimpleQueue[_Request[T] | None] = queue.SimpleQueue()
-        self._unfinished: dict[int, _Request[T]] = {}
-        self._lock = threading.Lock()
-        self._last_number = 0
+        self._work: Callable[[Callable[[S], None]], T] | None = work
+        self._tell, self._post = tell, post
+        self._is_cancelled = self._is_dropped = False
+
+    def start(self) -> Self:
+        """Run on a thread of its own, from now on."""
+        # A daemon: a hub that does not answer must not keep the program from ending.
+        threading.Thread(target=self.run, name="napari-sam2 job", daemon=True).start()
+        return self
+
+    def cancel(self) -> None:
+        """Stop after the item in hand. What has been reported, and that item, still arrive."""
+        self._is_cancelled = True
+
+    def drop(self) -> None:
+        """Stop after the item in hand, and tell nothing any more, not even what is on its way."""
+        self._is_cancelled = self._is_dropped = True
+
+    def run(self) -> None:
+        """Do the work in this thread."""
+        ending: Event[S, T]
+        work, self._work = self._work, None
+        try:
+            if self._is_cancelled or work is None:
+                raise _CancelledError
+            ending = Returned(work(self._report))
+        except _CancelledError:
+            ending = Cancelled()
+        except Exception as error:  # noqa: BLE001  the boundary of the thread: whoever started it is told
+            ending = Failed(error)
+        # The model, and what an error refers to, shall not live on while the thread waits.
+        del work
+        self._post(lambda: self._deliver(ending))
+
+    def _report(self, item: S) -> None:
+        self._post(lambda: self._deliver(Reported(item)))
+        if self._is_cancelled:
+            raise _CancelledError
+
+    def _deliver(self, event: Event[S, T]) -> None:
+        if not self._is_dropped:
+            self._tell(event)
+
+
+class JobThread:
+    """One thread that runs jobs in turn."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Job[object, object] | None] = queue.SimpleQueue()
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="napari-sam2 inference", daemon=True)
         self._thread.start()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def submit(self, job: Callable[[], Iterable[T]]) -> int:
-        """Queue a request and return its number.
-
-        Parameters
-        ----------
-        job : callable
-            Called on the worker's thread; what it returns or yields is the answer, item by item.
+    def submit(self, job: Job[S, T]) -> None:
+        """Run a job when those before it have ended.
 
         Raises
         ------
         RuntimeError
-            If the worker is closed.
+            If the thread is closed.
         """
-        with self._lock:
-            if self._is_closed:
-                raise RuntimeError("The inference worker is closed. Make a new one.")
-            self._last_number += 1
-            request = _Request(self._last_number, job, threading.Event())
-            self._unfinished[request.number] = request
-            self._requests.put(request)
-            return request.number
-
-    def cancel(self, number: int | None = None) -> None:
-        """Stop a request, or all of them, before the next item. What has finished already is left alone."""
-        with self._lock:
-            for request in list(self._unfinished.values()):
-                if number in (None, request.number):
-                    request.is_cancelled.set()
+        if self._is_closed:
+            raise RuntimeError("The thread of the model is closed. Make a new one.")
+        self._jobs.put(job)  # type: ignore[arg-type]
 
     def close(self, timeout_s: float | None = None) -> None:
-        """Cancel everything and wait for the thread to end, which takes as long as the item in hand."""
-        with self._lock:
-            if not self._is_closed:
-                self._is_closed = True
-                self._requests.put(None)
-        self.cancel()
+        """End the thread after the jobs it has, which are best cancelled before, and wait for it; for ever if None."""
+        self._is_closed = True
+        self._jobs.put(None)
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        while (request := self._requests.get()) is not None:
-            ending = self._answer(request)
-            with self._lock:
-                del self._unfinished[request.number]
-            # Nothing of a finished request, nor what its error refers to, may live on while the thread waits.
-            del request
-            self._deliver(ending)
-            del ending
-
-    def _answer(self, request: _Request[T]) -> Finished | Failed:
-        try:
-            if request.is_cancelled.is_set():
-                return Finished(request.number, is_cancelled=True)
-            if self._prepare is not None:
-                self._prepare()
-                self._prepare = None
-            for item in request.job():
-                self._deliver(Answer(request.number, item))
-                if request.is_cancelled.is_set():
-                    return Finished(request.number, is_cancelled=True)
-        except Exception as error:  # noqa: BLE001  the boundary of the thread: whoever asked is told
-            return Failed(request.number, error)
-        return Finished(request.number, is_cancelled=False)
+        while (job := self._jobs.get()) is not None:
+            job.run()
+            del job

@@ -1,13 +1,12 @@
 """The models as the plugin and the command line see them: which there are, where they are, whether a file is sound.
 
 Importing this module loads neither torch nor the hub's library; both come when a function is called, torch only to
-verify a file and to measure the machine.
+verify a file.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 NANO_SIZES = (256, 512, 1024)
 """Working sizes of `nano` and what is fine-tuned from it: the smallest that covers the image is taken."""
 
-_MATRIX_SIDE, _REPEATS = 1024, 8
-
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
@@ -43,7 +40,7 @@ class ModelInfo:
     size_bytes : int
         Length of its weight file, or of all files in its folder of weights.
     licence : str
-        SPDX identifier of the licence of its weights; empty for a file, which does not say.
+        SPDX identifier of the licence of its weights; empty for a file, which has none.
     path : Path or None
         Where its weights lie on this disk; None if they have to be downloaded first.
     working_sizes : tuple of int
@@ -63,24 +60,12 @@ class ModelInfo:
 
     def working_size(self, height: int, width: int) -> int:
         """Side in pixels of the square image to which a frame of this size is resized."""
-        longest = max(height, width)
-        return next((size for size in self.working_sizes if size >= longest), self.working_sizes[-1])
+        return smallest_covering(self.working_sizes, height, width)
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What there is to compute on.
-
-    Attributes
-    ----------
-    devices : tuple of str
-        Names of the devices, in the order in which "auto" prefers them.
-    multiply_adds_per_s : float
-        Rate of a large float32 matrix multiplication on the CPU.
-    """
-
-    devices: tuple[str, ...]
-    multiply_adds_per_s: float
+def smallest_covering(sizes: tuple[int, ...], height: int, width: int) -> int:
+    """Return the smallest of some ascending working sizes that covers a frame, or the largest."""
+    return next((size for size in sizes if size >= max(height, width)), sizes[-1])
 
 
 def list_models() -> tuple[ModelInfo, ...]:
@@ -98,14 +83,15 @@ def list_models() -> tuple[ModelInfo, ...]:
             size_bytes, licence = path.stat().st_size if path is not None else 0, EMBEDDED_LICENCE
         else:
             size_bytes, licence = PUBLISHED[name].size_bytes, PUBLISHED[name].licence
-        sizes = _working_sizes(config)
+        sizes = working_sizes(config)
         models.append(
             ModelInfo(name, config.release.value, size_bytes, licence, path, sizes, is_embedded=name == EMBEDDED)
         )
     return tuple(models)
 
 
-def _working_sizes(config: Sam2Config) -> tuple[int, ...]:
+def working_sizes(config: Sam2Config) -> tuple[int, ...]:
+    """Return the working sizes, ascending, among which "auto" chooses."""
     from sam2_model.config import NANO
 
     return NANO_SIZES if config.trunk == NANO.trunk else (config.image_size,)
@@ -190,35 +176,7 @@ def check_model(source: str | Path) -> ModelInfo:
         raise ModelError(found.problem or f"{found.path} cannot be used.")
     info = find_model(source)
     release = found.config.release.value if found.config.has_memory else ""
-    return replace(info, release=release, working_sizes=_working_sizes(found.config))
-
-
-def use_cores() -> int:
-    """Settle how torch shares the cores, if it is not loaded yet, and return how many threads a model gets.
-
-    One core is left to the viewer: with as many threads as cores, each waits for the others at every step.
-    """
-    # Read when torch is loaded: threads that have nothing to do shall sleep, not spin, or the viewer stutters.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    return max((os.cpu_count() or 2) - 1, 1)
-
-
-def measure_machine() -> Machine:
-    """List the devices there are, and time a matrix multiplication on the CPU, which takes less than a second."""
-    threads = use_cores()
-    import torch
-
-    from sam2_model.device import available_devices
-
-    torch.set_num_threads(threads)
-    matrix = torch.rand(_MATRIX_SIDE, _MATRIX_SIDE)
-    seconds = []
-    for _ in range(_REPEATS):
-        start = time.perf_counter()
-        torch.mm(matrix, matrix)
-        seconds.append(time.perf_counter() - start)
-    # The best of several: other programs make it slower, nothing makes it faster.
-    return Machine(available_devices(), _MATRIX_SIDE**3 / min(seconds))
+    return replace(info, release=release, working_sizes=working_sizes(found.config))
 
 
 @contextmanager

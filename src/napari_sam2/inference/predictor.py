@@ -1,11 +1,10 @@
-"""The seam to the model: above it everything speaks data pixels and numpy; what is below is somebody else's.
+"""The seam to the model: above it there are data pixels and numpy alone.
 
-`sam2_predictor.py` puts SAM 2 here; a remote model, or the disc-drawing one of the tests, would be one more file.
+`sam2.py` puts SAM 2 here; a remote model, or the disc-drawing one of the tests, would be one more file.
 """
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -17,28 +16,22 @@ if TYPE_CHECKING:
     from napari_sam2.frames import FrameStack
     from napari_sam2.prompts import Prompt
     from napari_sam2.results import ObjectMask
-
-
-class Direction(Enum):
-    """Which way objects are followed through a stack."""
-
-    FORWARD = "forward"
-    BACKWARD = "backward"
+    from sam2_model.memory_bank import Direction
 
 
 class Tracker(Protocol):
-    """One stack in the model's hands: it remembers what is expensive, never what the user drew."""
+    """One stack in the hands of a model, with what it needs to answer prompts and follow objects."""
 
     def prompt(self, frame: int, prompts: Mapping[int, tuple[Prompt, ...]]) -> tuple[ObjectMask, ...]:
-        """Say all there is to say of some objects on a frame, and get their masks, in order."""
+        """Replace the prompts of some objects on a frame, and return their masks, in the same order."""
         ...
 
     def forget(self, object_id: int, frame: int) -> None:
-        """Take back what was said of an object on a frame."""
+        """Remove the prompts of an object on a frame."""
         ...
 
     def follow(self, frame: int, object_ids: Sequence[int], direction: Direction) -> tuple[ObjectMask, ...]:
-        """Follow objects to a frame, next to the last one visited; prompted objects are repeated as they were said."""
+        """Follow objects to a frame next to the last one visited, and return their masks; prompted ones keep theirs."""
         ...
 
 
@@ -66,9 +59,9 @@ class Predictor(Protocol):
         ...
 
     def segment(self, image: NDArray[np.uint8], prompts: Mapping[int, tuple[Prompt, ...]]) -> tuple[ObjectMask, ...]:
-        """Answer prompts on one image, (Y, X, 3) uint8."""
+        """Return the masks of prompted objects on one image, (Y, X, 3) uint8."""
         ...
 
     def open(self, frames: FrameStack) -> Tracker:
-        """Begin work on a stack."""
+        """Return a tracker for a stack."""
         ...

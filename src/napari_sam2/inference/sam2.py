@@ -1,4 +1,4 @@
-"""SAM 2 behind the seam: prompts in data pixels go down, masks in data pixels come up. The one file with torch."""
+"""SAM 2 behind the seam: prompts in data pixels go down, masks in data pixels come up."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ import torch
 from scipy.ndimage import distance_transform_edt
 
 from napari_sam2.errors import ModelError, OptionError, is_out_of_memory
-from napari_sam2.inference.predictor import Direction, Predictor
-from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, is_absence
+from napari_sam2.inference.models import smallest_covering, working_sizes
+from napari_sam2.inference.predictor import Predictor
+from napari_sam2.prompt_checks import is_absence
+from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt
 from napari_sam2.results import STABILITY_OFFSET, ObjectMask
-from sam2_model.config import NANO, check_image_size
+from sam2_model.config import check_image_size
 from sam2_model.device import choose_device
 from sam2_model.errors import ConfigError, Sam2Error, shown
 from sam2_model.image_predictor import ImagePredictor
 from sam2_model.mask_ops import as_low_res_logits, clean_small_regions, resize_window, window_above
-from sam2_model.memory_bank import Direction as ModelDirection
 from sam2_model.preprocessing import to_model_mask
 from sam2_model.video.predictor import VideoPredictor
 from sam2_model.video.state import FramePrompt
@@ -39,13 +40,11 @@ if TYPE_CHECKING:
     from napari_sam2.inference.predictor import Tracker
     from napari_sam2.prompts import Prompt
     from sam2_model.image_predictor import ImageEmbedding
+    from sam2_model.memory_bank import Direction
     from sam2_model.video.state import FramePrediction
 
 ImageSize = int | Literal["auto"]
 """Side of the model's working image in pixels, or "auto" for a size that suits model and image."""
-
-AUTO_SIZES = (256, 512, 1024)
-"""Working sizes among which "auto" chooses for `nano` and what is fine-tuned from it."""
 
 CLEAN_AREA_PX = 8
 """Islands and holes of a mask up to this many image pixels are specks, not objects."""
@@ -61,8 +60,6 @@ OUTSIDE_LOGIT = 0.1
 
 GIVEN_LOGIT = 10.0
 """Logit of the pixels of a mask that the user gave."""
-
-_DIRECTIONS = {Direction.FORWARD: ModelDirection.FORWARD, Direction.BACKWARD: ModelDirection.BACKWARD}
 
 
 def load_predictor(
@@ -153,41 +150,30 @@ class Sam2Predictor:
         Side of the working image in pixels.
     path : Path, optional
         The file it was loaded from; a model of the registry needs none.
+
+    Attributes
+    ----------
+    name : str
+        Name of the model.
+    sha256 : str
+        Checksum of its weights.
+    device : str
+        Where it computes, as torch names it.
+    source : str
+        Registry name or path by which it can be loaded again.
     """
 
     def __init__(self, model: LoadedModel, *, image_size: ImageSize = "auto", path: Path | None = None) -> None:
         self._model = model
         self._image_size = image_size
-        self._path = path
-
-    @property
-    def name(self) -> str:
-        """Name of the model."""
-        return self._model.name
-
-    @property
-    def sha256(self) -> str:
-        """Checksum of its weights."""
-        return self._model.sha256
-
-    @property
-    def device(self) -> str:
-        """Where it computes, as torch names it."""
-        return str(self._model.device)
-
-    @property
-    def source(self) -> str:
-        """Registry name or path by which it can be loaded again."""
-        return self.name if self._path is None else str(self._path)
+        self.name, self.sha256, self.device = model.name, model.sha256, str(model.device)
+        self.source = model.name if path is None else str(path)
 
     def working_size(self, height: int, width: int) -> int:
         """Side in pixels of the square image to which a frame of this size is resized."""
         if self._image_size != "auto":
             return self._image_size
-        if self._model.config.trunk != NANO.trunk:
-            return self._model.config.image_size
-        longest = max(height, width)
-        return next((size for size in AUTO_SIZES if size >= longest), AUTO_SIZES[-1])
+        return smallest_covering(working_sizes(self._model.config), height, width)
 
     def segment(self, image: NDArray[np.uint8], prompts: Mapping[int, tuple[Prompt, ...]]) -> tuple[ObjectMask, ...]:
         """Answer prompts on one image, (Y, X, 3) uint8. Prompts of the same kind go through the model together.
@@ -207,7 +193,7 @@ class Sam2Predictor:
     def answer(
         self, embed: Callable[[], ImageEmbedding], prompts: Mapping[int, tuple[Prompt, ...]]
     ) -> tuple[ObjectMask, ...]:
-        """Answer prompts on an image, which is encoded if anything is asked that the prompts do not say themselves.
+        """Answer prompts on an image, which is encoded unless all prompts are answers themselves.
 
         Raises
         ------
@@ -287,27 +273,27 @@ class Sam2Tracker:
         self._given: dict[tuple[int, int], tuple[Prompt, ...]] = {}
 
     def prompt(self, frame: int, prompts: Mapping[int, tuple[Prompt, ...]]) -> tuple[ObjectMask, ...]:
-        """Say all there is to say of some objects on a frame, and get their masks, in order."""
+        """Replace all prompts of some objects on a frame, and return their masks, in order."""
         masks: list[ObjectMask] = []
         with model_errors():
             for object_ids in _in_parts(tuple(prompts)):
-                spoken = {object_id: _frame_prompt(prompts[object_id]) for object_id in object_ids}
-                prediction = self._video.prompt(self._state, frame, spoken)
+                asked = {object_id: _frame_prompt(prompts[object_id]) for object_id in object_ids}
+                prediction = self._video.prompt(self._state, frame, asked)
                 self._given |= {(object_id, frame): prompts[object_id] for object_id in object_ids}
                 masks += self._masks(prediction)
         return tuple(masks)
 
     def forget(self, object_id: int, frame: int) -> None:
-        """Take back what was said of an object on a frame."""
+        """Forget the prompts of an object on a frame."""
         self._video.forget_prompt(self._state, object_id, frame)
         del self._given[object_id, frame]
 
     def follow(self, frame: int, object_ids: Sequence[int], direction: Direction) -> tuple[ObjectMask, ...]:
-        """Follow objects to a frame, next to the last one visited; prompted objects are repeated as they were said."""
+        """Follow objects to a frame, next to the last one visited; masks of prompted objects are repeated."""
         masks: list[ObjectMask] = []
         with model_errors():
             for some in _in_parts(object_ids):
-                masks += self._masks(self._video.visit(self._state, frame, _DIRECTIONS[direction], some))
+                masks += self._masks(self._video.visit(self._state, frame, direction, some))
         return tuple(masks)
 
     def _masks(self, prediction: FramePrediction) -> list[ObjectMask]:
@@ -344,7 +330,7 @@ class _ImageTracker:
         self._embedding: ImageEmbedding | None = None
 
     def prompt(self, frame: int, prompts: Mapping[int, tuple[Prompt, ...]]) -> tuple[ObjectMask, ...]:
-        """Say all there is to say of some objects, and get their masks, in order."""
+        """Answer all prompts of some objects, and return their masks, in order."""
         return self._predictor.answer(lambda: self._embedded(frame), prompts)
 
     def _embedded(self, frame: int) -> ImageEmbedding:
@@ -353,7 +339,7 @@ class _ImageTracker:
         return self._embedding
 
     def forget(self, object_id: int, frame: int) -> None:
-        """Take back what was said of an object, of which nothing was kept."""
+        """Forget the prompts of an object, of which nothing was kept."""
 
     def follow(self, frame: int, object_ids: Sequence[int], direction: Direction) -> tuple[ObjectMask, ...]:
         """Refuse to follow: there is no other frame."""
@@ -407,12 +393,12 @@ def _innermost(mask: MaskPrompt) -> tuple[float, float]:
 
 
 def _is_answer(prompts: tuple[Prompt, ...]) -> bool:
-    """Whether the user has said it all: a mask and nothing else, or that the object is not there."""
+    """Whether prompts are the answer themselves: a mask and nothing else, or absence."""
     return is_absence(prompts) or (len(prompts) == 1 and isinstance(prompts[0], MaskPrompt))
 
 
 def _given_mask(object_id: int, prompts: tuple[Prompt, ...]) -> ObjectMask:
-    """Give what the user has said, exactly as she said it."""
+    """Return the mask that prompts are themselves, unchanged."""
     mask = next((prompt for prompt in prompts if isinstance(prompt, MaskPrompt)), None)
     if mask is None:
         return ObjectMask(object_id, (0, 0), np.zeros((0, 0), np.float32), 1.0, 0.0, is_given=True)
@@ -429,7 +415,7 @@ def _object_mask(
     width: int,
     prompt: FramePrompt,
 ) -> ObjectMask:
-    """Give a mask at the size of the image, cut to where it is, without specks."""
+    """Return a mask at the size of the image, cut to where it is, without specks."""
     rows, columns = window_above(low_res_logits, -STABILITY_OFFSET, height, width)
     logits = resize_window(low_res_logits, height, width, (rows, columns))
     # Where model and user agree, nothing is a speck: a part that was clicked, a hole that was clicked away.

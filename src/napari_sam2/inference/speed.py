@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 KEPT_TIMES = 20
 """Newest times of a kind that a typical one is taken from."""
@@ -25,9 +24,10 @@ with four, 0.21 to 0.28, because its tensors are small; `tiny` at 1024 px 0.89.
 """
 
 
-class Work(Enum):
-    """What a model was doing."""
+class Activity(Enum):
+    """What a model is doing."""
 
+    READY = "ready"
     ANSWERING = "answering prompts"
     FOLLOWING = "following objects"
 
@@ -38,11 +38,11 @@ class FrameTime:
 
     Attributes
     ----------
-    source : str or Path
-        The model as it was asked for, by name or path.
+    source : str
+        Registry name or path by which the model was loaded.
     device : str
         Where it computed.
-    work : Work
+    activity : Activity
         What it did.
     working_size : int
         Side of the working image in pixels.
@@ -52,9 +52,9 @@ class FrameTime:
         The time; of several like frames, the typical one.
     """
 
-    source: str | Path
+    source: str
     device: str
-    work: Work
+    activity: Activity
     working_size: int
     num_objects: int
     seconds: float
@@ -69,20 +69,20 @@ class SpeedLog:
 
     def record(self, time: FrameTime) -> None:
         """Add a time; the oldest of its kind is forgotten."""
-        key = (time.source, time.device, time.work, time.working_size, time.num_objects)
+        key = (time.source, time.device, time.activity, time.working_size, time.num_objects)
         with self._lock:
             # Taken out and put in again: the kind that was seen last comes last.
             self._times[key] = times = self._times.pop(key, deque(maxlen=KEPT_TIMES))
             times.append(time)
 
-    def typical(self, source: str | Path, work: Work, device: str | None = None) -> FrameTime | None:
+    def typical(self, source: str, activity: Activity, device: str | None = None) -> FrameTime | None:
         """Return the median time of the kind of frame that a model worked on last.
 
         Parameters
         ----------
-        source : str or Path
-            The model.
-        work : Work
+        source : str
+            Registry name or path of the model.
+        activity : Activity
             What it did.
         device : str, optional
             Where; anywhere when omitted.
@@ -95,9 +95,9 @@ class SpeedLog:
         with self._lock:
             for times in reversed(self._times.values()):
                 newest = times[-1]
-                if newest.source == source and newest.work is work and device in (None, newest.device):
+                if newest.source == source and newest.activity is activity and device in (None, newest.device):
                     seconds = median(time.seconds for time in times)
-                    return FrameTime(source, newest.device, work, newest.working_size, newest.num_objects, seconds)
+                    return FrameTime(source, newest.device, activity, newest.working_size, newest.num_objects, seconds)
         return None
 
 
@@ -167,7 +167,7 @@ def estimate_seconds(name: str, working_size: int, multiply_adds_per_s: float) -
 
 
 def measured_sentence(following: FrameTime | None, answering: FrameTime | None) -> str:
-    """Say how fast a model was; empty if nothing was measured."""
+    """Return how fast a model was, for people; empty if nothing was measured."""
     parts = []
     if following is not None:
         parts.append(f"{_duration(following.seconds)} a frame{_circumstances(following)}")
@@ -177,7 +177,7 @@ def measured_sentence(following: FrameTime | None, answering: FrameTime | None) 
 
 
 def estimate_sentence(seconds: float, working_size: int) -> str:
-    """Say how fast a model may be, so that nobody takes it for measured."""
+    """Return how fast a model may be, so that nobody takes it for measured."""
     # One digit is all that the estimate is good for.
     rough = float(f"{seconds:.1g}")
     return f"about {_duration(rough)} a frame with 1 object at {working_size} px: estimated, not measured yet"

@@ -29,7 +29,7 @@ def merged_plane(
     confidence_of: Mapping[int, float] | None = None,
     locked: Collection[int] = (),
 ) -> NDArray[np.integer]:
-    """Put incoming objects among committed ones, on one frame.
+    """Return the label image of one frame with incoming objects among committed ones.
 
     An object that is on both planes is replaced by what comes in, except under KEEP, which unites the two.
 
@@ -76,7 +76,7 @@ def exported_plane(
     confidence_of: Mapping[int, float] | None = None,
     locked: Collection[int] = (),
 ) -> NDArray[np.integer]:
-    """Label image of all there is on one frame: committed objects, and among them those that are shown.
+    """Return the label image of all objects on one frame: committed ones, and among them those that are shown.
 
     What is shown gets the pixels that a commit would give it. Locked objects come as they are: their committed pixels
     are safe, and one that is not committed on this frame is no more left out than others.
@@ -98,7 +98,7 @@ def exported_plane(
 
 
 def _by_object(labels: NDArray[np.integer], confidence_of: Mapping[int, float] | None) -> NDArray[np.float64]:
-    """Confidence of the object of each pixel."""
+    """Return the confidence of the object of each pixel."""
     ids, numbers = np.unique(labels, return_inverse=True)
     known = confidence_of or {}
     return np.array([known.get(int(object_id), 1.0) for object_id in ids], np.float64)[numbers]

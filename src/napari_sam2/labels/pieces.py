@@ -28,7 +28,7 @@ def count_pieces(mask: NDArray[np.generic]) -> int:
 def numbered_pieces(
     planes: Iterable[NDArray[np.integer]],
 ) -> Iterator[tuple[NDArray[np.integer], NDArray[np.integer]]]:
-    """Give each frame of a stack of labels, (Y, X), with the numbers of its pieces, from 1 on through all frames.
+    """Yield each frame of a stack of labels, (Y, X), with the numbers of its pieces, from 1 on through all frames.
 
     Pixels of different labels are of different pieces.
     """
@@ -79,7 +79,7 @@ class PieceTree:
             self._parents[high] = low
 
     def root(self, piece: int) -> int:
-        """Give the piece with the lowest number of an object."""
+        """Return the piece with the lowest number of an object."""
         path = []
         while piece in self._parents:
             path.append(piece)
@@ -90,7 +90,7 @@ class PieceTree:
 
 
 def united(object_id: int, masks: Sequence[MaskPrompt]) -> MaskPrompt:
-    """Give several masks of one frame as the mask of one object."""
+    """Return several masks of one frame as the mask of one object."""
     first = masks[0]
     top, left = (min(mask.corner[axis] for mask in masks) for axis in (0, 1))
     bottom, right = (max(mask.corner[axis] + mask.extent[axis] for mask in masks) for axis in (0, 1))

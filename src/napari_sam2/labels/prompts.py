@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def prompts_from_labels(
     labels: ArrayLike, frames: int | Iterable[int] | None = None, *, split: bool = False
 ) -> tuple[MaskPrompt, ...]:
-    """Mask prompts for every id of a label array.
+    """Return a mask prompt for every id of a label array.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def prompts_from_labels(
 
 
 def masks_of_frame(labels: object, frame: int) -> tuple[MaskPrompt, ...]:
-    """Mask prompts for every id of the label image of one frame, (Y, X), by ascending id; none if it is empty.
+    """Return a mask prompt for every id of the label image of one frame, (Y, X), by ascending id; none if it is empty.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def _split_prompts(labels: ArrayLike, shape: tuple[int, ...], frames: Sequence[i
 
 
 def _split_frames(planes: Iterator[object], taken: set[int]) -> dict[int, list[MaskPrompt]]:
-    """Give the masks of the objects that pieces are of, on the frames that are taken."""
+    """Return the masks of the objects that pieces are of, on the frames that are taken."""
     tree = PieceTree()
     pieces_on: dict[int, tuple[MaskPrompt, ...]] = {}
     last, before = 0, None
@@ -162,7 +162,7 @@ def _checked_labels_shape(labels: ArrayLike) -> tuple[int, ...]:
 
 
 def _frame_numbers(frames: int | Iterable[int] | None, *, default: Iterable[int], stack: int | None) -> tuple[int, ...]:
-    """Check frames; `stack` is the length of a stack."""
+    """Return the frames to take; `stack` is the length of a stack, whose frames must exist."""
     if frames is None:
         frames = default
     elif not isinstance(frames, Iterable):

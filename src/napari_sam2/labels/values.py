@@ -31,7 +31,7 @@ def check_label_type(labels: ArrayLike) -> None:
 
 
 def object_ids_of(values: NDArray[np.generic]) -> NDArray[np.integer]:
-    """Give the values of a label image as integers.
+    """Return the values of a label image as integers.
 
     Parameters
     ----------

@@ -1,29 +1,33 @@
-"""An Image layer as frames: which axis is which, where other layers lie on it, its pixels under one mapping."""
+"""How the data of an image layer is read as frames of rows and columns."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from napari_sam2.errors import FrameError, OptionError
-from napari_sam2.files.images.arrays import AxesView, JoinedChannels
-from napari_sam2.frames import FrameStack
+from napari_sam2.files.images.arrays import AxesView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
-    import pint
-    from napari.layers import Image, Labels
-    from napari.layers.base import Layer
+    from napari.layers import Image
     from numpy.typing import NDArray
 
     from napari_sam2.files.images.arrays import Key
-    from napari_sam2.frames import ArrayLike, ContrastLimits
+    from napari_sam2.frames import ArrayLike
 
 Scalar = TypeVar("Scalar", bound=np.generic)
+
+MAX_SIDE = 2048
+"""Longest side of a frame of a multiscale image, in pixels, on the level that is read unless another one is chosen.
+
+Models look at 1024 pixels at most: finer levels show them no more, but every frame is read and every mask written in
+full. Twice as many keep the outlines as exact as the model knows them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,12 @@ class LayerGrid:
         Resolution level of a multiscale image, 0 the finest.
     downsampling : tuple of float
         Pixels of level 0 per pixel of this level, for each data axis.
+    axes : tuple of int
+        Data axes in the order frame (where there is one), row, column.
+    num_frames, height, width : int
+        Number of frames, 1 for a single image, and of the rows and columns of each.
+    is_turned : bool
+        Whether columns come before rows in the data.
     """
 
     shape: tuple[int, ...]
@@ -51,27 +61,23 @@ class LayerGrid:
     column_axis: int
     level: int
     downsampling: tuple[float, ...]
+    axes: tuple[int, ...] = field(init=False)
+    num_frames: int = field(init=False)
+    height: int = field(init=False)
+    width: int = field(init=False)
+    is_turned: bool = field(init=False)
 
-    @property
-    def axes(self) -> tuple[int, ...]:
-        """Data axes in the order frame (where there is one), row, column."""
+    def __post_init__(self) -> None:
         plane = (self.row_axis, self.column_axis)
-        return plane if self.frame_axis is None else (self.frame_axis, *plane)
-
-    @property
-    def num_frames(self) -> int:
-        """Number of frames; 1 for a single image."""
-        return 1 if self.frame_axis is None else self.shape[self.frame_axis]
-
-    @property
-    def height(self) -> int:
-        """Rows of a frame."""
-        return self.shape[self.row_axis]
-
-    @property
-    def width(self) -> int:
-        """Columns of a frame."""
-        return self.shape[self.column_axis]
+        found = {
+            "axes": plane if self.frame_axis is None else (self.frame_axis, *plane),
+            "num_frames": 1 if self.frame_axis is None else self.shape[self.frame_axis],
+            "height": self.shape[self.row_axis],
+            "width": self.shape[self.column_axis],
+            "is_turned": self.row_axis > self.column_axis,
+        }
+        for name, value in found.items():  # not again for each frame and object
+            object.__setattr__(self, name, value)
 
     @property
     def spare_axes(self) -> tuple[int, ...]:
@@ -96,6 +102,11 @@ class LayerGrid:
             slice(None) if axis in plane else frame if axis == self.frame_axis else 0 for axis in range(len(self.shape))
         )
 
+    def plane(self, labels: ArrayLike, frame: int) -> NDArray[np.integer]:
+        """Read one frame of a label array of this shape, (Y, X); a view where the array allows it."""
+        plane: NDArray[np.integer] = np.asarray(labels[self.key(frame)])
+        return plane.T if self.is_turned else plane
+
     def view(self, array: ArrayLike, *, colours: bool = False) -> ArrayLike:
         """View an array of this shape as frames, rows and columns, and then its colours, if it has any."""
         order = (*self.axes, len(self.shape)) if colours else self.axes
@@ -104,7 +115,7 @@ class LayerGrid:
 
     def oriented(self, plane: NDArray[Scalar]) -> NDArray[Scalar]:
         """Turn a plane from the order of the data to rows and columns, or back: a view."""
-        return plane.T if self.row_axis > self.column_axis else plane
+        return plane.T if self.is_turned else plane
 
     def to_frames(self, data: npt.ArrayLike) -> NDArray[np.float64]:
         """Turn data coordinates of the layer, (N, D), into frame, y and x, (N, 3). The frame is not rounded.
@@ -178,216 +189,16 @@ def grid_of(image: Image, order: Sequence[int] | None = None, *, level: int = 0)
     )
 
 
-def frames_of(image: Image, grid: LayerGrid, *, contrast_limits: ContrastLimits | None = None) -> FrameStack:
-    """Read an image layer as frames, lazily, under one intensity mapping.
+def default_grid(image: Image, order: Sequence[int] | None = None) -> LayerGrid:
+    """Read the axes of an image as `grid_of`, on the finest level that has no side beyond `MAX_SIDE`, or the coarsest.
 
-    Parameters
-    ----------
-    image : napari.layers.Image
-        The layer.
-    grid : LayerGrid
-        How it is read; see `grid_of`.
-    contrast_limits : (float, float), optional
-        Values that become black and white. None means those the layer has now: later changes of the layer do not reach
-        the frames. 8-bit RGB is left as it is.
+    An image without levels is read as it is, however large.
 
     Raises
     ------
     FrameError
-        If the values are no intensities, or the data of the layer no longer has the shape of the grid.
+        As in `grid_of`.
     """
-    array = grid.view(_array(image, grid), colours=image.rgb)
-    if contrast_limits is None and not (image.rgb and np.dtype(array.dtype) == np.uint8):
-        contrast_limits = tuple(image.contrast_limits)
-    return FrameStack(array, contrast_limits=contrast_limits, rgb=image.rgb, single_image=grid.frame_axis is None)
-
-
-def frames_of_channels(
-    channels: Sequence[Image], grid: LayerGrid, *, contrast_limits: ContrastLimits | None = None
-) -> FrameStack:
-    """Read two or three image layers as one stack of coloured frames: the first is red, then green, then blue.
-
-    Parameters
-    ----------
-    channels : sequence of napari.layers.Image
-        Layers of one shape at one place, without colours of their own. The grid is that of the first.
-    grid, contrast_limits
-        As in `frames_of`, with one pair of limits per channel.
-
-    Raises
-    ------
-    FrameError
-        If there are not two or three layers, or they do not lie on each other pixel by pixel.
-    """
-    if len(channels) not in (2, 3):
-        raise FrameError(f"{len(channels)} channels were given. Choose two or three; a single one is read on its own.")
-    first = channels[0]
-    for image in channels:
-        if image.rgb or not is_aligned(image, tuple(_array(image, grid).shape), first, grid):
-            raise FrameError(
-                f"Image {image.name!r} does not lie on {first.name!r} pixel by pixel as a channel of it. "
-                "Choose layers of one shape, scale and position, none of them RGB."
-            )
-    joined = JoinedChannels([grid.view(_array(image, grid)) for image in channels])
-    if contrast_limits is None:
-        contrast_limits = tuple(tuple(image.contrast_limits) for image in channels)
-    return FrameStack(joined, contrast_limits=contrast_limits, channel_axis=0, single_image=grid.frame_axis is None)
-
-
-def place_in(
-    image: Image, grid: LayerGrid, point: Sequence[float], units: Sequence[pint.Unit] | None = None
-) -> tuple[float, float, float]:
-    """Frame, y and x in an image of a point of the world; not rounded, and maybe outside.
-
-    Parameters
-    ----------
-    image, grid
-        As in `frames_of`.
-    point : sequence of float
-        World coordinates, for example `viewer.dims.point`.
-    units : sequence of pint.Unit, optional
-        Units of the point, for example `viewer.layers.units`. None means those of the image.
-    """
-    world = np.array(point, np.float64)
-    if units is not None:
-        common = min(len(world), image.ndim)
-        world[-common:] *= _unit_factors(units[-common:], image.units[-common:])
-    frame, y, x = grid.to_frames([image.world_to_data(world)])[0].tolist()
-    return frame, y, x
-
-
-def frame_at(image: Image, grid: LayerGrid, point: Sequence[float], units: Sequence[pint.Unit] | None = None) -> int:
-    """Frame of an image at a point of the world, or the nearest one; parameters as of `place_in`."""
-    frame, _, _ = place_in(image, grid, point, units)
-    return int(np.clip(np.floor(frame + 0.5), 0, grid.num_frames - 1))
-
-
-def point_of(
-    image: Image, grid: LayerGrid, frame: int, units: Sequence[pint.Unit] | None = None
-) -> NDArray[np.float64]:
-    """World coordinates of the first pixel of a frame, for each axis of the image; parameters as of `place_in`."""
-    world = np.array(image.data_to_world(grid.to_data([(frame, 0, 0)])[0]), np.float64)
-    if units is not None:
-        common = min(len(units), image.ndim)
-        world[-common:] /= _unit_factors(units[-common:], image.units[-common:])
-    return world
-
-
-def in_frames(
-    coordinates: npt.ArrayLike, layer: Layer, image: Image, grid: LayerGrid, *, current_frame: int = 0
-) -> NDArray[np.float64]:
-    """Find coordinates of one layer in the frames of another, through scale, rotation, units and all.
-
-    Parameters
-    ----------
-    coordinates : array-like
-        Data coordinates of `layer`, shape (N, d).
-    layer : napari.layers.Layer
-        Where they stand. A layer with fewer axes than the image has its last ones; without that of the frames, it is
-        shown on every frame.
-    image : napari.layers.Image
-        Where they are wanted.
-    grid : LayerGrid
-        How the image is read.
-    current_frame : int
-        The frame on which the coordinates of a layer stand that is shown on every frame.
-
-    Returns
-    -------
-    ndarray
-        Frame, y and x, shape (N, 3), float64; not rounded. The frame is NaN where the coordinates lie beside the image
-        along an axis of length one, on which it has a single position.
-
-    Raises
-    ------
-    FrameError
-        If the layer has fewer axes than the image, and lacks rows or columns.
-    """
-    missing = max(0, image.ndim - layer.ndim)
-    if missing > min(grid.row_axis, grid.column_axis):
-        raise FrameError(
-            f"Layer {layer.name!r} has {layer.ndim} axes, and image {image.name!r} is shown in another order of its "
-            f"{image.ndim}: which frame is meant cannot be told. Use a layer with {image.ndim} axes."
-        )
-    world = _affine(layer.data_to_world, layer.ndim)(np.asarray(coordinates, np.float64))[:, -image.ndim :]
-    world *= _unit_factors(layer.units[-world.shape[1] :], image.units[-world.shape[1] :])
-    if missing:
-        here = image.data_to_world(grid.to_data([(current_frame, 0, 0)])[0])[:missing]
-        world = np.hstack((np.tile(here, (len(world), 1)), world))
-    data = _affine(image.world_to_data, image.ndim)(world)
-    frames = grid.to_frames(data)
-    if _is_on_every_frame(missing, grid):
-        frames[:, 0] = current_frame
-    frames[~grid.holds(data), 0] = np.nan
-    return frames
-
-
-def _is_on_every_frame(missing: int, grid: LayerGrid) -> bool:
-    """Whether a layer that lacks so many of the first axes lacks that of the frames."""
-    return grid.frame_axis is not None and grid.frame_axis < missing
-
-
-def is_aligned(
-    layer: Image | Labels, shape: tuple[int, ...], image: Image, grid: LayerGrid, *, current_frame: int = 0
-) -> bool:
-    """Whether an array of another layer lies on the frames of an image pixel by pixel.
-
-    Parameters
-    ----------
-    layer : napari.layers.Image or napari.layers.Labels
-        The other layer.
-    shape : tuple of int
-        Of its array, on the level of the grid if it has several; with the axes of the image, or the last of them, or
-        further ones of length one before them.
-    image, grid, current_frame
-        As in `in_frames`.
-    """
-    more = max(0, len(shape) - len(grid.shape))
-    missing = max(0, len(grid.shape) - len(shape))
-    if any(length != 1 for length in shape[:more]) or shape[more:] != grid.shape[missing:]:
-        return False
-    if missing > min(grid.row_axis, grid.column_axis):
-        return False
-    lengths = np.array(shape[more:])
-    # An affine map is known by its values at the origin and at the end of each axis; spare axes have the origin only.
-    ends = np.diag(np.maximum(lengths - 1, 1))[[axis - missing for axis in sorted(grid.axes) if axis >= missing]]
-    corners = np.vstack((np.zeros(len(lengths)), ends))
-    on_grid = np.hstack((np.zeros((len(corners), missing)), corners))
-    expected = np.zeros((len(corners), 3))
-    expected[:, 3 - len(grid.axes) :] = on_grid[:, list(grid.axes)]
-    if _is_on_every_frame(missing, grid):
-        expected[:, 0] = current_frame
-    if layer.multiscale:
-        corners = (corners + 0.5) * grid.downsampling[missing:] - 0.5
-    corners = np.hstack((np.zeros((len(corners), more)), corners))
-    found = in_frames(corners, layer, image, grid, current_frame=current_frame)
-    return bool(np.allclose(found, expected, rtol=0, atol=0.1))
-
-
-def _array(image: Image, grid: LayerGrid) -> ArrayLike:
     levels = len(image.level_shapes) if image.multiscale else 1
-    array: ArrayLike = image.data if not image.multiscale else image.data[min(grid.level, levels - 1)]
-    shape = tuple(array.shape)[: image.ndim]
-    if shape != grid.shape:
-        raise FrameError(
-            f"The data of image {image.name!r} has shape {shape}, and {grid.shape} is expected. "
-            "If it was replaced, start anew with the new data."
-        )
-    return array
-
-
-def _affine(
-    transform: Callable[[NDArray[np.float64]], npt.ArrayLike], ndim: int
-) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """Make a transform of one point into one of many: napari takes them one by one."""
-    origin = np.asarray(transform(np.zeros(ndim)))
-    matrix = np.array([transform(unit) for unit in np.eye(ndim)]) - origin
-    return lambda points: np.asarray(points @ matrix + origin)
-
-
-def _unit_factors(given: Sequence[pint.Unit], wanted: Sequence[pint.Unit]) -> NDArray[np.float64]:
-    """Factor per axis from one unit to another; as in napari, 1 for all if those of one axis have nothing in common."""
-    pairs = tuple(zip(given, wanted, strict=True))
-    if tuple(given) == tuple(wanted) or any(one.dimensionality != other.dimensionality for one, other in pairs):
-        return np.ones(len(pairs))
-    return np.array([(1 * one).to(other).magnitude for one, other in pairs])
+    grids = [grid_of(image, order, level=level) for level in range(levels)]
+    return next((grid for grid in grids if max(grid.height, grid.width) <= MAX_SIDE), grids[-1])

@@ -1,14 +1,14 @@
 """Edits of Labels layers, frame by frame, each kept as a small patch that can be undone.
 
 Pixels are written straight into the layer's array, numpy or zarr; refreshing the layer is left to the caller. Which
-pixels may be written is decided on plain arrays, by `merging.merged_plane`.
+pixels may be written is decided on plain arrays, by `labels.merging.merged_plane`.
 """
 
 from __future__ import annotations
 
 import zlib
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,6 +46,8 @@ class LabelPatch:
         Type of the values; the layer may have been converted to a wider one since.
     positions, before, after : bytes
         Distances between changed pixels in row-major order (uint32), and their values before and after; compressed.
+    num_bytes : int
+        Memory taken: in proportion to the changed pixels, and far less where they form objects.
     """
 
     layer: Labels
@@ -56,14 +58,13 @@ class LabelPatch:
     positions: bytes
     before: bytes
     after: bytes
+    num_bytes: int = field(init=False)
 
-    @property
-    def num_bytes(self) -> int:
-        """Memory taken: in proportion to the changed pixels, and far less where they form objects."""
-        return len(self.positions) + len(self.before) + len(self.after)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "num_bytes", len(self.positions) + len(self.before) + len(self.after))
 
     def undo(self) -> None:
-        """Put the values back that the edit replaced.
+        """Restore the values that the edit replaced.
 
         Raises
         ------
@@ -73,7 +74,7 @@ class LabelPatch:
         self._replace(self.after, self.before)
 
     def redo(self) -> None:
-        """Put the values of the edit back.
+        """Write the values of the edit again.
 
         Raises
         ------
@@ -124,12 +125,6 @@ def check_writable(layer: Labels, shape: tuple[int, ...]) -> None:
         )
 
 
-def read_frame(layer: Labels, grid: LayerGrid, frame: int) -> NDArray[np.integer]:
-    """Read one frame of a Labels layer of the grid's shape, (Y, X); a view where the data allows it."""
-    plane: NDArray[np.integer] = np.asarray(layer.data[grid.key(frame)])
-    return grid.oriented(plane)
-
-
 def write_frame(layer: Labels, grid: LayerGrid, frame: int, plane: NDArray[np.integer]) -> LabelPatch | None:
     """Write the pixels of one frame that are different.
 
@@ -155,8 +150,9 @@ def write_frame(layer: Labels, grid: LayerGrid, frame: int, plane: NDArray[np.in
         If the layer cannot be written or has another shape, or its type does not hold a label.
     """
     check_writable(layer, grid.shape)
-    current = np.array(layer.data[grid.key(frame)], order="C")
-    wanted = grid.oriented(plane)
+    key = grid.key(frame)
+    current = np.array(layer.data[key], order="C")
+    wanted = plane.T if grid.is_turned else plane
     if wanted.shape != current.shape:
         raise FrameError(
             f"Labels of shape {plane.shape} were given for frame {frame} of Labels layer {layer.name!r}, which has "
@@ -178,8 +174,8 @@ def write_frame(layer: Labels, grid: LayerGrid, frame: int, plane: NDArray[np.in
     # Level 1: objects are runs of equal numbers, which any level finds, and the user is waiting.
     packed = [zlib.compress(numbers.tobytes(), 1) for numbers in (distances, before, after)]
     pixels[positions] = after
-    layer.data[grid.key(frame)] = current
-    return LabelPatch(layer, frame, grid.key(frame), grid.shape, current.dtype, *packed)
+    layer.data[key] = current
+    return LabelPatch(layer, frame, key, grid.shape, current.dtype, *packed)
 
 
 def commit(
@@ -204,11 +200,11 @@ def commit(
     frames : iterable of int
         Frames to commit; leave out those whose target may not change.
     policy : CommitPolicy
-        See `merging.merged_plane`.
+        See `labels.merging.merged_plane`.
     confidences : mapping, optional
         Confidence by frame and object id, for BY_SCORE.
     locked : collection of int
-        See `merging.merged_plane`.
+        See `labels.merging.merged_plane`.
 
     Returns
     -------
@@ -227,12 +223,12 @@ def commit(
         raise OptionError(f"Labels layer {current.name!r} cannot be committed into itself. Choose another layer.")
     with _all_or_nothing() as patches:
         for frame in frames:
-            incoming = read_frame(current, grid, frame)
+            incoming = grid.plane(current.data, frame)
             stays = np.where(np.isin(incoming, list(locked)), incoming, 0)
             if np.array_equal(stays, incoming):
                 continue
             of_frame = None if confidences is None else confidences.get(frame)
-            committed = read_frame(target, grid, frame)
+            committed = grid.plane(target.data, frame)
             merged = merged_plane(committed, incoming, policy, confidence_of=of_frame, locked=locked)
             # The target first: whatever fails, an object is in one of the two.
             for layer, plane in ((target, merged), (current, stays)):
@@ -263,7 +259,7 @@ def _renumber(layer: Labels, grid: LayerGrid, old: int, new: int, frames: Iterab
     check_writable(layer, grid.shape)
     with _all_or_nothing() as patches:
         for frame in range(grid.num_frames) if frames is None else frames:
-            plane = read_frame(layer, grid, frame)
+            plane = grid.plane(layer.data, frame)
             patch = write_frame(layer, grid, frame, np.where(plane == old, new, plane))
             patches += [patch] if patch else []
     return patches

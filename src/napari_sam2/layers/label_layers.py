@@ -14,14 +14,17 @@ from skimage.color import hsv2rgb
 
 from napari_sam2.errors import OptionError
 from napari_sam2.layers.grid import grid_of
+from napari_sam2.layers.label_edits import check_writable
+from napari_sam2.layers.places import lies_on
 from napari_sam2.layers.source_axes import FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     import numpy.typing as npt
     import pandas as pd
     from napari.layers import Image, Labels
+    from napari.layers.base import Layer
     from napari.utils.colormaps import CyclicLabelColormap
     from numpy.typing import NDArray
 
@@ -56,16 +59,8 @@ MAX_BYTES_IN_MEMORY = 2**30
 """Size of a label array beyond which it is kept on disk."""
 
 
-def new_labels_layer(
-    image: Image,
-    grid: LayerGrid | None = None,
-    *,
-    name: str,
-    dtype: npt.DTypeLike = np.uint16,
-    max_bytes: int = MAX_BYTES_IN_MEMORY,
-    folder: Path | None = None,
-) -> Labels:
-    """Make an empty Labels layer that lies on an image pixel by pixel.
+def new_labels_layer(image: Image, grid: LayerGrid | None = None, *, name: str) -> Labels:
+    """Make an empty Labels layer of type uint16 that lies on an image pixel by pixel.
 
     Parameters
     ----------
@@ -75,34 +70,26 @@ def new_labels_layer(
         How it is read; on a coarse level, the layer has the pixels of that level. None means the finest.
     name : str
         Name of the layer.
-    dtype : dtype
-        uint16 or uint32; see `results.label_dtype`.
-    max_bytes : int
-        Size up to which the labels are kept in memory. Larger ones become a zarr array with a chunk per frame; empty
-        frames take no space.
-    folder : Path, optional
-        Where to make that array, which must not exist. None means a temporary folder that is deleted with the array.
 
     Returns
     -------
     napari.layers.Labels
-        Not added to a viewer.
+        Not added to a viewer. Its data is in memory up to `MAX_BYTES_IN_MEMORY`; beyond, it is a zarr array in a
+        temporary folder, with a chunk for each frame.
 
     Raises
     ------
     OptionError
-        If the type is none for labels, or the labels are too large for memory and zarr is not installed.
+        If the labels are too large for memory and zarr is not installed.
     """
     from napari.layers import Labels
 
     grid = grid or grid_of(image)
-    if np.dtype(dtype) not in (np.uint16, np.uint32):
-        raise OptionError(f"Labels of dtype {np.dtype(dtype)} were asked for. Use uint16 or uint32.")
     # The corner of the first pixel stays where it is, so the centre of a larger pixel moves.
     shift = (np.array(grid.downsampling) - 1) / 2
     world_shift = np.subtract(image.data_to_world(shift), image.data_to_world(np.zeros(image.ndim)))
     return Labels(
-        _empty(grid, np.dtype(dtype), max_bytes, folder),
+        _empty(grid, np.dtype(np.uint16)),
         name=name,
         colormap=_bright_colours(),
         scale=np.multiply(image.scale, grid.downsampling),
@@ -138,6 +125,49 @@ def set_features(layer: Labels, features: pd.DataFrame, names: Mapping[int, str]
     layer.features = table.astype({"index": int})
 
 
+def targets_for(image: Image, grid: LayerGrid, layers: Iterable[Layer]) -> tuple[Labels, ...]:
+    """Choose from layers those that objects may be committed into: Labels that lie on an image, with one level."""
+    from napari.layers import Labels as LabelsLayer
+
+    labels = (layer for layer in layers if isinstance(layer, LabelsLayer) and not layer.multiscale)
+    return tuple(layer for layer in labels if lies_on(layer, image, grid))
+
+
+def check_target(layer: Labels, image: Image, grid: LayerGrid) -> None:
+    """Refuse a layer that objects of an image cannot be committed into.
+
+    Raises
+    ------
+    OptionError
+        If it does not lie on the image pixel by pixel.
+    FrameError
+        If its data cannot be written.
+    """
+    if layer.multiscale or not lies_on(layer, image, grid):
+        shape = layer.level_shapes[0].tolist() if layer.multiscale else list(layer.data.shape)
+        raise OptionError(
+            f"Labels layer {layer.name!r} of shape {tuple(shape)} cannot take the objects of {image.name!r} of shape "
+            f"{grid.shape}. Choose one that lies on it pixel by pixel."
+        )
+    check_writable(layer, grid.shape)
+
+
+def shared_id(layer: Labels, grid: LayerGrid, object_ids: Collection[int]) -> int | None:
+    """Find an object that a Labels layer of the grid's shape has pixels of, among some; None if it has none of them."""
+    wanted = np.array(sorted(object_ids), np.int64)
+    for frame in range(grid.num_frames) if wanted.size else ():
+        plane = grid.plane(layer.data, frame)
+        found = plane[np.isin(plane, wanted)]
+        if found.size:
+            return int(found[0])
+    return None
+
+
+def refresh_pixels(layer: Labels) -> None:
+    """Show what is in the data of a layer now."""
+    layer.refresh(extent=False, thumbnail=False, highlight=False)
+
+
 def object_colour(layer: Labels, object_id: int) -> tuple[float, float, float, float]:
     """Colour of an object in a Labels layer: red, green, blue and alpha in [0, 1], also while only another is shown."""
     colormap = layer.colormap
@@ -147,7 +177,7 @@ def object_colour(layer: Labels, object_id: int) -> tuple[float, float, float, f
     return red, green, blue, alpha
 
 
-def widen(layer: Labels, grid: LayerGrid, object_id: int, *, max_bytes: int = MAX_BYTES_IN_MEMORY) -> bool:
+def widen(layer: Labels, grid: LayerGrid, object_id: int) -> bool:
     """Give a Labels layer a type that holds the number of an object; return whether it had none.
 
     Its data is another array then, with the same labels: in memory, or on disk as `new_labels_layer` keeps it.
@@ -160,8 +190,6 @@ def widen(layer: Labels, grid: LayerGrid, object_id: int, *, max_bytes: int = MA
         How its data is read as frames.
     object_id : int
         The number.
-    max_bytes : int
-        As in `new_labels_layer`.
 
     Raises
     ------
@@ -172,7 +200,7 @@ def widen(layer: Labels, grid: LayerGrid, object_id: int, *, max_bytes: int = MA
     dtype = _wide_enough(given, object_id)
     if dtype == given:
         return False
-    wider = _empty(grid, dtype, max_bytes, None)
+    wider = _empty(grid, dtype)
     for frame in range(grid.num_frames):
         key = grid.key(frame)
         plane = np.asarray(layer.data[key])
@@ -202,27 +230,24 @@ def _bright_colours() -> CyclicLabelColormap:
     return CyclicLabelColormap(colors=np.vstack((background, np.column_stack((colours, np.ones(NUM_COLOURS))))))
 
 
-def _empty(grid: LayerGrid, dtype: np.dtype[np.generic], max_bytes: int, folder: Path | None) -> WritableArray:
+def _empty(grid: LayerGrid, dtype: np.dtype[np.generic]) -> WritableArray:
     size = math.prod(grid.shape) * dtype.itemsize
-    if size <= max_bytes:
+    if size <= MAX_BYTES_IN_MEMORY:
         zeros: NDArray[np.generic] = np.zeros(grid.shape, dtype)
         return zeros
     try:
         import zarr
     except ImportError as error:
         raise OptionError(
-            f"Labels of shape {grid.shape} take {size / 2**30:.1f} GB, more than the {max_bytes / 2**30:.1f} GB kept "
-            "in memory. Install zarr to keep them on disk: pip install 'napari-sam2[zarr]'."
+            f"Labels of shape {grid.shape} take {size / 2**30:.1f} GB, more than the "
+            f"{MAX_BYTES_IN_MEMORY / 2**30:.1f} GB kept in memory. Install zarr to keep them on disk: "
+            "pip install 'napari-sam2[zarr]'."
         ) from error
-    where = folder or Path(tempfile.mkdtemp(prefix="napari-sam2-"))
+    folder = Path(tempfile.mkdtemp(prefix="napari-sam2-"))
     chunks = tuple(1 if axis == grid.frame_axis else length for axis, length in enumerate(grid.shape))
+    # Empty frames take no space.
     array: WritableArray = zarr.create_array(
-        store=str(where / "labels.zarr" if folder is None else where),
-        shape=grid.shape,
-        chunks=chunks,
-        dtype=dtype,
-        fill_value=0,
+        store=str(folder / "labels.zarr"), shape=grid.shape, chunks=chunks, dtype=dtype, fill_value=0
     )
-    if folder is None:
-        weakref.finalize(array, shutil.rmtree, where, ignore_errors=True)
+    weakref.finalize(array, shutil.rmtree, folder, ignore_errors=True)
     return array

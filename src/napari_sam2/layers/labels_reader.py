@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_sam2.errors import PromptError
 from napari_sam2.labels.prompts import masks_of_frame
-from napari_sam2.layers.grid import is_aligned
+from napari_sam2.layers.places import is_aligned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,7 +47,7 @@ class LabelsReader:
         self._array = labels.data
 
     def touch(self, frames: Iterable[int] | None = None) -> None:
-        """Say on which frames something may have been painted since the last reading; None means all of them.
+        """Mark frames on which something may have been painted since the last reading; None means all of them.
 
         New data of the layer is noticed without it.
         """

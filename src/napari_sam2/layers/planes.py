@@ -1,8 +1,9 @@
-"""All objects of a workspace as one label array: the committed ones, and among them those that are shown."""
+"""Label arrays as frames, and all objects of a workspace as one label array."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from napari_sam2.labels.merging import exported_plane
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -20,9 +21,34 @@ if TYPE_CHECKING:
     from napari_sam2.layers.grid import LayerGrid
 
 
+class Planes(Mapping[int, "NDArray[np.integer]"]):
+    """The frames of a label array, read one at a time.
+
+    Parameters
+    ----------
+    array : ArrayLike
+        The array, not copied.
+    grid : LayerGrid
+        How it is read as frames.
+    """
+
+    def __init__(self, array: ArrayLike, grid: LayerGrid) -> None:
+        self._array, self._grid = array, grid
+        self._frames = range(grid.num_frames)
+
+    def __getitem__(self, frame: int) -> NDArray[np.integer]:
+        return self._grid.plane(self._array, frame)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._frames)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MergedLabels:
-    """An array that is put together where it is read, frame by frame.
+    """Committed objects, and among them those that are shown, put together where they are read, frame by frame.
 
     Attributes
     ----------
@@ -36,6 +62,8 @@ class MergedLabels:
         Who gets a pixel.
     locked : frozenset of int
         Committed objects that keep theirs.
+    shape, dtype
+        Of the layers, and wide enough for both.
     """
 
     committed: ArrayLike
@@ -44,21 +72,16 @@ class MergedLabels:
     confidences: Mapping[int, Mapping[int, float]]
     policy: CommitPolicy
     locked: frozenset[int]
+    shape: tuple[int, ...] = field(init=False)
+    dtype: np.dtype[np.integer] = field(init=False)
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the layers."""
-        return self.grid.shape
-
-    @property
-    def dtype(self) -> np.dtype[np.integer]:
-        """Type of the labels."""
-        return np.dtype(np.promote_types(self.committed.dtype, self.current.dtype))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", self.grid.shape)
+        object.__setattr__(self, "dtype", np.promote_types(self.committed.dtype, self.current.dtype))
 
     def frame(self, frame: int) -> NDArray[np.integer]:
         """Labels of one frame, (Y, X)."""
-        key = self.grid.key(frame)
-        committed, current = (self.grid.oriented(np.asarray(one[key])) for one in (self.committed, self.current))
+        committed, current = (self.grid.plane(one, frame) for one in (self.committed, self.current))
         confidence_of = self.confidences.get(frame)
         merged = exported_plane(committed, current, self.policy, confidence_of=confidence_of, locked=self.locked)
         return merged.astype(self.dtype)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from napari_sam2.layers.grid import in_frames
+from napari_sam2.layers.places import in_frames, placement
 from napari_sam2.layers.reading import NEGATIVE, OBJECT_ID, POLARITY, POSITIVE, prompts_of_points, prompts_of_shapes
 from napari_sam2.prompts import BoxPrompt, PointPrompt
 
@@ -30,18 +30,18 @@ Colour = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayersState:
-    """What both layers hold at one moment."""
+    """What both layers hold at one moment; `num_bytes` is the memory it takes, about."""
 
     points: NDArray[np.float64]
     point_features: pd.DataFrame
     shapes: tuple[NDArray[np.float64], ...]
     shape_types: tuple[str, ...]
     shape_features: pd.DataFrame
+    num_bytes: int = field(init=False)
 
-    @property
-    def num_bytes(self) -> int:
-        """Memory taken, about."""
-        return self.points.nbytes + sum(one.nbytes + 64 for one in self.shapes) + 64 * len(self.points)
+    def __post_init__(self) -> None:
+        num_bytes = self.points.nbytes + sum(one.nbytes + 64 for one in self.shapes) + 64 * len(self.points)
+        object.__setattr__(self, "num_bytes", num_bytes)
 
     def is_same(self, other: LayersState) -> bool:
         """Whether two moments hold the same prompts."""
@@ -53,28 +53,6 @@ class LayersState:
             and self.point_features.astype(object).equals(other.point_features.astype(object))
             and self.shape_features.astype(object).equals(other.shape_features.astype(object))
         )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PromptEdit:
-    """One edit of the prompt layers; a `history.Change`."""
-
-    layers: PromptLayers
-    before: LayersState
-    after: LayersState
-
-    @property
-    def num_bytes(self) -> int:
-        """Memory taken, about."""
-        return self.before.num_bytes + self.after.num_bytes
-
-    def undo(self) -> None:
-        """Put the prompts back as they were."""
-        self.layers.restore(self.before)
-
-    def redo(self) -> None:
-        """Make the edit again."""
-        self.layers.restore(self.after)
 
 
 class PromptLayers:
@@ -91,7 +69,6 @@ class PromptLayers:
     def __init__(self, image: Image, colour_of: Callable[[int], Colour]) -> None:
         from napari.layers import Points, Shapes
 
-        place = {name: getattr(image, name) for name in ("scale", "translate", "rotate", "shear", "affine", "units")}
         features = _features([], [])
         self._colour_of = colour_of
         side = float(np.ptp(image.extent.data, axis=0)[-2:].max()) + 1
@@ -102,7 +79,7 @@ class PromptLayers:
             size=side / 40,
             canvas_size_limits=(6, 14),  # on the screen: seen on every image, and hiding no small object
             border_width=0.2,
-            **place,
+            **placement(image),
         )
         self.shapes: Shapes = Shapes(
             ndim=image.ndim,
@@ -110,33 +87,33 @@ class PromptLayers:
             name=SHAPES_NAME,
             face_color="transparent",
             edge_width=side / 200,
-            **place,
+            **placement(image),
         )
         self.object_id = 1
         self.polarity = POSITIVE
         self._set_defaults()
 
     def choose_object(self, object_id: int) -> None:
-        """Let the next prompt be of an object."""
+        """Set the object that the next prompt is of."""
         self.object_id = object_id
         self._set_defaults()
 
     def toggle_polarity(self) -> None:
-        """Let the next points be on the object if they were off it, and the other way round."""
+        """Switch between points on the object and points off it, for the next ones."""
         self.polarity = NEGATIVE if self.polarity == POSITIVE else POSITIVE
         self._set_defaults()
 
     def read(
         self, image: Image, grid: LayerGrid, *, current_frame: int, on_outside: tuple[OnOutside, OnOutside]
     ) -> tuple[Prompt, ...]:
-        """Read all prompts.
+        """Return all prompts.
 
         Parameters
         ----------
         image, grid, current_frame
             As in `prompts_of_points`.
         on_outside : (callable, callable)
-            Told of the points, and of the shapes, that lie nowhere in the image.
+            Called with the number of each point, and of each shape, that lies nowhere in the image, and a sentence.
 
         Raises
         ------
@@ -151,7 +128,7 @@ class PromptLayers:
         )
 
     def state(self) -> LayersState:
-        """Copy what both layers hold."""
+        """Return a copy of what both layers hold."""
         return LayersState(
             np.array(self.points.data),
             self.points.features.copy(),
@@ -188,7 +165,7 @@ class PromptLayers:
         )
 
     def restore(self, state: LayersState) -> None:
-        """Make both layers hold what they held."""
+        """Replace what both layers hold."""
         self.points.selected_data = set()
         self.shapes.selected_data = set()
         self.points.data = state.points
@@ -216,7 +193,7 @@ class PromptLayers:
         return _chosen(state, of_points, of_shapes)
 
     def remove(self, points: Sequence[int], shapes: Sequence[int]) -> None:
-        """Take some points and shapes out of the layers."""
+        """Remove some points and shapes from the layers."""
         if points:
             self.points.remove(list(points))
         if shapes:
@@ -224,7 +201,7 @@ class PromptLayers:
         self._set_defaults()
 
     def state_with_absence(self, state: LayersState, target: Target, image: Image, grid: LayerGrid) -> LayersState:
-        """Return a state in which all that is said of a target is one negative point, in the middle of the frame."""
+        """Return a state in which the only prompt of a target is one negative point, in the middle of the frame."""
         corners = np.array([one[0] for one in state.shapes]).reshape(-1, self.shapes.ndim)
         of_points, of_shapes = (
             ~(
@@ -255,7 +232,7 @@ class PromptLayers:
             self.shapes.edge_color = np.array([self._colour_of(int(i)) for i in self.shapes.features[OBJECT_ID]])
 
     def _set_defaults(self) -> None:
-        """Say what the next prompt is; napari forgets it whenever features are set."""
+        """Set what the next prompt is; napari forgets it whenever features are set."""
         for layer, polarity in ((self.points, self.polarity), (self.shapes, POSITIVE)):
             layer.selected_data = set()  # the current colour would be given to what is selected
             layer.feature_defaults = {OBJECT_ID: self.object_id, POLARITY: polarity}

@@ -1,4 +1,4 @@
-"""All that is said of the objects in one image: in our layers, in layers of the user's own, by approved masks."""
+"""All prompts of the objects in one image: our layers, layers of the user's own, and masks painted or approved."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_sam2.errors import OptionError, PromptError
-from napari_sam2.layers.prompt_layers import LayersState, PromptEdit, PromptLayers
+from napari_sam2.layers.prompt_layers import LayersState, PromptLayers
 from napari_sam2.layers.user_layers import PassedOver, UserLayer
 from napari_sam2.prompt_checks import without_rivals
 from napari_sam2.prompts import MaskPrompt, PromptSet, Target
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class UserMask:
-    """What the user says the mask of a target is: painted by hand, or approved.
+    """The mask of a target as the user has painted or approved it.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class UserMask:
 
 
 class PromptSources:
-    """Prompts of one image from wherever they are said.
+    """All prompts of one image: from our layers, from the user's layers, and masks painted or approved.
 
     Parameters
     ----------
@@ -53,25 +53,25 @@ class PromptSources:
     colour_of : callable
         Colour of an object, RGBA in [0, 1].
     current_frame : callable
-        Gives the frame that the viewer shows.
+        Returns the frame that the viewer shows.
 
     Attributes
     ----------
     own : PromptLayers
         The layers that the plugin has made.
-    overruled : mapping of Target to UserMask
-        Masks painted or approved in the place of prompts.
-    settled : frozenset of Prompt
-        Prompts in layers of the user's own that are not heeded any more: of objects that are committed, for example.
-        One that is changed is another prompt, and is heeded.
+    user_masks : mapping of Target to UserMask
+        Masks painted or approved, which take the place of prompts.
+    retired : frozenset of Prompt
+        Prompts in the user's layers that are not used any more: of objects that are committed, for example. One that
+        is changed is another prompt, and is used.
     remark : str
-        What was not heeded when all was read last, and what to do; empty if all was.
+        What was left out when all was read last, and what to do; empty if nothing was.
     """
 
-    edited = Signal(PromptEdit)
-    """The user has edited the prompts in our layers."""
+    edited = Signal(LayersState, LayersState)
+    """The user has edited our layers: what they held before and hold now."""
 
-    spoken = Signal()
+    others_edited = Signal()
     """The user has edited, or is about to have edited, a layer of her own that is read for prompts."""
 
     def __init__(
@@ -80,24 +80,20 @@ class PromptSources:
         self._image, self._grid, self._current_frame = image, grid, current_frame
         self.own = PromptLayers(image, colour_of)
         self.user_masks: Mapping[Target, UserMask] = {}
-        self.settled: frozenset[Prompt] = frozenset()
+        self.retired: frozenset[Prompt] = frozenset()
         self._others: list[UserLayer] = []
         self.remark = ""
+        self._given: tuple[Prompt, ...] = ()
         self._is_restoring = False
         self._last_state = self.own.state()
         self._outside = (PassedOver(), PassedOver())
         for layer in (self.own.points, self.own.shapes):
             layer.events.data.connect(self._on_edit)
 
-    @property
-    def object_id(self) -> int:
-        """The object that the next prompt is of."""
-        return self.own.object_id
-
     def read(self) -> PromptSet:
-        """Read all that is said, masks painted or approved in the place of what was said before them.
+        """Read all layers, and return their prompts with the user's masks in the place of those before them.
 
-        What cannot be heeded is left out, and told by `dropped` and `remark`: prompts that lie nowhere in the image,
+        What cannot be used is left out, and told by `dropped` and `remark`: prompts that lie nowhere in the image,
         second boxes and masks, and layers of the user's own that make no sense at present and count as before.
 
         Raises
@@ -105,23 +101,35 @@ class PromptSources:
         NapariSam2Error
             If a prompt in our layers makes no sense; the message names it.
         """
+        own = self._read_own()
+        theirs = self._read_others()
+        # What was taken out of its layer is a new prompt when it comes back.
+        self.retired = self.retired.intersection(theirs)
+        self._given = (*own, *(prompt for prompt in theirs if prompt not in self.retired))
+        return self.combined()
+
+    def combined(self) -> PromptSet:
+        """Return what `read` returns of layers that have not changed since, with the user's masks as they are now."""
+        given = without_rivals(self._given)
+        remarks = [*(other.remark for other in self._others), given.remark]
+        prompts = given.prompts
+        if self.user_masks:
+            mixed = [p for p in prompts.prompts if p.target not in self.user_masks]
+            for target, drawn in self.user_masks.items():
+                later = (p for p in prompts.get(target, ()) if p not in drawn.prompts)
+                mixed += [drawn.mask, *later]
+            with_masks = without_rivals(mixed)
+            prompts = with_masks.prompts
+            remarks.append(with_masks.remark)
+        self.remark = " ".join(filter(None, remarks))
+        return prompts
+
+    def _read_own(self) -> tuple[Prompt, ...]:
         self._outside = (PassedOver(), PassedOver())
-        own = self.own.read(self._image, self._grid, current_frame=self._current_frame(), on_outside=self._outside)
-        said = self._read_others()
-        # What was taken out of its layer is said anew when it comes back.
-        self.settled = self.settled.intersection(said)
-        given = without_rivals((*own, *(prompt for prompt in said if prompt not in self.settled)))
-        prompts: list[Prompt] = [p for p in given.prompts.prompts if p.target not in self.user_masks]
-        for target, overruling in self.user_masks.items():
-            later = (p for p in given.prompts.get(target, ()) if p not in overruling.prompts)
-            prompts += [overruling.mask, *later]
-        heeded = without_rivals(prompts)
-        remarks = (*(other.remark for other in self._others), given.remark, heeded.remark)
-        self.remark = " ".join(remark for remark in remarks if remark)
-        return heeded.prompts
+        return self.own.read(self._image, self._grid, current_frame=self._current_frame(), on_outside=self._outside)
 
     def _read_others(self) -> tuple[Prompt, ...]:
-        return tuple(prompt for other in self._others for prompt in other.heard())
+        return tuple(prompt for other in self._others for prompt in other.read_or_last())
 
     @property
     def dropped(self) -> str:
@@ -132,17 +140,15 @@ class PromptSources:
             return f"{first} It is dropped: prompts are drawn on the image." if count else ""
         return f"{count} prompts are dropped, because prompts are drawn on the image. The first: {first}"
 
-    def heeded(self, edit: PromptEdit) -> PromptEdit:
-        """Return an edit of our layers without what lies nowhere in the image, once they were read."""
-        if not self.dropped:
-            return edit
-        self._last_state = self.own.without_numbers(edit.after, *(one.numbers for one in self._outside))
-        return PromptEdit(self.own, edit.before, self._last_state)
+    def without_dropped(self, state: LayersState) -> LayersState:
+        """Return a state of our layers without what lay nowhere in the image when they were read last."""
+        if any(one.numbers for one in self._outside):
+            self._last_state = state = self.own.without_numbers(state, *(one.numbers for one in self._outside))
+        return state
 
     def drop_outside(self) -> None:
         """Take out of our layers what lies nowhere in the image."""
-        self._outside = (PassedOver(), PassedOver())
-        self.own.read(self._image, self._grid, current_frame=self._current_frame(), on_outside=self._outside)
+        self._read_own()
         numbers = [one.numbers for one in self._outside]
         self._outside = (PassedOver(), PassedOver())
         self.restore(lambda: self.own.remove(*numbers))
@@ -155,13 +161,13 @@ class PromptSources:
         return tuple(other.layer for other in self._others)
 
     @property
-    def said_by_others(self) -> tuple[Prompt, ...]:
-        """What the layers of the user's own said when they were read last, settled or not."""
-        return tuple(prompt for other in self._others for prompt in other.said)
+    def prompts_of_others(self) -> tuple[Prompt, ...]:
+        """Prompts of the user's layers when they were read last, retired or not."""
+        return tuple(prompt for other in self._others for prompt in other.prompts)
 
-    def others_about(self, object_ids: Collection[int]) -> tuple[Layer, ...]:
-        """Layers of the user's own that said something of one of these objects, settled or not."""
-        return tuple(one.layer for one in self._others if any(prompt.object_id in object_ids for prompt in one.said))
+    def others_with(self, object_ids: Collection[int]) -> tuple[Layer, ...]:
+        """Return the user's layers that had prompts of one of these objects, retired or not."""
+        return tuple(one.layer for one in self._others if any(prompt.object_id in object_ids for prompt in one.prompts))
 
     def add(self, layer: Layer) -> None:
         """Read a Points, Shapes or Labels layer for prompts, too, from the next reading on.
@@ -180,19 +186,19 @@ class PromptSources:
             return
         if layer in (self.own.points, self.own.shapes):
             raise OptionError(f"Layer {layer.name!r} is read for prompts already. Choose one of your own.")
-        other = UserLayer(layer, self._image, self._grid, self._current_frame(), self.object_id)
-        said = other.read()
-        if other.remark and not said:
+        other = UserLayer(layer, self._image, self._grid, self._current_frame(), self.own.object_id)
+        found = other.read()
+        if other.remark and not found:
             raise PromptError(f"Layer {layer.name!r} says nothing of this image. {other.remark}")
         try:
-            PromptSet((*self._read_others(), *said))
+            PromptSet((*self._read_others(), *found))
         except PromptError as error:
             raise PromptError(f"Layer {layer.name!r} cannot be read beside the others. {error}") from error
         self._others.append(other)
         self._connect(other)
 
     def remove(self, layer: Layer) -> None:
-        """Read a layer no more; what it said is not said any longer, from the next reading on."""
+        """Stop reading a layer for prompts; they are gone from the next reading on."""
         for other in self._others:
             if other.layer == layer:
                 self._disconnect(other)
@@ -216,13 +222,13 @@ class PromptSources:
 
     def _on_other(self, event: object) -> None:
         if not _is_coming(event):
-            self.spoken.emit()
+            self.others_edited.emit()
 
     def _on_paint(self, event: object) -> None:
         for other in self._others:
             if other.reader is not None and other.layer == getattr(event, "source", None):
                 other.reader.touch(painted_frames(getattr(event, "value", ()), self._grid))
-        self.spoken.emit()
+        self.others_edited.emit()
 
     def _on_redrawn(self, event: object) -> None:
         # All that is seen of napari's undo: the layer is drawn again, as it is when another frame is shown.
@@ -230,7 +236,7 @@ class PromptSources:
             if other.reader is not None and other.layer == getattr(event, "source", None):
                 other.reader.touch([self._current_frame()])
                 if not other.repeats():
-                    self.spoken.emit()
+                    self.others_edited.emit()
 
     # Our layers ------------------------------------------------------------------------------------------------------
 
@@ -241,14 +247,10 @@ class PromptSources:
             self.own.points.selected_data = set()  # whose ring hides whether it is on the object or off it
         self.own.colour()
         before, self._last_state = self._last_state, self.own.state()
-        self.edited.emit(PromptEdit(self.own, before, self._last_state))
-
-    def state(self) -> LayersState:
-        """Copy what our layers hold."""
-        return self.own.state()
+        self.edited.emit(before, self._last_state)
 
     def restore(self, step: Callable[[], object]) -> None:
-        """Let our layers be changed by us, not by the user."""
+        """Run a step that changes our layers, without telling it as an edit of the user's."""
         self._is_restoring = True
         try:
             step()
@@ -257,14 +259,14 @@ class PromptSources:
         self._last_state = self.own.state()
 
     def close(self) -> None:
-        """Let go of all layers."""
+        """Stop listening to all layers."""
         for layer in (self.own.points, self.own.shapes):
             layer.events.data.disconnect(self._on_edit)
         for other in self._others:
             self._disconnect(other)
 
     def reopen(self) -> None:
-        """Heed the layers again, as they are now."""
+        """Listen to the layers again, as they are now."""
         self._last_state = self.own.state()
         for layer in (self.own.points, self.own.shapes):
             layer.events.data.connect(self._on_edit)

@@ -16,7 +16,7 @@ import numpy as np
 from skimage import draw
 
 from napari_sam2.errors import PromptError
-from napari_sam2.layers.grid import in_frames
+from napari_sam2.layers.places import in_frames
 from napari_sam2.prompts import MAX_OBJECT_ID, BoxPrompt, MaskPrompt, PointPrompt, Target
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ OBJECT_ID = "object_id"
 """Feature that names the object of a point or a shape."""
 
 POLARITY = "label"
-"""Feature that says whether a point or a scribble is on the object."""
+"""Feature that tells whether a point or a scribble is on the object."""
 
 POSITIVE, NEGATIVE = "positive", "negative"
 
@@ -71,7 +71,7 @@ def prompts_of_points(
     Parameters
     ----------
     points : napari.layers.Points
-        The layer. Its features `object_id` and `label` ("positive", "negative") are heeded where it has them.
+        The layer. Its features `object_id` and `label` ("positive", "negative") are used where it has them.
     image : napari.layers.Image
         The image that is segmented.
     grid : LayerGrid
@@ -93,8 +93,8 @@ def prompts_of_points(
     name = points.name
     where = in_frames(points.data, points, image, grid, current_frame=current_frame)
     prompts = []
-    for number, ((frame, y, x), said) in enumerate(
-        zip(where, _said(points.features, len(where), "Point", name, default_object), strict=True)
+    for number, ((frame, y, x), meaning) in enumerate(
+        zip(where, _meanings(points.features, len(where), "Point", name, default_object), strict=True)
     ):
         what = f"Point {number} of layer {name!r}"
         with _passing_over(number, on_outside):
@@ -103,8 +103,8 @@ def prompts_of_points(
                     f"{what} lies outside the image, at y {y:.1f}, x {x:.1f} of {grid.height} x {grid.width} pixels.",
                     "Move it inside or delete it.",
                 )
-            target = Target(said.object_id, _frame(frame, grid, what))
-            prompts.append(PointPrompt(target.object_id, target.frame, float(y), float(x), positive=said.positive))
+            target = Target(meaning.object_id, _frame(frame, grid, what))
+            prompts.append(PointPrompt(target.object_id, target.frame, float(y), float(x), positive=meaning.positive))
     return tuple(prompts)
 
 
@@ -163,18 +163,18 @@ def prompts_of_shapes(
     outlines = np.split(vertices, np.cumsum([len(shape) for shape in shapes.data])[:-1])
     prompts: list[Prompt] = []
     pixels: dict[Target, list[NDArray[np.intp]]] = {}
-    features = _said(shapes.features, len(outlines), "Shape", name, default_object)
-    for number, (where, kind, said) in enumerate(zip(outlines, shapes.shape_type, features, strict=True)):
+    features = _meanings(shapes.features, len(outlines), "Shape", name, default_object)
+    for number, (where, kind, meaning) in enumerate(zip(outlines, shapes.shape_type, features, strict=True)):
         what = f"Shape {number} ({kind}) of layer {name!r}"
         with _passing_over(number, on_outside):
             frames = {_frame(frame, grid, what) for frame in where[:, 0]}
             if len(frames) > 1:
                 raise PromptError(f"{what} runs through frames {min(frames)} to {max(frames)}. Draw it on one.")
-            target, outline = Target(said.object_id, frames.pop()), where[:, 1:]
+            target, outline = Target(meaning.object_id, frames.pop()), where[:, 1:]
             if kind == "line" or (kind == "path" and not _is_closed(outline)):
-                prompts += _scribble(target, outline, grid, what, positive=said.positive)
+                prompts += _scribble(target, outline, grid, what, positive=meaning.positive)
                 continue
-            if not said.positive:
+            if not meaning.positive:
                 raise PromptError(
                     f"{what} is negative, and only points and lines can be. Draw a line over what does not belong to "
                     f"the object, or make its feature {POLARITY!r} {POSITIVE!r}."
@@ -188,14 +188,14 @@ def prompts_of_shapes(
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """What the features of a point or a shape say."""
+class _Meaning:
+    """What the features of a point or a shape mean."""
 
     object_id: int
     positive: bool
 
 
-def _said(features: pd.DataFrame, count: int, kind: str, name: str, default_object: int) -> Iterator[_Said]:
+def _meanings(features: pd.DataFrame, count: int, kind: str, name: str, default_object: int) -> Iterator[_Meaning]:
     ids, polarities = (_column(features, column, count) for column in (OBJECT_ID, POLARITY))
     for number, (given, polarity) in enumerate(zip(ids, polarities, strict=True)):
         what = f"{kind} {number} of layer {name!r}"
@@ -203,7 +203,7 @@ def _said(features: pd.DataFrame, count: int, kind: str, name: str, default_obje
             raise PromptError(
                 f"{what} has the {POLARITY} {polarity!r}. Use {POSITIVE!r} or {NEGATIVE!r}, or rename that feature."
             )
-        yield _Said(default_object if given is None else _whole(given, what), polarity != NEGATIVE)
+        yield _Meaning(default_object if given is None else _whole(given, what), polarity != NEGATIVE)
 
 
 def _column(features: pd.DataFrame, name: str, count: int) -> list[object]:

@@ -1,4 +1,4 @@
-"""What the file of a layer says about its axes: napari opens many files without it, so it is asked where it counts."""
+"""What the file of a layer tells about its axes: napari opens many files without it, so it is asked where it counts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def file_of(layer: Image | Labels) -> str | None:
 
 
 def described(path: str | Path, shape: tuple[int, ...]) -> ImageFile | None:
-    """Read what a file says about the axes of a layer; None if it cannot be read any more, or has another shape.
+    """Read what a file tells about the axes of a layer; None if it cannot be read any more, or has another shape.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def described(path: str | Path, shape: tuple[int, ...]) -> ImageFile | None:
 
 
 def axes_to_say(path: str | Path, shape: tuple[int, ...], axes: str) -> str | None:
-    """Return the axes that have to be said when a file is read again as it is shown; None if it says them itself.
+    """Return the axes that have to be given when a file is read again as it is shown; None if it has them itself.
 
     Parameters
     ----------

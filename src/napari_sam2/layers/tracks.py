@@ -75,7 +75,7 @@ def measure_positions(labels: ArrayLike, grid: LayerGrid) -> Iterator[tuple[Obje
             f"Labels have shape {tuple(labels.shape)}, and {grid.shape} is needed. Use labels made for this image."
         )
     for frame in range(grid.num_frames):
-        plane = grid.oriented(np.asarray(labels[grid.key(frame)]))
+        plane = grid.plane(labels, frame)
         rows, columns = np.nonzero(plane)
         ids, ranks, areas = np.unique(plane[rows, columns], return_inverse=True, return_counts=True)
         y, x = (np.bincount(ranks, weights=where) / areas for where in (rows, columns))

@@ -1,4 +1,4 @@
-"""A Points, Shapes or Labels layer of the user's own that is read for prompts: what it says, and what it cannot say."""
+"""A Points, Shapes or Labels layer of the user's own that is read for prompts, and what in it cannot be used."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class PassedOver:
         self.first = ""
 
     def __call__(self, number: int, sentence: str) -> None:
-        """Take note of one."""
+        """Add one."""
         self.numbers.append(number)
         self.first = self.first or sentence
 
 
 class UserLayer:
-    """A layer of the user's own, and what it said when it was read last.
+    """A layer of the user's own, and the prompts read from it last.
 
     Parameters
     ----------
@@ -57,10 +57,10 @@ class UserLayer:
         The layer.
     reader : LabelsReader or None
         Reads it, if it is a Labels layer.
-    said : tuple of Prompt
-        What it said.
+    prompts : tuple of Prompt
+        What was read last.
     remark : str
-        What in it is not heeded, and why; empty if all is.
+        What in it is not used, and why; empty if all is.
 
     Raises
     ------
@@ -78,41 +78,41 @@ class UserLayer:
             )
         self.layer = layer
         self.reader = LabelsReader(layer, image, grid) if isinstance(layer, Labels) else None
-        self.said: tuple[Prompt, ...] = ()
+        self.prompts: tuple[Prompt, ...] = ()
         self.remark = ""
         self._image, self._grid, self._frame, self._object_id = image, grid, frame, object_id
 
     def read(self) -> tuple[Prompt, ...]:
-        """Read what it says; what lies nowhere in the image is passed over.
+        """Read its prompts; what lies nowhere in the image is left out.
 
         Raises
         ------
         NapariSam2Error
-            If something in it makes no sense. `said` is what it was then.
+            If something in it makes no sense. `prompts` is what it was then.
         """
         passed_over = PassedOver()
-        said = self._read(passed_over)
+        found = self._read(passed_over)
         count = len(passed_over.numbers)
-        self.said, self.remark = said, ""
+        self.prompts, self.remark = found, ""
         if count:
             what = "1 prompt lies" if count == 1 else f"{count} prompts lie"
             self.remark = (
                 f"In layer {self.layer.name!r}, {what} outside the image or on frames that it does not have: not read. "
                 f"{passed_over.first}"
             )
-        return said
+        return found
 
-    def heard(self) -> tuple[Prompt, ...]:
-        """Read what it says; as long as that makes no sense, it is what it was before, and `remark` says why."""
+    def read_or_last(self) -> tuple[Prompt, ...]:
+        """Read its prompts; while they make no sense, return those before, with the reason in `remark`."""
         try:
             return self.read()
         except NapariSam2Error as error:
             self.remark = str(error)
-            return self.said
+            return self.prompts
 
     def repeats(self) -> bool:
-        """Whether it says what it said when it was read last."""
-        before = self.said
+        """Return whether its prompts are those that were read last."""
+        before = self.prompts
         try:
             return self.read() == before
         except NapariSam2Error:

@@ -1,7 +1,7 @@
 """Work is written to disk while it is done, so that a crash costs seconds of it at most, and found again afterwards.
 
-Every workspace has a folder: a session (`session_files`) that grows frame by frame, and `owner.json`, which says whose
-it is. A folder whose owner does not run any more is left-over work.
+Every workspace has a folder: a session (`sessions.storage`) that grows frame by frame, and `owner.json`, which tells
+whose it is. A folder whose owner does not run any more is left-over work.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class LeftOver:
     folder : Path
         Where it is: a session.
     session : Session
-        What it says.
+        What is in it.
     written : datetime
         When something was written last.
     """
@@ -108,18 +108,18 @@ class Autosaver:
         interval_s: float = INTERVAL_S,
     ) -> None:
         self.folder = root / f"{datetime.now(tz=UTC):%Y%m%d-%H%M%S}-{uuid4().hex[:8]}"
-        self._space, self._take, self._post, self._interval_s = work, take, post, interval_s
+        self._work, self._take, self._post, self._interval_s = work, take, post, interval_s
         self.replaces: Path | None = None
         self.num_changes = 0
         # Work that goes on after its panel was closed is written from the beginning.
-        self._masks = set(work.results.held.frames)
-        self._committed = set(range(work.grid.num_frames)) if work.results.committed_ids else set()
+        self._masks = set(work.picture.held.frames)
+        self._committed = set(range(work.grid.num_frames)) if work.committed.object_ids else set()
         self._has_news = bool(self._masks or self._committed)
         self._is_changed, self._is_over = threading.Event(), threading.Event()
         self._drafts: queue.Queue[_Draft | None] = queue.Queue()
         self._state = 0
-        work.masks_changed.connect(self._on_masks)
-        work.results.committed_changed.connect(self._on_committed)
+        work.picture.masks_changed.connect(self._on_masks)
+        work.committed.changed.connect(self._on_committed)
         work.changed.connect(self._on_change)
         self._thread = threading.Thread(target=self._run, name="napari-sam2 autosave", daemon=True)
         self._thread.start()
@@ -159,9 +159,9 @@ class Autosaver:
         """Write what is left to be written and stop, or drop the folder if the work is not to be kept."""
         if self._is_over.is_set():
             return
-        self._space.masks_changed.disconnect(self._on_masks)
-        self._space.results.committed_changed.disconnect(self._on_committed)
-        self._space.changed.disconnect(self._on_change)
+        self._work.picture.masks_changed.disconnect(self._on_masks)
+        self._work.committed.changed.disconnect(self._on_committed)
+        self._work.changed.disconnect(self._on_change)
         if is_kept and self._has_news:
             self._draft()
         self._is_over.set()
@@ -195,7 +195,7 @@ class Autosaver:
                 self._drafts.task_done()
 
     def _next_draft(self) -> _Draft | None:
-        """Wait until something has changed, ask for a draft and give it; None says that the work is over."""
+        """Wait until something has changed, ask for a draft and give it; None means that the work is over."""
         while True:
             self._is_changed.wait()
             with suppress(queue.Empty):

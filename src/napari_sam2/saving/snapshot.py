@@ -7,7 +7,6 @@ on any thread.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +15,12 @@ import numpy as np
 
 from napari_sam2.errors import SessionError
 from napari_sam2.files.atomic import check_apart
+from napari_sam2.layers.label_layers import refresh_pixels
+from napari_sam2.layers.planes import Planes
 from napari_sam2.layers.prompt_sources import UserMask
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet, Target
-from napari_sam2.sessions.document import ImageUsed, Session
+from napari_sam2.sessions.document import Session
+from napari_sam2.sessions.images import ImageUsed
 from napari_sam2.sessions.steps import WorkLog
 from napari_sam2.sessions.storage import iter_committed, iter_masks, read_session, write_session
 from napari_sam2.workspace.choices import Choices
@@ -27,12 +29,9 @@ from napari_sam2.workspace.objects import ObjectNotes
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
-    from napari_sam2.frames import ArrayLike, ContrastLimits
-    from napari_sam2.layers.grid import LayerGrid
+    from napari_sam2.frames import ContrastLimits
     from napari_sam2.prompts import Prompt
     from napari_sam2.results import ObjectMask
     from napari_sam2.sessions.steps import ModelUsed
@@ -52,18 +51,18 @@ class WorkSnapshot:
     choices : Choices
         What was chosen.
     prompts : PromptSet
-        All that was said.
+        All prompts.
     overruled : mapping of Target to UserMask
         Masks painted or approved.
     notes : ObjectNotes
-        What was settled about objects.
+        Names of objects, and which are hidden and locked.
     least_confidence : float
         Confidence below which masks were not shown.
     masks : dict
         Masks that were held, by frame and object.
     log : WorkLog
         How the committed labels came about; a copy.
-    committed : PlaneReader
+    committed : Planes
         The committed labels: not a copy, so they may be newer.
     """
 
@@ -76,24 +75,24 @@ class WorkSnapshot:
     least_confidence: float
     masks: Snapshot
     log: WorkLog
-    committed: PlaneReader
+    committed: Planes
 
     def session(self) -> Session:
-        """Put it as a session. Takes time in proportion to the masks and to what was painted."""
-        self.log.settle(self.committed.__getitem__)
+        """Return it as a session. Takes time in proportion to the masks and to what was painted."""
+        self.log.record_touched(self.committed.__getitem__)
         choices, notes = self.choices, self.notes
         return Session(
             image=self.image,
             contrast_limits=self.contrast_limits,
             steps=self.log.steps,
-            takes=sources_of(self.masks, self.prompts),
+            sources=sources_of(self.masks, self.prompts),
             prompts=self.prompts,
             approved=tuple(self.user_masks),
             replaced=PromptSet(p for one in self.user_masks.values() for p in one.prompts),
             names=notes.names,
             hidden=tuple(sorted(notes.hidden)),
             locked=tuple(sorted(notes.locked)),
-            model=choices.model,
+            model=str(choices.model),
             direction=choices.direction,
             start=choices.start,
             stop=choices.stop,
@@ -125,36 +124,19 @@ class WorkSnapshot:
         write_session(path, self.session(), masks=masks, committed=self.committed, overwrite=overwrite)
 
 
-class PlaneReader(Mapping[int, "NDArray[np.integer]"]):
-    """Frames of a label array, read one at a time."""
-
-    def __init__(self, array: ArrayLike, grid: LayerGrid) -> None:
-        self._array, self._grid = array, grid
-
-    def __getitem__(self, frame: int) -> NDArray[np.integer]:
-        plane: NDArray[np.integer] = np.asarray(self._array[self._grid.key(frame)])
-        return self._grid.oriented(plane)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self._grid.num_frames))
-
-    def __len__(self) -> int:
-        return self._grid.num_frames
-
-
 def snapshot(work: Workspace, choices: Choices) -> WorkSnapshot:
-    """Take note of everything in a workspace, on the viewer's thread."""
+    """Return everything in a workspace as it is now; on the viewer's thread."""
     return WorkSnapshot(
         image=_image_used(work),
-        contrast_limits=work.frames.contrast_limits,
+        contrast_limits=work.model_input.frames.contrast_limits,
         choices=choices,
-        prompts=work.prompts,
+        prompts=work.asker.prompts,
         user_masks=dict(work.sources.user_masks),
         notes=work.objects.notes,
-        least_confidence=work.shown.least_confidence,
-        masks=work.results.held.snapshot(),
-        log=work.results.log.copy(),
-        committed=PlaneReader(work.committed.data, work.grid),
+        least_confidence=work.picture.shown.least_confidence,
+        masks=work.picture.held.snapshot(),
+        log=work.committed.log.copy(),
+        committed=Planes(work.committed.layer.data, work.grid),
     )
 
 
@@ -179,7 +161,7 @@ def _image_used(work: Workspace) -> ImageUsed:
 
 
 def restore(work: Workspace, path: str | os.PathLike[str]) -> Choices:
-    """Bring a session back into a workspace in which nothing was done yet.
+    """Load a session into a workspace in which nothing was done yet.
 
     Parameters
     ----------
@@ -203,23 +185,32 @@ def restore(work: Workspace, path: str | os.PathLike[str]) -> Choices:
     """
     session = read_session(path)
     check_image(session.image, work)
-    sources = {(take.object_id, frame): (take.prompts, take.model) for take in session.takes for frame in take.frames}
+    sources = {(one.object_id, frame): (one.prompts, one.model) for one in session.sources for frame in one.frames}
     for frame, plane in iter_committed(path):
-        work.results.hold_committed(frame, plane)
-    work.results.take_over(WorkLog(session.steps))
-    work.objects.settle(ObjectNotes(session.names, frozenset(session.hidden), frozenset(session.locked)))
+        work.committed.load(frame, plane)
+    work.committed.adopt(WorkLog(session.steps))
+    work.objects.replace(ObjectNotes(session.names, frozenset(session.hidden), frozenset(session.locked)))
     work.hide_below(session.least_confidence)
     held = {frame: _held(frame, masks, sources) for frame, masks in iter_masks(path)}
     work.model_input.recall(session.contrast_limits)
-    work.sources.user_masks, drawn = _said(session)
-    state = work.prompt_layers.state_of(drawn, work.grid)
-    work.sources.restore(lambda: work.prompt_layers.restore(state))
+    work.sources.user_masks, drawn = _masks_and_drawn(session)
+    own = work.sources.own
+    state = own.state_of(drawn, work.grid)
+    work.sources.restore(lambda: own.restore(state))
     for frame, masks in held.items():
-        work.results.set_masks(frame, masks)
-    work.results.set_features(work.objects.notes.names)
-    work.results.refresh()
+        work.picture.set_masks(frame, masks)
+    work.picture.show_table(work.objects.notes.names)
+    for layer in {work.picture.layer, work.committed.layer}:
+        refresh_pixels(layer)
     work.asker.resume(session.prompts)
-    return Choices(session.model, session.direction, session.start, session.stop, session.policy, session.threshold)
+    return Choices(
+        session.model,
+        direction=session.direction,
+        start=session.start,
+        stop=session.stop,
+        policy=session.policy,
+        threshold=session.threshold,
+    )
 
 
 def check_image(used: ImageUsed, work: Workspace) -> None:
@@ -240,8 +231,8 @@ def check_image(used: ImageUsed, work: Workspace) -> None:
             )
 
 
-def _said(session: Session) -> tuple[dict[Target, UserMask], list[PointPrompt | BoxPrompt]]:
-    """Tell masks that stand for themselves from prompts that are drawn in layers."""
+def _masks_and_drawn(session: Session) -> tuple[dict[Target, UserMask], list[PointPrompt | BoxPrompt]]:
+    """Return the masks of the user, and the prompts that are drawn in layers."""
     replaced: dict[Target, tuple[Prompt, ...]] = defaultdict(tuple)
     for prompt in session.replaced.prompts:
         replaced[prompt.target] += (prompt,)

@@ -11,13 +11,15 @@ from psygnal import Signal
 
 from napari_sam2.errors import NapariSam2Error, SessionError
 from napari_sam2.files.prompts import PromptFile
-from napari_sam2.inference.errands import BackgroundJob, Broken, Progressed, Returned
-from napari_sam2.layers.export import LabelFormat, export_all, labels_to_export
+from napari_sam2.files.results_folder import LabelFormat, export_all
+from napari_sam2.inference.background import Failed, Job, Reported, Returned
+from napari_sam2.layers.export import labels_to_export
 from napari_sam2.layers.source_axes import axes_to_say
 from napari_sam2.layers.tracks import ObjectPosition, measure_positions, new_tracks_layer, track_table
 from napari_sam2.saving.autosave import Autosaver, discard, left_over, prune
 from napari_sam2.saving.snapshot import restore, snapshot
 from napari_sam2.sessions.storage import read_session
+from napari_sam2.workspace.sentences import error_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,11 +27,13 @@ if TYPE_CHECKING:
     import pandas as pd
     from napari.layers import Image
 
+    from napari_sam2.inference.background import Event
     from napari_sam2.layers.planes import MergedLabels
     from napari_sam2.saving.autosave import LeftOver
     from napari_sam2.saving.snapshot import WorkSnapshot
-    from napari_sam2.sessions.document import ImageUsed
-    from napari_sam2.workspace.images import Workbench
+    from napari_sam2.sessions.images import ImageUsed
+    from napari_sam2.workspace.choices import Choices
+    from napari_sam2.workspace.workbench import Workbench
     from napari_sam2.workspace.workspace import Workspace
 
 
@@ -78,7 +82,7 @@ class WorkFiles:
         self._post = post
         self._root = root or autosave_root()
         self._savers: dict[int, Autosaver] = {}
-        self._errand: BackgroundJob[Any] | None = None
+        self._job: Job[tuple[int, int], Any] | None = None
         self._saved: dict[Autosaver, int] = {}
         prune(self._root)
         self.left_over = left_over(self._root)
@@ -106,8 +110,8 @@ class WorkFiles:
         work.written = None if is_saved else saver.folder
 
     def _on_closed(self) -> None:
-        if self._errand is not None:
-            self._errand.cancel()
+        if self._job is not None:
+            self._job.drop()
         self.changed.disconnect()
 
     # Left-over work --------------------------------------------------------------------------------------------------
@@ -159,17 +163,24 @@ class WorkFiles:
             work = self.bench.workspace
             if work is None:
                 raise SessionError(self.bench.message)
-            if work.prompts or work.results.held or work.results.committed_ids:
+            if work.asker.prompts or work.picture.held or work.committed.object_ids:
                 raise SessionError(
                     f"Work on {image.name!r} has begun already. Save it, remove its layers and press Start; then open "
                     "the session."
                 )
-            self.bench.choose_again(restore(work, path))
+            self._adopt(restore(work, path))
         except NapariSam2Error as error:
             self._complain(str(error))
             return False
         self._say(f"Went on with the work on {image.name!r}.")
         return True
+
+    def _adopt(self, stored: Choices) -> None:
+        """Choose again what was chosen when a session was recorded; the device is that of this machine."""
+        now = self.bench.choices
+        model = now.model if str(now.model) == stored.model else stored.model
+        self.bench.use_choices(replace(stored, model=model, device=now.device, hides_doubtful=now.hides_doubtful))
+        self.bench.choices_changed.emit()
 
     def _image_of(self, used: ImageUsed) -> Image:
         """Find the image of a session among those that are open, or open it."""
@@ -202,20 +213,20 @@ class WorkFiles:
         if work is None:
             self._complain("There is nothing to export. Open an image first.")
             return
-        model = work.model_used
+        model, frames = work.asker.queue.used, work.model_input.frames
         prompts = PromptFile(
-            work.prompts,
+            work.asker.prompts,
             model_name=None if model is None else model.name,
             model_sha256=None if model is None else model.sha256,
-            contrast_limits=work.frames.contrast_limits,
-            image_size=work.working_size,
+            contrast_limits=frames.contrast_limits,
+            image_size=None if model is None else model.image_size,
         )
         try:
-            labels = labels_to_export(work.committed, array=self._merged(work), path=work.image.source.path)
+            labels = labels_to_export(work.committed.layer, array=self._merged(work), path=work.image.source.path)
             steps = export_all(
                 folder,
                 labels,
-                scores=work.results.all_scores(),
+                scores=work.committed.all_scores(work.picture),
                 prompts=prompts,
                 names=work.objects.notes.names,
                 label_format=label_format,
@@ -224,9 +235,9 @@ class WorkFiles:
             self._complain(str(error))
             return
 
-        def write(report: Callable[[int, int], None]) -> None:
+        def write(report: Callable[[tuple[int, int]], None]) -> None:
             for step in steps:
-                report(step.done, step.total)
+                report((step.done, step.total))
 
         self._run(write, f"Exported to {folder}. {labels.remark}".strip())
 
@@ -235,13 +246,13 @@ class WorkFiles:
         work = self.bench.workspace
         if work is None:
             return
-        array, grid, scores = self._merged(work), work.grid, work.results.all_scores()
+        array, grid, scores = self._merged(work), work.grid, work.committed.all_scores(work.picture)
 
-        def measure(report: Callable[[int, int], None]) -> pd.DataFrame:
+        def measure(report: Callable[[tuple[int, int]], None]) -> pd.DataFrame:
             positions: list[ObjectPosition] = []
             for number, of_frame in enumerate(measure_positions(array, grid), 1):
                 positions += of_frame
-                report(number, grid.num_frames)
+                report((number, grid.num_frames))
             return track_table(positions, scores)
 
         def add(table: pd.DataFrame) -> None:
@@ -252,42 +263,44 @@ class WorkFiles:
         self._run(measure, "Added the tracks of all objects.", add)
 
     def _merged(self, work: Workspace) -> MergedLabels:
-        return work.results.merged(self.bench.policy, work.objects.notes.locked)
+        return work.committed.merged_with(work.picture, self.bench.choices.policy, work.objects.notes.locked)
 
     def cancel(self) -> None:
         """Stop exporting; what is written stays under its unfinished name."""
-        if self._errand is not None:
-            self._errand.cancel()
-            self._errand = None
+        if self._job is not None:
+            self._job.drop()
+            self._job = None
             self.progress = None
             self._say("Cancelled.")
 
-    # Errands ---------------------------------------------------------------------------------------------------------
+    # In the background -----------------------------------------------------------------------------------------------
 
     def _run(
         self,
-        job: Callable[[Callable[[int, int], None]], T],
+        job: Callable[[Callable[[tuple[int, int]], None]], T],
         done: str,
         receive: Callable[[T], None] = lambda result: None,
     ) -> None:
         """Do something that takes its time on a thread of its own."""
-        if self._errand is not None:
+        if self._job is not None:
             self._complain("Something is being written already. Wait for it, or cancel it.")
             return
 
         self.progress = (0, 0)
-        self._errand = BackgroundJob(job, lambda news: self._on_news(news, done, receive), self._post)
+        self._job = Job(job, lambda news: self._on_news(news, done, receive), self._post).start()
         self._say("")
 
-    def _on_news(self, news: Progressed | Returned[T] | Broken, done: str, receive: Callable[[T], None]) -> None:
-        if isinstance(news, Progressed):
-            self.progress = (news.done, news.total)
+    def _on_news(self, news: Event[tuple[int, int], T], done: str, receive: Callable[[T], None]) -> None:
+        if isinstance(news, Reported):
+            self.progress = news.item
             self.changed.emit()
             return
-        self._errand = None
+        self._job = None
         self.progress = None
-        if isinstance(news, Broken):
-            self._complain(_sentence(news.error))
+        if isinstance(news, Failed):
+            self._complain(error_sentence(news.error))
+            return
+        if not isinstance(news, Returned):
             return
         try:
             receive(news.result)
@@ -305,16 +318,10 @@ class WorkFiles:
 
 
 def _with_axes(work: WorkSnapshot) -> WorkSnapshot:
-    """Let a session say what the axes of its image are, where the file says something else than what was shown."""
+    """Return work with the axes of its image, where the file has others than those that were shown."""
     used = work.image
     if used.path is None or used.axes is not None:
         return work
     axes = "TYX"[3 - len(used.shape) :] + ("S" if used.is_rgb else "")
-    said = axes_to_say(used.path, used.shape, axes)
-    return work if said is None else replace(work, image=replace(used, axes=said))
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, NapariSam2Error):
-        return str(error)
-    return f"That went wrong unexpectedly ({type(error).__name__}: {error}). Your work is kept; try again."
+    given = axes_to_say(used.path, used.shape, axes)
+    return work if given is None else replace(work, image=replace(used, axes=given))

@@ -72,12 +72,12 @@ def check_members(archive: zipfile.ZipFile) -> None:
 
 
 def packed_plane(plane: NDArray[np.integer]) -> bytes:
-    """Pack the labels of a frame, (Y, X)."""
+    """Return the labels of a frame, (Y, X), packed."""
     return _packed(plane=plane)
 
 
 def packed_masks(masks: Sequence[ObjectMask]) -> bytes:
-    """Pack the masks of a frame, of which there is at least one."""
+    """Return the masks of a frame, at least one, packed."""
     return _packed(
         object_id=np.array([mask.object_id for mask in masks], np.int64),
         window=np.array([(*mask.corner, *mask.logits.shape) for mask in masks], np.int64),
@@ -88,7 +88,7 @@ def packed_masks(masks: Sequence[ObjectMask]) -> bytes:
 
 
 def plane_from(file: IO[bytes], frame: int, shape: tuple[int, int]) -> NDArray[np.integer]:
-    """Unpack the labels of a frame, which must have this shape.
+    """Return the labels of a frame, which must have this shape, unpacked.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def plane_from(file: IO[bytes], frame: int, shape: tuple[int, int]) -> NDArray[n
 
 
 def masks_from(file: IO[bytes], frame: int, shape: tuple[int, int]) -> tuple[ObjectMask, ...]:
-    """Unpack the masks of a frame, which must have this shape.
+    """Return the masks of a frame, which must have this shape, unpacked.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def _masks(
 
 @contextmanager
 def _unpacking(file: IO[bytes], what: str) -> Iterator[_Arrays]:
-    """Open an npz; whatever is wrong with it, or found to be wrong inside, becomes a sentence."""
+    """Yield the arrays of an npz; whatever is wrong with it, or found to be wrong inside, becomes a sentence."""
     try:
         with zipfile.ZipFile(file) as archive:
             check_members(archive)
@@ -172,7 +172,7 @@ class _Arrays:
         self._archive = archive
 
     def read(self, name: str, kinds: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
-        """Read one array, of these kinds of type and this shape; None stands for any length."""
+        """Return one array, of these kinds of type and this shape; None stands for any length."""
         info = self._archive.getinfo(f"{name}.npy")
         with self._archive.open(info) as file:
             found, columns_first, dtype = _header(file)

@@ -1,4 +1,4 @@
-"""What a session is, and the JSON document it becomes: everything that the labels on the screen depend on.
+"""A session as a value, and the JSON document it becomes: all that the labels on the screen depend on.
 
 Prompts and models stand in tables and are referred to by number, because many masks come from the same ones. Frames
 edited by hand are referred to by checksum and kept beside the document.
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from napari_sam2.files.prompt_entries import entry_of
 from napari_sam2.labels.merging import CommitPolicy
 from napari_sam2.prompts import PromptSet, Target
+from napari_sam2.sessions.images import ImageUsed, image_entry, without_unknown
 from napari_sam2.sessions.steps import Commit, HandEdit, MaskSource, ModelUsed, PackedPlane, Renumbering, Step
 
 if TYPE_CHECKING:
@@ -28,51 +29,8 @@ VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageUsed:
-    """The image that was worked on, and how it was read as frames.
-
-    Attributes
-    ----------
-    name : str
-        What the user knows it by.
-    shape : tuple of int
-        Length of each axis of its data, without channels and colours, on the level that was read.
-    dtype : str
-        Name of the type of its values.
-    path : Path, optional
-        The file or folder; None if it came from elsewhere.
-    axes : str, optional
-        Meaning of the axes of the file, where it does not say itself.
-    channels : tuple of int
-        Channels of the file that the model sees now; all there are when empty.
-    is_rgb : bool
-        Whether there is a last axis of red, green and blue.
-    order : tuple of int, optional
-        Axes of `shape` that are frames (where there are any), rows and columns. None means their own order.
-    level : int
-        Resolution level of a multiscale image, 0 the finest.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    path: Path | None = None
-    axes: str | None = None
-    channels: tuple[int, ...] = ()
-    is_rgb: bool = False
-    order: tuple[int, ...] | None = None
-    level: int = 0
-
-    @property
-    def frame_shape(self) -> tuple[int, int, int]:
-        """Number of frames, 1 for a single image, and the rows and columns of each."""
-        frames, rows, columns = (1, *(self.shape[axis] for axis in self.order or range(len(self.shape))))[-3:]
-        return frames, rows, columns
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """A session: what was said, what came of it, and what was chosen.
+    """Saved work: the prompts, the masks and labels that came of them, and what was chosen.
 
     Attributes
     ----------
@@ -82,14 +40,14 @@ class Session:
         Intensities that the model sees as black and white now; None for 8-bit RGB, which it sees as it is.
     steps : tuple of Step
         How the committed labels came about.
-    takes : tuple of MaskSource
-        Masks that are held and not committed, hidden ones included.
+    sources : tuple of MaskSource
+        Where the masks come from that are held and not committed, hidden ones included.
     prompts : PromptSet
-        All that is said now, masks painted or approved in the place of what was said before them.
+        All prompts there are now. A mask that was painted or approved stands in the place of earlier prompts.
     approved : tuple of Target
         Targets of which the mask among `prompts` was painted or approved.
     replaced : PromptSet
-        What was said of these targets before, and is still drawn in the layers.
+        The earlier prompts of these targets, which are still drawn in the layers.
     names : mapping of int to str
         Names given to objects.
     hidden, locked : tuple of int
@@ -111,7 +69,7 @@ class Session:
     image: ImageUsed
     contrast_limits: ContrastLimits | None = None
     steps: tuple[Step, ...] = ()
-    takes: tuple[MaskSource, ...] = ()
+    sources: tuple[MaskSource, ...] = ()
     prompts: PromptSet = field(default_factory=PromptSet)
     approved: tuple[Target, ...] = ()
     replaced: PromptSet = field(default_factory=PromptSet)
@@ -128,7 +86,7 @@ class Session:
 
 
 def planes_of(session: Session) -> dict[str, PackedPlane]:
-    """Frames edited by hand, by checksum."""
+    """Return the frames edited by hand, by checksum."""
     edits = (step for step in session.steps if isinstance(step, HandEdit))
     return {plane.digest: plane for edit in edits for plane in edit.planes.values()}
 
@@ -137,7 +95,7 @@ def planes_of(session: Session) -> dict[str, PackedPlane]:
 
 
 def to_json(session: Session, folder: Path, *, state: int = 0) -> str:
-    """Write a session as JSON, without the frames edited by hand.
+    """Return a session as JSON, without the frames edited by hand.
 
     Parameters
     ----------
@@ -146,17 +104,17 @@ def to_json(session: Session, folder: Path, *, state: int = 0) -> str:
     folder : Path
         Where the document is going to be. An image in it or below is found again when the folder is moved.
     state : int
-        Number of the state of the folder of which the document is; see `session_files`.
+        Number of the state of the folder that the document belongs to; see `sessions.storage`.
     """
     tables = _Tables()
-    takes = _Lines(tables.take_entry(take) for take in session.takes)
+    sources = _Lines(tables.source_entry(source) for source in session.sources)
     steps = _Lines(tables.step_entry(step) for step in session.steps)
-    said, replaced = ([tables.prompts.number(p) for p in s.prompts] for s in (session.prompts, session.replaced))
+    prompts, replaced = ([tables.prompts.number(p) for p in s.prompts] for s in (session.prompts, session.replaced))
     parts: dict[str, object] = {
         "format": FORMAT,
         "version": VERSION,
         "state": state or None,
-        "image": _image_entry(session.image, folder),
+        "image": image_entry(session.image, folder),
         "contrast_limits": session.contrast_limits,
         "model": session.model,
         "direction": session.direction,
@@ -168,12 +126,12 @@ def to_json(session: Session, folder: Path, *, state: int = 0) -> str:
         "names": {str(object_id): name for object_id, name in session.names.items()},
         "hidden": session.hidden,
         "locked": session.locked,
-        "models": _Lines(_known(asdict(model)) for model in tables.models.values),
+        "models": _Lines(without_unknown(asdict(model)) for model in tables.models.values),
         "prompts": _Lines(entry_of(prompt) for prompt in tables.prompts.values),
-        "said": said,
+        "said": prompts,
         "approved": [(target.object_id, target.frame) for target in session.approved],
         "replaced": replaced,
-        "takes": takes,
+        "takes": sources,
         "steps": steps,
     }
     lines = (f"  {json.dumps(name)}: {_text(part)}" for name, part in parts.items() if part is not None)
@@ -198,21 +156,21 @@ class _Table(Generic[_Value]):
 
 
 class _Tables:
-    """What takes and steps refer to."""
+    """What sources of masks and steps refer to."""
 
     def __init__(self) -> None:
         self.prompts: _Table[Prompt] = _Table()
         self.models: _Table[ModelUsed] = _Table()
 
-    def take_entry(self, take: MaskSource) -> dict[str, object]:
-        prompts = [self.prompts.number(prompt) for prompt in take.prompts]
-        model, frames = self.models.number(take.model), _ranges(take.frames)
-        return {"object_id": take.object_id, "model": model, "prompts": prompts, "frames": frames}
+    def source_entry(self, source: MaskSource) -> dict[str, object]:
+        prompts = [self.prompts.number(prompt) for prompt in source.prompts]
+        model, frames = self.models.number(source.model), _ranges(source.frames)
+        return {"object_id": source.object_id, "model": model, "prompts": prompts, "frames": frames}
 
     def step_entry(self, step: Step) -> dict[str, object]:
         match step:
-            case Commit(takes=takes, policy=policy, locked=locked):
-                entries = [self.take_entry(take) for take in takes]
+            case Commit(sources=sources, policy=policy, locked=locked):
+                entries = [self.source_entry(source) for source in sources]
                 return {"kind": "commit", "policy": policy.value, "locked": locked, "takes": entries}
             case Renumbering(old=old, new=new, frames=frames):
                 where = {} if frames is None else {"frames": _ranges(frames)}
@@ -235,20 +193,8 @@ def _text(part: object) -> str:
     return json.dumps(part)
 
 
-def _image_entry(image: ImageUsed, folder: Path) -> dict[str, object]:
-    path = image.path
-    if path is not None and path.is_absolute() and path.is_relative_to(folder.absolute()):
-        path = path.relative_to(folder.absolute())
-    entry = asdict(image) | {"path": None if path is None else path.as_posix()}
-    return _known(entry)
-
-
-def _known(entry: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in entry.items() if value is not None}
-
-
 def _ranges(frames: Sequence[int]) -> list[tuple[int, int]]:
-    """Ascending numbers as ranges, both ends included."""
+    """Return ascending numbers as ranges, both ends included."""
     ranges: list[tuple[int, int]] = []
     for frame in frames:
         if ranges and ranges[-1][1] == frame - 1:

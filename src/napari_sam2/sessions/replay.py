@@ -1,20 +1,20 @@
-"""Make the labels of a session again, from its image, its prompts and what was done with the masks."""
+"""Labels of a session, computed again from its image, its prompts and its steps."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_sam2.errors import SessionError
-from napari_sam2.inference.predictor import Direction
+from napari_sam2.labels.composing import compose, label_dtype
 from napari_sam2.labels.merging import exported_plane, merged_plane
+from napari_sam2.prompt_checks import check_prompts
 from napari_sam2.prompts import MAX_OBJECT_ID, PromptSet, Target
-from napari_sam2.results import compose, label_dtype
-from napari_sam2.sessions.steps import Commit, HandEdit, Renumbering
-from napari_sam2.tracking.propagation import LabelFrame, Visit, plan_propagation, run
+from napari_sam2.sessions.steps import Commit, HandEdit, MaskSource, Renumbering
+from napari_sam2.tracking.propagation import LabelFrame, plan_propagation, run
 from napari_sam2.tracking.stack import TrackedStack
 
 if TYPE_CHECKING:
@@ -24,34 +24,25 @@ if TYPE_CHECKING:
 
     from napari_sam2.frames import FrameStack
     from napari_sam2.inference.predictor import Predictor
-    from napari_sam2.prompts import Prompt
     from napari_sam2.results import ObjectMask, ObjectScore
     from napari_sam2.sessions.document import Session
-    from napari_sam2.sessions.steps import MaskSource, ModelUsed
+    from napari_sam2.sessions.steps import ModelUsed, Origin
+    from sam2_model.video.passes import Visit
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """What decides the masks of an object."""
-
-    object_id: int
-    prompts: tuple[Prompt, ...]
-    model: ModelUsed
-
-
-_Masks = dict[_Source, "ObjectMask"]
-"""Masks of one frame."""
+_Masks = dict["Origin", "ObjectMask"]
+"""Masks of one frame, by what they depend on."""
 
 
 def frames_replayed(session: Session) -> tuple[int, ...]:
-    """Frames that a replay gives, ascending; all others are empty."""
+    """Return the frames that a replay gives, ascending; all others are empty."""
     edited = {frame for step in session.steps if isinstance(step, HandEdit) for frame in step.planes}
-    return tuple(sorted(edited.union(*(take.frames for take in _takes(session)))))
+    return tuple(sorted(edited.union(*(source.frames for source in _sources(session)))))
 
 
 def models_used(session: Session) -> tuple[ModelUsed, ...]:
-    """Models that a replay needs, in the order in which they were used first."""
-    return tuple(dict.fromkeys(take.model for take in _takes(session)))
+    """Return the models that a replay needs, in the order in which they were used first."""
+    return tuple(dict.fromkeys(source.model for source in _sources(session)))
 
 
 def replay(
@@ -59,7 +50,7 @@ def replay(
     frames_of: Callable[[ModelUsed], FrameStack],
     predictor_of: Callable[[ModelUsed], Predictor],
 ) -> Iterator[LabelFrame]:
-    """Compute all masks of a session again and do with them what was done: commits, hand edits and all.
+    """Compute all masks of a session again, and repeat its commits, renumberings and hand edits.
 
     Masks that are held and shown come on top, as a commit would put them. Objects are followed together as far as
     possible, and a frame is given as soon as it is complete: in one run that takes little memory, while objects whose
@@ -70,7 +61,7 @@ def replay(
     session : Session
         The session.
     frames_of : callable
-        Gives its image as a model saw it: the same channels under the same intensity mapping.
+        Returns its image as a model saw it: the same channels under the same intensity mapping.
     predictor_of : callable
         Loads a model. All are loaded before any mask is computed.
 
@@ -94,8 +85,8 @@ def replay(
 
 
 def dtype_replayed(session: Session) -> np.dtype[np.unsignedinteger]:
-    """Type of the labels that a replay gives."""
-    labels = {take.object_id for take in _takes(session)}
+    """Return the type of the labels that a replay gives."""
+    labels = {source.object_id for source in _sources(session)}
     for step in session.steps:
         match step:
             case Renumbering(new=new):
@@ -108,39 +99,35 @@ def dtype_replayed(session: Session) -> np.dtype[np.unsignedinteger]:
 def _replayed(session: Session, opened: Mapping[ModelUsed, tuple[Predictor, FrameStack]]) -> Iterator[LabelFrame]:
     wanted = _wanted(session)
     outstanding = dict.fromkeys(frames_replayed(session), 0)
-    for of_source in wanted.values():
-        for frame in of_source:
+    for source in wanted:
+        for frame in source.frames:
             outstanding[frame] += 1
     finished = _Finisher(session)
     for frame in [frame for frame, count in outstanding.items() if not count]:
         yield finished(frame, {})
     held: dict[int, _Masks] = {}
     for model, (predictor, frames) in opened.items():
-        of_model = {source: of_source for source, of_source in wanted.items() if source.model == model}
+        of_model = [source for source in wanted if source.model == model]
         for source, frame, mask in _computed(TrackedStack(predictor, frames), of_model):
-            held.setdefault(frame, {})[source] = mask
+            held.setdefault(frame, {})[source.origin] = mask
             outstanding[frame] -= 1
             if not outstanding[frame]:
                 yield finished(frame, held.pop(frame))
 
 
-def _takes(session: Session) -> Iterator[MaskSource]:
+def _sources(session: Session) -> Iterator[MaskSource]:
     for step in session.steps:
         if isinstance(step, Commit):
-            yield from step.takes
-    yield from session.takes
+            yield from step.sources
+    yield from session.sources
 
 
-def _source(take: MaskSource) -> _Source:
-    return _Source(take.object_id, take.prompts, take.model)
-
-
-def _wanted(session: Session) -> dict[_Source, set[int]]:
-    """Frames of which the masks of each source are needed."""
-    wanted: dict[_Source, set[int]] = {}
-    for take in _takes(session):
-        wanted.setdefault(_source(take), set()).update(take.frames)
-    return wanted
+def _wanted(session: Session) -> list[MaskSource]:
+    """Return the sources of all masks that are needed; those of one origin are one source, with the frames of all."""
+    frames: dict[Origin, set[int]] = {}
+    for source in _sources(session):
+        frames.setdefault(source.origin, set()).update(source.frames)
+    return [MaskSource(*origin, tuple(sorted(needed))) for origin, needed in frames.items()]
 
 
 # Refusals ------------------------------------------------------------------------------------------------------------
@@ -167,8 +154,8 @@ def _check(session: Session) -> None:
                     f"frames of the image have {height} x {width}. Use another copy of the session."
                 )
             _check_labels(packed.unpack(), frame)
-    for take in _takes(session):
-        PromptSet(take.prompts).check(num_frames, height, width)
+    for source in _sources(session):
+        check_prompts(PromptSet(source.prompts), num_frames, height, width)
 
 
 def _fitting(frames: FrameStack, session: Session) -> FrameStack:
@@ -209,28 +196,29 @@ def _checked(predictor: Predictor, model: ModelUsed, frames: FrameStack) -> Pred
 # Masks ---------------------------------------------------------------------------------------------------------------
 
 
-def _computed(session: TrackedStack, wanted: Mapping[_Source, set[int]]) -> Iterator[tuple[_Source, int, ObjectMask]]:
-    """Give each mask that is wanted of the sources of one model, with its source and frame."""
+def _computed(stack: TrackedStack, wanted: Iterable[MaskSource]) -> Iterator[tuple[MaskSource, int, ObjectMask]]:
+    """Yield each mask of the sources of one model, with its source and frame."""
     known: dict[Target, ObjectMask] = {}
     for sources, returning in _runs(wanted):
+        needed = {object_id: set(source.frames) for object_id, source in sources.items()}
         prompts = PromptSet(prompt for source in sources.values() for prompt in source.prompts)
-        for target, mask in _answered(session, prompts, known, returning):
-            if target.frame in wanted[sources[target.object_id]]:
+        for target, mask in _answered(stack, prompts, known, returning):
+            if target.frame in needed[target.object_id]:
                 yield sources[target.object_id], target.frame, mask
-        followed = {i: wanted[source] - set(prompts.frames_of(i)) for i, source in sources.items()}
-        for result in run(session, _visits(prompts, followed, len(session.frames))):
+        followed = {i: frames.difference(prompts.frames_of(i)) for i, frames in needed.items()}
+        for result in run(stack, _visits(prompts, followed, len(stack.frames))):
             for mask in result.objects:
                 if result.frame in followed[mask.object_id]:
                     yield sources[mask.object_id], result.frame, mask
 
 
-def _runs(wanted: Iterable[_Source]) -> Iterator[tuple[dict[int, _Source], set[int]]]:
-    """Give one source of each object at a time, and the objects that have another one in the next run.
+def _runs(wanted: Iterable[MaskSource]) -> Iterator[tuple[dict[int, MaskSource], set[int]]]:
+    """Yield one source of each object at a time, and the objects that have another one in the next run.
 
-    An object has one state of its prompts at a time. Between runs the model is told what is different and no more, as
-    it was in the viewer.
+    An object has one state of its prompts at a time. Between runs the model is given what is different and no more, as
+    in the viewer.
     """
-    states: dict[int, list[_Source]] = {}
+    states: dict[int, list[MaskSource]] = {}
     for source in wanted:
         states.setdefault(source.object_id, []).append(source)
     for each in states.values():
@@ -241,14 +229,14 @@ def _runs(wanted: Iterable[_Source]) -> Iterator[tuple[dict[int, _Source], set[i
 
 
 def _answered(
-    session: TrackedStack, prompts: PromptSet, known: dict[Target, ObjectMask], returning: set[int]
+    stack: TrackedStack, prompts: PromptSet, known: dict[Target, ObjectMask], returning: set[int]
 ) -> Iterator[tuple[Target, ObjectMask]]:
-    """Give the mask of each target. A target of which the same is said as in the run before is not asked again.
+    """Yield the mask of each target. A target whose prompts are those of the run before is not asked again.
 
     `known` holds the masks of the run before, and afterwards those of the objects that return in the next.
     """
     unasked = set(prompts)
-    for result in session.apply(prompts):
+    for result in stack.apply(prompts):
         for mask in result.objects:
             target = Target(mask.object_id, result.frame)
             unasked.remove(target)
@@ -262,21 +250,17 @@ def _answered(
 
 
 def _visits(prompts: PromptSet, followed: Mapping[int, set[int]], num_frames: int) -> tuple[Visit, ...]:
-    """Visits on the way to the frames that are wanted of each object, beside those that were prompted."""
-    spoken = PromptSet(prompt for prompt in prompts.prompts if followed[prompt.object_id])
-    if not spoken:
+    """Return the visits on the way to the frames that are needed of each object, beside those that were prompted."""
+    of_followed = PromptSet(prompt for prompt in prompts.prompts if followed[prompt.object_id])
+    if not of_followed:
         return ()
     visits = []
-    for visit in plan_propagation(spoken, num_frames).steps:
-        is_forward = visit.direction is Direction.FORWARD
-        on_the_way = tuple(
-            object_id
-            for object_id in visit.object_ids
-            if (visit.frame <= max(followed[object_id]) if is_forward else visit.frame >= min(followed[object_id]))
-        )
+    for visit in plan_propagation(of_followed, num_frames).visits:
+        step = visit.direction.value
+        on_the_way = tuple(i for i in visit.object_ids if any(step * (f - visit.frame) >= 0 for f in followed[i]))
         if on_the_way:
             is_reported = any(visit.frame in followed[object_id] for object_id in on_the_way)
-            visits.append(Visit(visit.frame, on_the_way, visit.direction, is_reported))
+            visits.append(replace(visit, object_ids=on_the_way, is_reported=is_reported))
     return tuple(visits)
 
 
@@ -284,7 +268,7 @@ def _visits(prompts: PromptSet, followed: Mapping[int, set[int]], num_frames: in
 
 
 class _Finisher:
-    """Makes the labels of a frame of its masks: everything that was done, in order, on this frame."""
+    """Makes the labels of a frame from its masks, by all steps in order."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -297,8 +281,8 @@ class _Finisher:
         scores: dict[int, ObjectScore] = {}
         for step in session.steps:
             match step:
-                case Commit(takes=takes, policy=policy, locked=locked):
-                    coming = self._coming(frame, takes, masks)
+                case Commit(sources=sources, policy=policy, locked=locked):
+                    coming = self._coming(frame, sources, masks)
                     confidence_of = _confidence_of({**scores, **coming.scores})
                     plane = merged_plane(plane, coming.labels, policy, confidence_of=confidence_of, locked=locked)
                     scores |= {i: score for i, score in coming.scores.items() if i not in locked}
@@ -309,8 +293,8 @@ class _Finisher:
                 case HandEdit(planes=planes):
                     if frame in planes:
                         plane = planes[frame].unpack().astype(np.int64)
-                        scores = {}  # what somebody left as it is, is certain
-        shown = [take for take in session.takes if take.object_id not in session.hidden]
+                        scores = {}  # what was edited by hand is certain
+        shown = [source for source in session.sources if source.object_id not in session.hidden]
         coming = self._coming(frame, shown, masks, session.least_confidence)
         scores |= coming.scores
         plane = exported_plane(
@@ -318,8 +302,10 @@ class _Finisher:
         )
         return LabelFrame(frame, plane.astype(self._dtype), tuple(scores[i] for i in sorted(scores)))
 
-    def _coming(self, frame: int, takes: Iterable[MaskSource], masks: _Masks, least_confidence: float = 0.0) -> _Coming:
-        found = [masks[_source(take)] for take in takes if _is_on(take, frame)]
+    def _coming(
+        self, frame: int, sources: Iterable[MaskSource], masks: _Masks, least_confidence: float = 0.0
+    ) -> _Coming:
+        found = [masks[source.origin] for source in sources if _has(source, frame)]
         scored = [(mask, mask.score(frame)) for mask in found]
         scored = [(mask, score) for mask, score in scored if score.confidence >= least_confidence]
         labels = compose([mask for mask, _ in scored], *self._shape, self._dtype)
@@ -338,6 +324,6 @@ def _confidence_of(scores: Mapping[int, ObjectScore]) -> dict[int, float]:
     return {object_id: score.confidence for object_id, score in scores.items()}
 
 
-def _is_on(take: MaskSource, frame: int) -> bool:
-    place = bisect_left(take.frames, frame)
-    return place < len(take.frames) and take.frames[place] == frame
+def _has(source: MaskSource, frame: int) -> bool:
+    place = bisect_left(source.frames, frame)
+    return place < len(source.frames) and source.frames[place] == frame

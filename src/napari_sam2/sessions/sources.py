@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from napari_sam2.frames import ArrayLike
     from napari_sam2.inference.predictor import Predictor
-    from napari_sam2.sessions.document import ImageUsed, Session
+    from napari_sam2.sessions.document import Session
+    from napari_sam2.sessions.images import ImageUsed
     from napari_sam2.sessions.steps import ModelUsed
 
 
@@ -44,7 +45,7 @@ class SessionImage:
         return next(iter(self.files.values()))
 
     def frames(self, model: ModelUsed) -> FrameStack:
-        """Give the image as a model saw it, read frame by frame.
+        """Return the image as a model saw it, read frame by frame.
 
         Raises
         ------
@@ -69,7 +70,7 @@ class SessionImage:
 
 
 def open_image(session: Session, session_path: Path, *, path: Path | None = None) -> SessionImage:
-    """Find the image of a session: where it was, else beside the session.
+    """Open the image of a session: where it was, else beside the session.
 
     Parameters
     ----------
@@ -83,7 +84,7 @@ def open_image(session: Session, session_path: Path, *, path: Path | None = None
     Raises
     ------
     SessionError
-        If it is not the image that the session was made with, as far as its shape and type tell, or it came from no
+        If it is not the image that the session was made with, by its shape and type, or it came from no
         file.
     ImageFileError, FrameError, OptionError
         If it is missing or cannot be read; as in `read_image`.
@@ -153,13 +154,13 @@ def _beside(path: str, session_path: Path) -> Path:
 
 
 def _channels(session: Session, model: ModelUsed | None = None) -> tuple[int | None, ...]:
-    """Channels of the file that a model saw, or that it sees now; None is all there are."""
+    """Return the channels of the file that a model saw, or that it sees now; None is all there are."""
     recorded = None if model is None else model.channels
     return (session.image.channels if recorded is None else recorded) or (None,)
 
 
 def _turned(file: ImageFile, order: tuple[int, ...] | None) -> ArrayLike:
-    """View an array in the order in which it was shown: frames, rows, columns, and then its colours."""
+    """Return a view of an array in the order in which it was shown: frames, rows, columns, and then its colours."""
     plain = [axis for axis, letter in enumerate(file.axes) if letter not in "CS"]
     colours = [axis for axis, letter in enumerate(file.axes) if letter in "CS"]
     wanted = (*(plain[axis] for axis in order or range(len(plain))), *colours)

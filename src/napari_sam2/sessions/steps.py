@@ -1,7 +1,7 @@
 """How committed labels came about, step by step, so that they can be made again from the image and the prompts.
 
-A step is a commit of masks that a model computed, a renumbering of an object, or frames as somebody left them. What
-came of the steps is decided frame by frame, so a frame left by hand replaces all that happened on it before.
+A step is a commit of masks that a model computed, a renumbering of an object, or frames as the user left them. Steps
+act frame by frame, so a frame edited by hand replaces all that happened on it before.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ModelUsed:
-    """A model that has computed masks, and how it saw the image.
+    """A model that computed masks, and how it saw the image.
 
     Attributes
     ----------
@@ -54,9 +54,13 @@ class ModelUsed:
     channels: tuple[int, ...] | None = None
 
 
+Origin = tuple[int, "tuple[Prompt, ...]", ModelUsed]
+"""What a mask depends on, whatever its frame: the object, its prompts and the model."""
+
+
 @dataclass(frozen=True, slots=True)
 class MaskSource:
-    """Masks of one object, computed by one model from one state of its prompts.
+    """Where masks of one object come from: one model, one state of its prompts, and the frames.
 
     Attributes
     ----------
@@ -94,6 +98,11 @@ class MaskSource:
                 f"The frames of object {self.object_id} are not ascending: {self.frames}. Sort them, each once."
             )
 
+    @property
+    def origin(self) -> Origin:
+        """What the masks depend on; sources that differ in their frames alone have the same."""
+        return self.object_id, self.prompts, self.model
+
 
 @dataclass(frozen=True, slots=True)
 class Commit:
@@ -101,16 +110,16 @@ class Commit:
 
     Attributes
     ----------
-    takes : tuple of MaskSource
-        All masks that were shown on the frames of the commit, locked objects included: pixels where objects overlap
-        belong to one of them.
+    sources : tuple of MaskSource
+        Where the masks come from: all that were shown on the frames of the commit, locked objects included, because
+        pixels where objects overlap belong to one of them.
     policy : CommitPolicy
         What became of pixels that belonged to a committed object.
     locked : tuple of int
         Objects that neither lost nor received a pixel.
     """
 
-    takes: tuple[MaskSource, ...]
+    sources: tuple[MaskSource, ...]
     policy: CommitPolicy
     locked: tuple[int, ...] = ()
 
@@ -124,7 +133,7 @@ class Renumbering:
     old, new : int
         Its id before and after; 0 deletes it.
     frames : tuple of int, optional
-        Where; on all frames when None.
+        Frames on which it did; all when None. Set by session files alone.
     """
 
     old: int
@@ -152,14 +161,14 @@ class PackedPlane:
 
     @classmethod
     def pack(cls, plane: NDArray[np.integer]) -> Self:
-        """Compress a plane, (Y, X)."""
+        """Return a plane, (Y, X), compressed."""
         rows, columns = plane.shape
         stored = np.asarray(plane, plane.dtype.newbyteorder("<"))
         # Level 1: objects are runs of equal numbers, which any level finds, and the user is waiting.
         return cls((rows, columns), plane.dtype.name, zlib.compress(stored.tobytes(), 1))
 
     def unpack(self) -> NDArray[np.integer]:
-        """Give the plane, (Y, X), the caller's own.
+        """Return the plane, (Y, X), the caller's own.
 
         Raises
         ------
@@ -188,7 +197,7 @@ class PackedPlane:
 
 @dataclass(frozen=True, slots=True)
 class HandEdit:
-    """Frames of the committed labels as somebody left them: painted, undone, or there from the start.
+    """Frames of the committed labels as the user left them: painted, undone, or there from the start.
 
     Attributes
     ----------
@@ -218,21 +227,21 @@ class WorkLog:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """The steps, in order. They tell all there is once `settle` has written down what was touched."""
+        """The steps, in order; complete once `record_touched` has added the frames that were touched."""
         return self._steps
 
     @property
     def touched(self) -> frozenset[int]:
-        """Frames whose content is not what the steps say, until `settle`."""
+        """Frames whose content is not the result of the steps, until `record_touched`."""
         return self._touched
 
     def record(self, step: Step) -> None:
-        """Take note of a step that has just been made."""
+        """Add a step that has just been made."""
         self._steps += (step,)
         self._since_last = frozenset()
 
     def withdraw(self, step: Step) -> bool:
-        """Take back a step that has just been undone.
+        """Remove a step that has just been undone.
 
         Returns
         -------
@@ -248,22 +257,22 @@ class WorkLog:
         return True
 
     def touch(self, frames: Iterable[int]) -> None:
-        """Take note that frames have changed, or are going to, other than by a step that is recorded."""
+        """Mark frames that have changed, or are going to, other than by a step that is recorded."""
         touched = frozenset(frames)
         self._touched |= touched
         self._since_last |= touched
 
     def copy(self) -> Self:
-        """Give a log of its own that says the same."""
+        """Return a log with the same steps that can be changed by itself."""
         return copy(self)  # nothing in it is changed in place
 
-    def settle(self, read_plane: Callable[[int], NDArray[np.integer]]) -> None:
-        """Write down the frames that were touched as they are now.
+    def record_touched(self, read_plane: Callable[[int], NDArray[np.integer]]) -> None:
+        """Add the frames that were touched, as they are now, as edited by hand.
 
         Parameters
         ----------
         read_plane : callable
-            Gives the committed labels of a frame, (Y, X). If it raises, nothing has been settled.
+            Returns the committed labels of a frame, (Y, X). If it raises, nothing has changed.
         """
         if not self._touched:
             return
@@ -282,10 +291,10 @@ class WorkLog:
 
 
 def _frames_of(step: Step) -> Iterable[int]:
-    """Frames on which a step leaves pixels."""
+    """Return the frames on which a step leaves pixels."""
     match step:
-        case Commit(takes=takes):
-            return {frame for take in takes for frame in take.frames}
+        case Commit(sources=sources):
+            return {frame for source in sources for frame in source.frames}
         case HandEdit(planes=planes):
             return planes.keys()
         case Renumbering():

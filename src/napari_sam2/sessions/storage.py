@@ -1,12 +1,12 @@
 """Sessions on disk: a folder that grows as one works, or one file, `.sam2session`, which is a zip of the same content.
 
-`session.json` says everything; `planes/` holds frames edited by hand. What can be computed again may be there too, so
+`session.json` has all of it but pixels; `planes/` holds frames edited by hand. What can be computed again may be there too, so
 that nobody has to wait for it: `masks/000012.npz` has the masks that were held of frame 12, `committed/000012.npz` its
 committed labels.
 
 A folder changes from one state to the next in one step, when its document is replaced. Masks and labels of the next
 state are written beside those of the present one, with the number of the state in their names (`000012.s7.npz`, or
-`000012.s7.none` where there are none any more), and count from the moment at which the document says that number; what
+`000012.s7.none` where there are none any more), and count from the moment at which the document has that number; what
 they replace is removed after that.
 """
 
@@ -14,22 +14,20 @@ from __future__ import annotations
 
 import re
 import shutil
-import stat
 import tempfile
 import zipfile
 from collections import defaultdict
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
-from napari_sam2.errors import ImageFileError, SessionError
+from napari_sam2.errors import SessionError
 from napari_sam2.files.atomic import check_replaceable, replacing
 from napari_sam2.files.partial import writing
-from napari_sam2.files.strict_json import LARGEST_DOCUMENT, parse_json, read_limited
-from napari_sam2.sessions.arrays import DAMAGE, check_members, masks_from, packed_masks, packed_plane, plane_from
+from napari_sam2.files.strict_json import LARGEST_DOCUMENT, parse_json
+from napari_sam2.sessions.arrays import masks_from, packed_masks, packed_plane, plane_from
 from napari_sam2.sessions.document import planes_of, to_json
-from napari_sam2.sessions.document_json import frame_shape_of, from_json, state_of
+from napari_sam2.sessions.document_json import from_json, state_and_shape
+from napari_sam2.sessions.opening import content_of, opened
 
 if TYPE_CHECKING:
     import os
@@ -53,22 +51,6 @@ _Place = TypeVar("_Place", bound=Path | zipfile.Path)
 _Kind = TypeVar("_Kind")
 
 _PLANES, _MASKS, _COMMITTED = "planes", "masks", "committed"
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFrames:
-    """Frames of which a session holds more than how to compute them.
-
-    Attributes
-    ----------
-    masks : tuple of int
-        Frames whose masks are stored, ascending.
-    committed : tuple of int
-        Frames whose committed labels are stored, ascending.
-    """
-
-    masks: tuple[int, ...]
-    committed: tuple[int, ...]
 
 
 # One file ------------------------------------------------------------------------------------------------------------
@@ -226,7 +208,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def read_session(path: str | os.PathLike[str]) -> Session:
-    """Read a session from a file or a folder.
+    """Return the session in a file or a folder.
 
     Raises
     ------
@@ -237,174 +219,69 @@ def read_session(path: str | os.PathLike[str]) -> Session:
     """
     path = Path(path)
     folder = path if path.is_dir() else path.parent
-    with _opened(path) as root:
-        return from_json(_document(root), folder, lambda digest, most: _content(root / _plane_name(digest), most))
+    with opened(path) as root:
+        return from_json(_document(root), folder, lambda digest, most: content_of(root / _plane_name(digest), most))
 
 
 def _document(root: Path | zipfile.Path) -> object:
-    content = _content(root / DOCUMENT, LARGEST_DOCUMENT)
+    content = content_of(root / DOCUMENT, LARGEST_DOCUMENT)
     try:
         return parse_json(content)
     except ValueError as error:
         raise SessionError(f"{DOCUMENT} is not JSON ({error}). Give a session written by napari-sam2.") from error
 
 
-def frames_stored(path: str | os.PathLike[str]) -> StoredFrames:
-    """Say of which frames masks and committed labels are stored.
-
-    Raises
-    ------
-    SessionError, ImageFileError
-        As in `read_session`.
-    """
-    with _opened(Path(path)) as root:
-        return StoredFrames(*(tuple(sorted(_stored(root, kind).places)) for kind in (_MASKS, _COMMITTED)))
-
-
-def read_masks(path: str | os.PathLike[str], frame: int) -> tuple[ObjectMask, ...]:
-    """Read the masks that were held of a frame; none if none are stored.
-
-    Raises
-    ------
-    SessionError, ImageFileError
-        As in `read_session`.
-    """
-    with _opened(Path(path)) as root:
-        stored = _stored(root, _MASKS)
-        return stored.read(frame, masks_from) if frame in stored.places else ()
-
-
-def read_committed(path: str | os.PathLike[str], frame: int) -> NDArray[np.integer] | None:
-    """Read the committed labels of a frame, (Y, X); None if none are stored.
-
-    Raises
-    ------
-    SessionError, ImageFileError
-        As in `read_session`.
-    """
-    with _opened(Path(path)) as root:
-        stored = _stored(root, _COMMITTED)
-        return stored.read(frame, plane_from) if frame in stored.places else None
-
-
 def iter_masks(path: str | os.PathLike[str]) -> Iterator[tuple[int, tuple[ObjectMask, ...]]]:
-    """Read frame after frame whose masks are stored. Opens a session of many frames once.
+    """Yield the frames whose masks are stored, ascending, with the masks.
 
     Raises
     ------
     SessionError, ImageFileError
         As in `read_session`.
     """
-    with _opened(Path(path)) as root:
-        stored = _stored(root, _MASKS)
-        for frame in sorted(stored.places):
-            yield frame, stored.read(frame, masks_from)
+    return _stored(Path(path), _MASKS, masks_from)
 
 
 def iter_committed(path: str | os.PathLike[str]) -> Iterator[tuple[int, NDArray[np.integer]]]:
-    """Read frame after frame whose committed labels are stored. Opens a session of many frames once.
+    """Yield the frames whose committed labels are stored, ascending, with the labels, (Y, X).
 
     Raises
     ------
     SessionError, ImageFileError
         As in `read_session`.
     """
-    with _opened(Path(path)) as root:
-        stored = _stored(root, _COMMITTED)
-        for frame in sorted(stored.places):
-            yield frame, stored.read(frame, plane_from)
+    return _stored(Path(path), _COMMITTED, plane_from)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Path | zipfile.Path]:
-    """Give the top of a session; whatever goes wrong becomes a sentence that names the session."""
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError) as error:
-        raise ImageFileError(
-            f"There is no session {path}, or it is out of reach. Check its name and folder."
-        ) from error
-    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):  # whoever opens a pipe waits until somebody writes to it
-        raise ImageFileError(f"{path} is no session, but a pipe or device. Give a file or a folder.")
-    try:
-        if stat.S_ISDIR(mode):
-            yield path
+def _stored(
+    path: Path, kind: str, unpack: Callable[[IO[bytes], int, tuple[int, int]], _Kind]
+) -> Iterator[tuple[int, _Kind]]:
+    """Yield what is stored of each frame and counts in the state of which the document is."""
+    with opened(path) as root:
+        if not (root / kind).is_dir():
             return
-        with zipfile.ZipFile(path) as archive:
-            check_members(archive)
-            yield zipfile.Path(archive)
-    except ImageFileError:
-        raise
-    except SessionError as error:
-        raise SessionError(f"{path}: {error}") from error
-    except FileNotFoundError as error:
-        raise SessionError(
-            f"{path} is no session, or incomplete: it lacks {Path(str(error.filename or error)).name}."
-        ) from error
-    except OSError as error:
-        raise ImageFileError(f"{path} cannot be read ({error}). Check that you may read it.") from error
-    except DAMAGE as error:
-        raise SessionError(f"{path} is no session, or damaged ({error}). Use another copy of the file.") from error
-
-
-def _content(place: Path | zipfile.Path, most: int) -> bytes:
-    """Read a part of a session, which has at most so many bytes."""
-    if isinstance(place, Path):
-        if not place.exists():
-            raise FileNotFoundError(place)
-        return read_limited(place, most)
-    with place.open("rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise SessionError(f"{place.name} is larger than {most:,} bytes. Use another copy of the file.")
-    return content
-
-
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    """Masks or committed labels that count in the state in which the document says that the session is.
-
-    Attributes
-    ----------
-    places : dict
-        Where they are, by frame.
-    shape : tuple of int
-        Rows and columns of a frame.
-    """
-
-    places: dict[int, Path | zipfile.Path]
-    shape: tuple[int, int]
-
-    def read(self, frame: int, unpack: Callable[[IO[bytes], int, tuple[int, int]], _Kind]) -> _Kind:
-        """Read those of a frame."""
-        place = self.places[frame]
-        if isinstance(place, Path) and not place.is_file():  # whoever opens a pipe waits
-            raise SessionError(f"{place.name} is no file. Use another copy of the session.")
-        with place.open("rb") as file:
-            return unpack(file, frame, self.shape)
-
-
-def _stored(root: Path | zipfile.Path, kind: str) -> _Stored:
-    folder = root / kind
-    if not folder.is_dir():
-        return _Stored({}, (0, 0))
-    document = _document(root)
-    state, (num_frames, rows, columns) = state_of(document), frame_shape_of(document)
-    newest: dict[int, tuple[int, Path | zipfile.Path]] = {}
-    for frame, since, path in _numbered(folder):
-        if since <= state and since >= newest.get(frame, (0, path))[0]:
-            newest[frame] = since, path
-    places = {frame: path for frame, (_, path) in newest.items() if not path.name.endswith(_NONE)}
-    if max(places, default=0) >= num_frames:
-        raise SessionError(
-            f"there are {kind} of frame {max(places)}, and the image has {num_frames} frames, numbered from 0. Use "
-            "another copy of it."
-        )
-    return _Stored(places, (rows, columns))
+        state, (num_frames, rows, columns) = state_and_shape(_document(root))
+        newest: dict[int, tuple[int, Path | zipfile.Path]] = {}
+        for frame, since, place in _numbered(root / kind):
+            if since <= state and since >= newest.get(frame, (0, place))[0]:
+                newest[frame] = since, place
+        places = {frame: place for frame, (_, place) in newest.items() if not place.name.endswith(_NONE)}
+        if max(places, default=0) >= num_frames:
+            raise SessionError(
+                f"there are {kind} of frame {max(places)}, and the image has {num_frames} frames, numbered from 0. Use "
+                "another copy of it."
+            )
+        for frame in sorted(places):
+            place = places[frame]
+            if isinstance(place, Path) and not place.is_file():  # whoever opens a pipe waits
+                raise SessionError(f"{place.name} is no file. Use another copy of the session.")
+            with place.open("rb") as file:
+                unpacked = unpack(file, frame, (rows, columns))
+            yield frame, unpacked
 
 
 def _numbered(folder: _Place) -> Iterator[tuple[int, int, _Place]]:
-    """Frame, first state and place of everything in a folder of masks or labels."""
+    """Yield frame, first state and place of everything in a folder of masks or labels."""
     for entry in folder.iterdir():
         match = re.fullmatch(rf"(\d{{6,18}})(?:\.s(\d{{1,18}}))?(?:{_SOME}|{_NONE})", entry.name, re.ASCII)
         if match:

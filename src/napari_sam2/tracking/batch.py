@@ -1,127 +1,248 @@
-"""Propagations and replays whose labels and scores go to files as they come."""
+"""Work from its source to its sink without a viewer: for the Python functions, the shell and the demo alike.
+
+A `Job` is what is asked for, checked. `run_job` loads the model for it, opens the sink, and writes labels and scores as
+they come; `write_labels` does the last of this for frames from anywhere, such as a replay.
+"""
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Protocol, Self
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from tqdm import tqdm
 
-from napari_sam2.errors import ImageFileError
-from napari_sam2.files.atomic import replacing
-from napari_sam2.files.label_zarr import ZarrLabelWriter
-from napari_sam2.files.partial import claim, keep, remove, writing
-from napari_sam2.results import feature_table, score_table
-from napari_sam2.tracking.propagation import label_frames
+from napari_sam2.errors import SmallObjectWarning
+from napari_sam2.files.tables import keep_table, write_table
+from napari_sam2.labels.composing import compose, label_dtype
+from napari_sam2.prompt_checks import check_prompts, prompts_inside, too_small_at
+from napari_sam2.results import FrameResult, feature_table, score_table
+from napari_sam2.tracking.propagation import LabelFrame, label_frames, plan_propagation
+from napari_sam2.tracking.stack import TrackedStack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
-    from types import TracebackType
 
     import pandas as pd
     from numpy.typing import NDArray
 
-    from napari_sam2.files.labels import AnyLabelWriter
+    from napari_sam2.files.labels import LabelSink
+    from napari_sam2.frames import FrameStack
+    from napari_sam2.inference.predictor import Predictor
     from napari_sam2.prompts import PromptSet
     from napari_sam2.results import ObjectScore
-    from napari_sam2.tracking.propagation import LabelFrame, PropagationPlan
-    from napari_sam2.tracking.stack import TrackedStack
+    from napari_sam2.tracking.propagation import DirectionName, PropagationPlan
 
 
-class FrameWriter(Protocol):
-    """Labels on disk, written frame by frame; as a context manager it gives them their name at the end."""
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Prompted objects on an image or a stack, checked before a model is loaded.
+
+    Attributes
+    ----------
+    frames : FrameStack
+        The image or the stack.
+    prompts : PromptSet
+        Prompts that can be answered on it.
+    plan : PropagationPlan, optional
+        How the objects are followed. None for a single image.
+    """
+
+    frames: FrameStack
+    prompts: PromptSet
+    plan: PropagationPlan | None = None
 
     @property
-    def partial_path(self) -> Path:
-        """Where they are until then."""
+    def dtype(self) -> np.dtype[np.unsignedinteger]:
+        """Type of the labels."""
+        return label_dtype(self.prompts.object_ids)
 
-    def write(self, frame: int, labels: NDArray[np.unsignedinteger]) -> None:
-        """Store the labels of one frame, (Y, X)."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
+    @property
+    def num_steps(self) -> int:
+        """Number of frames on which prompts are answered, and of visits that give labels."""
+        return 1 if self.plan is None else len({target.frame for target in self.prompts}) + self.plan.num_reports
 
 
-class TurnedWriter:
-    """Labels whose frames lie along another axis than the first of their file: put together in memory, written at last.
+def image_job(frames: FrameStack, prompts: PromptSet) -> Job:
+    """Return the job to segment prompted objects on one image.
+
+    Raises
+    ------
+    PromptError
+        If the prompts cannot be answered on it.
+    """
+    check_prompts(prompts, 1, frames.height, frames.width, single_image=True)
+    return Job(frames, prompts)
+
+
+def stack_job(
+    frames: FrameStack,
+    prompts: PromptSet,
+    *,
+    direction: DirectionName = "both",
+    start: int | None = None,
+    stop: int | None = None,
+) -> Job:
+    """Return the job to follow prompted objects through a stack.
 
     Parameters
     ----------
-    writer : AnyLabelWriter
-        Of the file.
-    order : tuple of int
-        Axes of the file that are frames (where there are any), rows and columns.
+    frames : FrameStack
+        The stack.
+    prompts : PromptSet
+        The prompts.
+    direction, start, stop
+        As in `plan_propagation`.
+
+    Raises
+    ------
+    PromptError
+        If the prompts cannot be answered on this stack.
+    OptionError
+        As in `plan_propagation`.
+    """
+    check_prompts(prompts, len(frames), frames.height, frames.width)
+    return Job(frames, prompts, plan_propagation(prompts, len(frames), direction=direction, start=start, stop=stop))
+
+
+class LabelArray:
+    """A sink in memory.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (N, Y, X), or (Y, X) for a single image, which is frame 0.
+
+    Attributes
+    ----------
+    array : ndarray
+        The labels, 0 where none were written; there is one once the sink is opened.
     """
 
-    def __init__(self, writer: AnyLabelWriter, order: tuple[int, ...]) -> None:
-        self._writer = writer
-        self._labels = np.zeros(writer.shape, writer.dtype)
-        turned = self._labels.transpose(order)  # a view: what is written to it is in the labels
-        self._frames = turned if len(order) > 2 else turned[np.newaxis]
+    partial_path = None
 
-    @property
-    def partial_path(self) -> Path:
-        """Where the labels are until they are complete."""
-        return self._writer.partial_path
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._shape = shape
 
-    def write(self, frame: int, labels: NDArray[np.unsignedinteger]) -> None:
-        """Keep the labels of one frame, (Y, X)."""
-        self._frames[frame] = labels
-
-    def describe(self, objects: pd.DataFrame) -> None:
-        """Store what is known of each object, if the file is an OME-Zarr; as `ZarrLabelWriter.describe`."""
-        if isinstance(self._writer, ZarrLabelWriter):
-            self._writer.describe(objects)
-
-    def __enter__(self) -> Self:
-        self._writer.__enter__()
+    def open(self, dtype: np.dtype[np.unsignedinteger]) -> Self:
+        """Make the array, and return the sink."""
+        self.array: NDArray[np.unsignedinteger] = np.zeros(self._shape, dtype)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        # What is finished is written, too, when the work ends early.
-        for number, plane in enumerate(self._labels if self._labels.ndim > 2 else self._labels[np.newaxis]):
-            if plane.any():
-                self._writer.write(number, plane)
-        self._writer.__exit__(kind, error, traceback)
+    def write(self, frame: int, labels: NDArray[np.integer]) -> None:
+        """Store the labels of one frame, shape (Y, X)."""
+        self.array[frame if self.array.ndim == 3 else ...] = labels
+
+    def describe(self, objects: pd.DataFrame) -> None:
+        """Do nothing: the caller has the tables."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing: an array is complete as it is."""
 
 
-def propagate_into(
-    writer: FrameWriter,
-    session: TrackedStack,
-    prompts: PromptSet,
-    plan: PropagationPlan,
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What came of a job beside the labels.
+
+    Attributes
+    ----------
+    predictor : Predictor
+        The model that was loaded for it.
+    scores : DataFrame
+        One row per object and visited frame; see `score_table`.
+    """
+
+    predictor: Predictor
+    scores: pd.DataFrame
+
+    @property
+    def features(self) -> pd.DataFrame:
+        """One row per object; see `feature_table`."""
+        return feature_table(self.scores)
+
+
+def run_job(
+    job: Job,
+    load: Callable[[], Predictor],
+    open_sink: Callable[[np.dtype[np.unsignedinteger]], LabelSink],
     *,
     scores_path: Path | None = None,
     overwrite: bool = False,
-) -> pd.DataFrame:
-    """Follow objects and write every frame as soon as it is known, with a progress bar on a terminal.
+    progress: Callable[[int, int], object] | None = None,
+) -> Outcome:
+    """Segment or follow the objects of a job, and write their labels and scores.
 
     Parameters
     ----------
-    writer : FrameWriter
-        Closed at the end, which gives the label file its name. An OME-Zarr also holds the features of every object.
-    session : TrackedStack
-        On the stack.
-    prompts : PromptSet
-        Checked against the stack.
-    plan : PropagationPlan
-        For these prompts.
+    job : Job
+        From `image_job` or `stack_job`.
+    load : callable
+        Loads the model.
+    open_sink : callable
+        Opens the sink for labels of a dtype. Called after the model was found fit for the job.
+    scores_path, overwrite, progress
+        As in `write_labels`.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot follow objects, or fails.
+    ImageFileError, KeyboardInterrupt
+        As in `write_labels`.
+
+    Warns
+    -----
+    SmallObjectWarning
+        If the model sees an object as a few pixels.
+    """
+    predictor = load()
+    _warn_of_small_objects(job, predictor)
+    steps: Iterator[LabelFrame | None]
+    if job.plan is None:
+        steps = _segmented(job, predictor)
+    else:
+        steps = _followed(TrackedStack(predictor, job.frames), job.prompts, job.plan)
+    sink = open_sink(job.dtype)
+    return Outcome(
+        predictor,
+        write_labels(sink, steps, job.num_steps, scores_path=scores_path, overwrite=overwrite, progress=progress),
+    )
+
+
+def write_labels(
+    sink: LabelSink,
+    steps: Iterable[LabelFrame | None],
+    num_steps: int,
+    *,
+    scores_path: Path | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], object] | None = None,
+) -> pd.DataFrame:
+    """Write every frame as soon as it is known.
+
+    Parameters
+    ----------
+    sink : LabelSink
+        Completed at the end, which gives a label file its name. It is also given the features of every object.
+    steps : iterable of LabelFrame or None
+        The work, done while it is consumed; None stands for a step that finishes no frame.
+    num_steps : int
+        How many steps there are going to be.
     scores_path : Path, optional
         Where to write the table of scores.
     overwrite : bool
         Whether the table may replace a file.
+    progress : callable, optional
+        Called at the beginning and after every step with the number of steps that are done, and of all.
 
     Returns
     -------
     DataFrame
-        The scores.
+        The scores; see `score_table`.
 
     Raises
     ------
@@ -132,110 +253,60 @@ def propagate_into(
 
     Notes
     -----
-    Whatever ends the work early, finished frames stay in the writer's partial file and their scores beside the final
-    table, and a note on the exception says where.
+    Whatever ends the work early, finished frames stay in the sink's partial file and their scores beside the final
+    table, and a note on the exception tells where.
     """
-    total = len({target.frame for target in prompts}) + plan.num_reports
-    with _kept(writer, scores_path) as done, tqdm(total=total, unit="frame", disable=None) as bar:
-        for _ in session.apply(prompts):
-            bar.update()
-        for visit in label_frames(session, plan):
-            writer.write(visit.frame, visit.labels)
-            done.append(visit.scores)
-            bar.update()
-        table = _described(writer, done)
-    if scores_path is not None:
-        write_table(scores_path, table, overwrite=overwrite)
-    return table
-
-
-def replay_into(
-    writer: FrameWriter,
-    replayed: Iterator[LabelFrame],
-    num_frames: int,
-    *,
-    scores_path: Path | None = None,
-    overwrite: bool = False,
-) -> pd.DataFrame:
-    """Write frames of a replay as soon as they are known, with a progress bar on a terminal.
-
-    Parameters
-    ----------
-    writer : FrameWriter
-        Closed at the end, which gives the label file its name. An OME-Zarr also holds the features of every object.
-    replayed : iterator of LabelFrame
-        From `replay`.
-    num_frames : int
-        How many there are going to be.
-    scores_path, overwrite
-        As in `propagate_into`, and so are what is returned, what is raised, and what is left of work that ends early.
-    """
-    with _kept(writer, scores_path) as done, tqdm(total=num_frames, unit="frame", disable=None) as bar:
-        for frame in replayed:
-            writer.write(frame.frame, frame.labels)
-            done.append(frame.scores)
-            bar.update()
-        table = _described(writer, done)
-    if scores_path is not None:
-        write_table(scores_path, table, overwrite=overwrite)
-    return table
-
-
-@contextmanager
-def _kept(writer: FrameWriter, scores_path: Path | None) -> Iterator[list[tuple[ObjectScore, ...]]]:
-    """Collect the scores of finished frames; say where they are if the work ends early."""
+    show = progress or (lambda done, total: None)
     done: list[tuple[ObjectScore, ...]] = []
     try:
-        with writer:
-            yield done
+        with sink:
+            show(0, num_steps)
+            for number, found in enumerate(steps, 1):
+                if found is not None:
+                    sink.write(found.frame, found.labels)
+                    done.append(found.scores)
+                show(number, num_steps)
+            table = _table(done)
+            sink.describe(feature_table(table))
     except BaseException as error:
-        if done:
-            error.add_note(f"Finished frames are kept in {writer.partial_path}.")
-            kept = None if scores_path is None else _keep_scores(scores_path, _table(done))
+        if done and sink.partial_path is not None:
+            error.add_note(f"Finished frames are kept in {sink.partial_path}.")
+            kept = None if scores_path is None else keep_table(scores_path, _table(done))
             if kept is not None:
                 error.add_note(f"Their scores are in {kept}.")
         raise
-
-
-def _table(done: list[tuple[ObjectScore, ...]]) -> pd.DataFrame:
-    return score_table(score for scores in done for score in scores)
-
-
-def _described(writer: FrameWriter, done: list[tuple[ObjectScore, ...]]) -> pd.DataFrame:
-    """Give the table of scores; store what it says of each object in a file that has a place for it."""
-    table = _table(done)
-    if isinstance(writer, ZarrLabelWriter | TurnedWriter):
-        writer.describe(feature_table(table))
+    if scores_path is not None:
+        write_table(scores_path, table, overwrite=overwrite)
     return table
 
 
-def _keep_scores(path: Path, table: pd.DataFrame) -> Path | None:
-    """Write the scores of finished frames beside the final table; give their place, or None on a full disk."""
-    # What stopped the work is the news then.
-    with suppress(ImageFileError):
-        partial = claim(path, path.suffix, overwrite=True)
-        try:
-            with writing(path):
-                _write_csv(partial, table)
-        except ImageFileError:
-            remove(partial)
-            raise
-        return keep(partial, path, path.suffix)
-    return None
+def _segmented(job: Job, predictor: Predictor) -> Iterator[LabelFrame]:
+    height, width = job.frames.height, job.frames.width
+    given = prompts_inside(job.prompts, height, width).by_object()
+    result = FrameResult(0, predictor.segment(job.frames[0], dict(sorted(given.items()))))
+    yield LabelFrame(0, compose(result.objects, height, width, job.dtype), result.scores)
 
 
-def write_table(path: Path, table: pd.DataFrame, *, overwrite: bool = False) -> None:
-    """Write a table as CSV, complete or not at all.
-
-    Raises
-    ------
-    ImageFileError
-        If the file exists and may not be overwritten, or cannot be written.
-    """
-    with replacing(path, overwrite=overwrite) as partial:
-        _write_csv(partial, table)
+def _followed(stack: TrackedStack, prompts: PromptSet, plan: PropagationPlan) -> Iterator[LabelFrame | None]:
+    for _ in stack.apply(prompts):
+        yield None  # labels of prompted frames are given when these are visited
+    yield from label_frames(stack, plan)
 
 
-def _write_csv(path: Path, table: pd.DataFrame) -> None:
-    # Names may hold letters that no encoding has, as file names do on Linux.
-    table.to_csv(path, index=False, encoding="utf-8", errors="backslashreplace")
+def _table(done: Iterable[tuple[ObjectScore, ...]]) -> pd.DataFrame:
+    return score_table(score for scores in done for score in scores)
+
+
+def _warn_of_small_objects(job: Job, predictor: Predictor) -> None:
+    """Warn of objects that the model would see as a few pixels; it finds them badly and remembers them worse."""
+    height, width = job.frames.height, job.frames.width
+    size = predictor.working_size(height, width)
+    small = too_small_at(prompts_inside(job.prompts, height, width), size / height, size / width)
+    if small:
+        named = ", ".join(map(str, small[:10])) + (f" and {len(small) - 10} more" if len(small) > 10 else "")
+        warnings.warn(
+            f"Objects {named}: only a few pixels remain of them at the working size of {size} px. Use a larger "
+            "image_size, or cut the stack to the part that matters.",
+            SmallObjectWarning,
+            stacklevel=5,  # in the name of whoever called `segment` or `propagate`
+        )

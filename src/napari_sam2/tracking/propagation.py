@@ -1,4 +1,4 @@
-"""Which frames to visit, for which objects, in which order; and the visit itself."""
+"""A propagation from prompts to labels: its plan, what is left of it, and the visits made one by one."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from napari_sam2.errors import OptionError
-from napari_sam2.inference.predictor import Direction
-from napari_sam2.prompts import is_absence
-from napari_sam2.results import FrameResult, ObjectMask, ObjectScore, compose, label_dtype
+from napari_sam2.labels.composing import compose, label_dtype
+from napari_sam2.prompt_checks import is_absence
+from sam2_model.memory_bank import Direction
+from sam2_model.video.passes import Visit, plan_visits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from napari_sam2.prompts import PromptSet
+    from napari_sam2.results import FrameResult, ObjectMask, ObjectScore
     from napari_sam2.tracking.stack import TrackedStack
 
 DirectionName = Literal["forward", "backward", "both"]
@@ -32,49 +34,26 @@ _PASSES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
-    """One visit.
-
-    Attributes
-    ----------
-    frame : int
-        Where to.
-    object_ids : tuple of int
-        Whom to follow there.
-    direction : Direction
-        Which way.
-    is_reported : bool
-        Whether the result is asked for. A frame outside the range is visited all the same where the way from an
-        object's prompts leads through it: its result must not depend on the range.
-    """
-
-    frame: int
-    object_ids: tuple[int, ...]
-    direction: Direction
-    is_reported: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class PropagationPlan:
-    """All visits, in order.
+    """All visits of a propagation, in order.
 
     Attributes
     ----------
-    steps : tuple of Visit
+    visits : tuple of Visit
         A forward pass, then a backward pass, as far as they were asked for.
     """
 
-    steps: tuple[Visit, ...]
+    visits: tuple[Visit, ...]
 
     @property
     def num_reports(self) -> int:
-        """Number of steps that are reported."""
-        return sum(step.is_reported for step in self.steps)
+        """Number of visits that are reported."""
+        return sum(visit.is_reported for visit in self.visits)
 
     @property
     def reports(self) -> Counter[int]:
-        """Frame to the number of steps that report on it: two where the passes overlap."""
-        return Counter(step.frame for step in self.steps if step.is_reported)
+        """Frame to the number of visits that report on it: two where the passes overlap."""
+        return Counter(visit.frame for visit in self.visits if visit.is_reported)
 
 
 def plan_propagation(
@@ -85,7 +64,7 @@ def plan_propagation(
     start: int | None = None,
     stop: int | None = None,
 ) -> PropagationPlan:
-    """Plan how prompted objects are followed.
+    """Return the plan by which prompted objects are followed.
 
     An object is followed forward from the first frame where it was shown, and backward before that frame. It is visited
     once on every frame; the first frame itself belongs to the forward pass, if there is one.
@@ -110,38 +89,28 @@ def plan_propagation(
     first, last = _checked_range(num_frames, start, stop)
     if direction not in _PASSES:
         raise OptionError(f"Direction {direction!r} is not known. Use one of: {', '.join(_PASSES)}.")
-    origins = _origins(prompts)
-    steps: list[Visit] = []
-    for one in _PASSES[direction]:
-        if one is Direction.FORWARD:
-            frames = range(min(origins.values()), last + 1)
-            steps += _pass(frames, one, {i: range(origin, last + 1) for i, origin in origins.items()}, first, last)
-        else:
-            # The first frame is repeated here only where no forward pass has reported on it.
-            skip = 1 if direction == "both" else 0
-            frames = range(max(origins.values()), first - 1, -1)
-            steps += _pass(frames, one, {i: range(first, o + 1 - skip) for i, o in origins.items()}, first, last)
-    if not any(step.is_reported for step in steps):
+    plan = PropagationPlan(tuple(plan_visits(_origins(prompts), _PASSES[direction], first, last)))
+    if not plan.num_reports:
         raise OptionError(
             f"No object can be followed {direction} into frames {first} to {last}. Widen the range, prompt an object "
             "nearer to it, or use both directions."
         )
-    return PropagationPlan(tuple(steps))
+    return plan
 
 
-def remaining_steps(
-    session: TrackedStack, steps: Sequence[Visit], *, is_held: Callable[[int, int], bool] | None = None
+def remaining_visits(
+    stack: TrackedStack, visits: Sequence[Visit], *, is_held: Callable[[int, int], bool] | None = None
 ) -> tuple[Visit, ...]:
-    """Leave out of some steps what a session has reported already and no prompt has undone since.
+    """Return what is left of some visits: without results that were reported and that no prompt has undone since.
 
     This one rule resumes a propagation that was stopped, follows an object that was added late, follows a corrected
     object anew, and widens a range, each without touching what stands.
 
     Parameters
     ----------
-    session : TrackedStack
+    stack : TrackedStack
         What was done.
-    steps : sequence of Visit
+    visits : sequence of Visit
         What is wanted.
     is_held : callable, optional
         Whether the result for an object (first argument) on a frame (second) is still at hand; all are when omitted.
@@ -153,48 +122,48 @@ def remaining_steps(
         memories run through every frame in between.
     """
     passes: dict[tuple[int, Direction], list[Visit]] = {}
-    for step in steps:
-        for object_id in step.object_ids:
-            passes.setdefault((object_id, step.direction), []).append(step)
+    for visit in visits:
+        for object_id in visit.object_ids:
+            passes.setdefault((object_id, visit.direction), []).append(visit)
     wanted: set[tuple[int, Direction, int]] = set()
     for (object_id, direction), one_pass in passes.items():
         missing = [
             number
-            for number, step in enumerate(one_pass)
-            if step.is_reported
+            for number, visit in enumerate(one_pass)
+            if visit.is_reported
             and not (
-                session.is_reported(object_id, step.frame, direction)
-                and (is_held is None or is_held(object_id, step.frame))
+                stack.is_reported(object_id, visit.frame, direction)
+                and (is_held is None or is_held(object_id, visit.frame))
             )
         ]
         if missing:
-            goes_on = missing[0] > 0 and one_pass[missing[0] - 1].frame == session.head(object_id, direction)
+            goes_on = missing[0] > 0 and one_pass[missing[0] - 1].frame == stack.head(object_id, direction)
             kept = one_pass[missing[0] if goes_on else 0 : missing[-1] + 1]
-            wanted |= {(object_id, direction, step.frame) for step in kept}
+            wanted |= {(object_id, direction, visit.frame) for visit in kept}
     left = (
-        replace(step, object_ids=tuple(i for i in step.object_ids if (i, step.direction, step.frame) in wanted))
-        for step in steps
+        replace(visit, object_ids=tuple(i for i in visit.object_ids if (i, visit.direction, visit.frame) in wanted))
+        for visit in visits
     )
-    return tuple(step for step in left if step.object_ids)
+    return tuple(visit for visit in left if visit.object_ids)
 
 
-def run(session: TrackedStack, steps: Sequence[Visit]) -> Iterator[FrameResult]:
-    """Make visits, one per item; closing the generator stops between frames, and the rest of the steps resumes.
+def run(stack: TrackedStack, visits: Sequence[Visit]) -> Iterator[FrameResult]:
+    """Make visits one by one; closing the generator stops between frames, and the rest of the visits resumes.
 
     Yields
     ------
     FrameResult
-        One per step that is reported.
+        One per visit that is reported.
     """
-    for step in steps:
-        result = session.follow(step.frame, step.object_ids, step.direction, is_reported=step.is_reported)
-        if step.is_reported:
+    for visit in visits:
+        result = stack.follow(visit.frame, visit.object_ids, visit.direction, is_reported=visit.is_reported)
+        if visit.is_reported:
             yield result
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelFrame:
-    """One finished visit: the frame's labels so far, and the scores of the objects that were visited.
+    """What one visit found: the frame's labels so far, and the scores of the objects that were visited.
 
     Attributes
     ----------
@@ -211,38 +180,31 @@ class LabelFrame:
     scores: tuple[ObjectScore, ...]
 
 
-def label_frames(session: TrackedStack, plan: PropagationPlan) -> Iterator[LabelFrame]:
-    """Make all visits of a plan and put what they find into label images.
+def label_frames(stack: TrackedStack, plan: PropagationPlan) -> Iterator[LabelFrame]:
+    """Make all visits of a plan, and yield the label images of what they find.
 
     A frame on which both passes report is yielded twice, the second time with the objects of both. Until then the
     masks of the first are kept: windows round its objects, for every frame that lies between objects' first prompts.
     """
-    dtype = label_dtype(session.prompts.object_ids)
+    dtype = label_dtype(stack.prompts.object_ids)
     outstanding = plan.reports
     kept: dict[int, tuple[ObjectMask, ...]] = {}
-    for result in run(session, plan.steps):
+    for result in run(stack, plan.visits):
         objects = (*kept.pop(result.frame, ()), *result.objects)
         outstanding[result.frame] -= 1
         if outstanding[result.frame]:
             kept[result.frame] = objects
-        labels = compose(objects, session.frames.height, session.frames.width, dtype)
+        labels = compose(objects, stack.frames.height, stack.frames.width, dtype)
         yield LabelFrame(result.frame, labels, result.scores)
 
 
-def _pass(frames: range, direction: Direction, extents: Mapping[int, range], first: int, last: int) -> Iterator[Visit]:
-    for frame in frames:
-        object_ids = tuple(i for i, extent in sorted(extents.items()) if frame in extent)
-        if object_ids:
-            yield Visit(frame, object_ids, direction, is_reported=first <= frame <= last)
-
-
 def _origins(prompts: PromptSet) -> dict[int, int]:
-    """First frame on which each object was shown."""
+    """Return the first frame on which each object was shown, in order of object ids."""
     shown: dict[int, int] = {}
     for target, given in prompts.items():
         if not is_absence(given):
             shown[target.object_id] = min(target.frame, shown.get(target.object_id, target.frame))
-    return shown
+    return dict(sorted(shown.items()))
 
 
 def _checked_range(num_frames: int, start: int | None, stop: int | None) -> tuple[int, int]:

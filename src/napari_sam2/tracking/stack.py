@@ -1,9 +1,10 @@
-"""One stack, the prompts last seen, and what the model made of them. Holds what is expensive, never what was drawn."""
+"""One stack in the hands of a model, and the prompts that the model knows. Holds no masks."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_sam2.prompt_checks import check_prompts, prompts_inside
 from napari_sam2.prompts import PromptSet, Target
 from napari_sam2.results import FrameResult
 
@@ -11,12 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from napari_sam2.frames import FrameStack
-    from napari_sam2.inference.predictor import Direction, Predictor
+    from napari_sam2.inference.predictor import Predictor
     from napari_sam2.prompts import Prompt
+    from sam2_model.memory_bank import Direction
 
 
 class TrackedStack:
-    """Keep a model in step with the prompts on one stack.
+    """A stack on which a model answers prompts and follows objects, told only what is different.
 
     Parameters
     ----------
@@ -35,11 +37,11 @@ class TrackedStack:
 
     @property
     def prompts(self) -> PromptSet:
-        """The snapshot that the model knows."""
-        return PromptSet(prompt for given in self._known.values() for prompt in given)
+        """The prompts that the model knows."""
+        return PromptSet([prompt for given in self._known.values() for prompt in given])
 
     def apply(self, prompts: PromptSet) -> Iterator[FrameResult]:
-        """Tell the model what is different in a new snapshot, and only that.
+        """Replace the prompts that the model knows; only what is different is answered.
 
         Parameters
         ----------
@@ -50,16 +52,16 @@ class TrackedStack:
         ------
         FrameResult
             One per frame with new or changed prompts, in order of frames, with the masks of the objects concerned.
-            Closing the generator stops between frames; the rest stays to be applied.
+            Closing the generator stops between frames; the rest is not yet known to the model.
 
         Raises
         ------
         PromptError
             If the prompts cannot be answered on this stack. Nothing has changed then.
         """
-        if prompts:  # that nothing is said any more is something to be told, too
-            prompts.check(len(self.frames), self.frames.height, self.frames.width)
-        asked = prompts.inside(self.frames.height, self.frames.width)
+        if prompts:  # an empty set is passed on, too: it removes what the model knows
+            check_prompts(prompts, len(self.frames), self.frames.height, self.frames.width)
+        asked = prompts_inside(prompts, self.frames.height, self.frames.width)
         changed = sorted(prompts.changed_since(self.prompts), key=lambda target: (target.frame, target.object_id))
         by_frame: dict[int, dict[int, tuple[Prompt, ...]]] = {}
         for target in changed:
@@ -70,26 +72,26 @@ class TrackedStack:
             else:
                 self._tracker.forget(target.object_id, target.frame)
                 del self._known[target]
-        for frame, spoken in by_frame.items():
-            masks = self._tracker.prompt(frame, spoken)
-            self._known |= {Target(object_id, frame): prompts[Target(object_id, frame)] for object_id in spoken}
+        for frame, given in by_frame.items():
+            masks = self._tracker.prompt(frame, given)
+            self._known |= {Target(object_id, frame): prompts[Target(object_id, frame)] for object_id in given}
             yield FrameResult(frame, masks)
 
     def follow(
         self, frame: int, object_ids: Sequence[int], direction: Direction, *, is_reported: bool = True
     ) -> FrameResult:
-        """Follow objects to a frame, next to the last one visited.
+        """Follow objects to a frame next to the last one visited, and return their masks there.
 
         Parameters
         ----------
         frame : int
-            Where to.
+            The frame.
         object_ids : sequence of int
-            Whom to follow.
+            The objects.
         direction : Direction
-            Which way.
+            Which way they are followed.
         is_reported : bool
-            Whether the result goes to whoever asked, so that it need not be computed again for him.
+            Whether the caller keeps the result, so that `remaining_visits` leaves it out.
         """
         result = FrameResult(frame, self._tracker.follow(frame, object_ids, direction))
         for object_id in object_ids:
@@ -99,9 +101,9 @@ class TrackedStack:
         return result
 
     def head(self, object_id: int, direction: Direction) -> int | None:
-        """Frame to which an object was followed last this way; None if it was not since its prompts changed."""
+        """Return the frame to which an object was followed last this way; None if not since its prompts changed."""
         return self._heads.get(object_id, {}).get(direction)
 
     def is_reported(self, object_id: int, frame: int, direction: Direction) -> bool:
-        """Whether the result of following an object to a frame was given since its prompts last changed."""
+        """Return whether following an object to a frame was reported since its prompts last changed."""
         return (frame, direction) in self._reported.get(object_id, ())

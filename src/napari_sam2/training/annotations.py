@@ -11,7 +11,6 @@ import numpy as np
 from napari_sam2.errors import FrameError, ImageFileError, OptionError, PromptError
 from napari_sam2.files.images.reading import IMAGE_SUFFIXES, read_image, read_label_image
 from napari_sam2.files.sources import reading
-from napari_sam2.frames import FrameStack
 from napari_sam2.labels.pieces import count_pieces
 from napari_sam2.labels.values import check_label_type, object_ids_of
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_sam2.files.images.reading import ImageFile
+    from napari_sam2.frames import FrameStack
 
 Data = Literal["auto", "stack", "images"]
 """What the frames are: "stack", one series in which an id stays with its object, also from a folder of frames;
@@ -50,7 +50,7 @@ class LabelFrames:
         return int(self._file.array.shape[0]) if self._file.has_frames else 1
 
     def __getitem__(self, frame: int) -> NDArray[np.integer]:
-        """Labels of one frame, shape (Y, X), as integers; 0 is background.
+        """Return the labels of one frame, shape (Y, X), as integers; 0 is background.
 
         Raises
         ------
@@ -173,7 +173,7 @@ def _by_name(folder: Path) -> dict[str, Path]:
 
 
 def _read_labels(path: Path, image: ImageFile, axes: str | None) -> ImageFile:
-    """Open labels, and refuse what cannot be labels of an image."""
+    """Return opened labels; refuse what cannot be labels of an image."""
     letters = None if axes is None else "".join(letter for letter in axes.upper() if letter not in "CS")
     labels = read_label_image(path, axes=letters)
     if labels.axes != labels.label_axes:
@@ -194,14 +194,7 @@ def _read_labels(path: Path, image: ImageFile, axes: str | None) -> ImageFile:
 
 
 def _annotation(image: ImageFile, labels: ImageFile, data: Data, contrast_limits: npt.ArrayLike | None) -> Annotation:
-    frames = FrameStack(
-        image.array,
-        contrast_limits=contrast_limits,
-        channel_axis=image.channel_axis,
-        rgb=image.axes.endswith("S"),
-        single_image=not image.has_frames,
-    )
-    source = LabelFrames(labels)
+    frames, source = image.frames(contrast_limits=contrast_limits), LabelFrames(labels)
     outlines = tuple(int(np.count_nonzero(np.unique(source[frame]))) for frame in range(len(source)))
     return Annotation(image.path, frames, source, image.has_frames and data != "images", outlines)
 

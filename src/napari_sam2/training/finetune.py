@@ -47,7 +47,7 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class FineTuned:
-    """What a fine-tuning has led to.
+    """Result of a fine-tuning.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ def finetune(
     Parameters
     ----------
     images, labels, data, axes, channel, contrast_limits
-        As in `annotation_files.read_annotations`.
+        As in `training.annotations.read_annotations`.
     output : path
         The weight file to write, `.safetensors`.
     base : str or path
@@ -148,7 +148,7 @@ def finetune(
     Notes
     -----
     The best weights so far are beside the final file while the work goes on, and stay there if it ends early, whatever
-    ends it; a note on the exception says where.
+    ends it; a note on the exception tells where.
     """
     path = _checked_output(Path(output), overwrite=overwrite)
     check_apart({"the output": path}, {"the base": Path(base), "the image": Path(images), "the labels": Path(labels)})
@@ -203,7 +203,7 @@ def _check_options(steps: int | None, encoder: Encoder, validation: float, seed:
 def _split(
     annotations: Sequence[Annotation], model: LoadedModel, image_size: ImageSize, validation: float, seed: int
 ) -> Split:
-    """Turn annotations into frames to learn from and frames to test on, at the sizes that prediction chooses."""
+    """Return annotations as frames to learn from and frames to test on, at the sizes that prediction chooses."""
     import numpy as np
 
     from napari_sam2.inference.sam2 import load_predictor
@@ -227,7 +227,7 @@ def _split(
 
 
 def _recipe(model: LoadedModel, steps: int | None, encoder: Encoder) -> Recipe:
-    """Give the model's own recipe, changed as asked for."""
+    """Return the model's own recipe, changed as asked for."""
     from sam2_model.training.finetune import SLOW_TRUNK, recipe_for
 
     recipe = recipe_for(model.config)
@@ -237,7 +237,7 @@ def _recipe(model: LoadedModel, steps: int | None, encoder: Encoder) -> Recipe:
 
 
 def _run(model: LoadedModel, split: Split, recipe: Recipe, seed: int, path: Path, *, overwrite: bool) -> FineTuned:
-    """Learn; the best weights are in a file of their own from the moment they are found."""
+    """Train the model; the best weights are in a file of their own from the moment they are found."""
     from napari_sam2.inference.sam2 import model_errors
     from sam2_model.training.finetune import fine_tune
     from sam2_model.weights.loading import save_model

@@ -1,18 +1,17 @@
-"""What the model sees: which values are black and white, channels as colours, the resolution level, and a thumbnail."""
+"""The model's input: which values are black and white, channels as colours, the resolution level, and a thumbnail."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import QRectF, QSignalBlocker, QSize, QSizeF, Qt, QTimer
+from qtpy.QtCore import QRectF, QSignalBlocker, QSize, QSizeF, Qt
 from qtpy.QtGui import QImage, QPainter, QPaintEvent, QPalette, QShowEvent
 from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_sam2.inference.errands import BackgroundJob, Broken, Progressed, Returned
-from napari_sam2.layers.serving import channels_for
-from napari_sam2.widgets.buttons import button
-from napari_sam2.widgets.gui_thread import GuiThread
+from napari_sam2.inference.background import Failed, Job, Returned
+from napari_sam2.layers.images import channels_for
+from napari_sam2.widgets.parts import GuiThread, Refresher, button
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_sam2.frames import FrameStack
-    from napari_sam2.workspace.images import Workbench
+    from napari_sam2.inference.background import Event
+    from napari_sam2.workspace.workbench import Workbench
     from napari_sam2.workspace.workspace import Workspace
 
 REFRESH_MS = 100
@@ -55,25 +55,25 @@ class InputPanel(QWidget):
         self._bench = bench
         self._gui_thread = GuiThread()
         self._channels: tuple[Image, ...] = ()
-        self._reading: BackgroundJob[NDArray[np.uint8]] | None = None
+        self._reading: Job[None, NDArray[np.uint8]] | None = None
         self._read: tuple[FrameStack, int] | None = None
         self._make_parts()
         self._lay_out()
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(REFRESH_MS)
-        self._timer.timeout.connect(self.refresh)
+        self._refresher = Refresher(self.refresh, REFRESH_MS, self)
         for signal in (bench.status_changed, bench.workspace_changed, bench.images_changed, bench.view_changed):
-            signal.connect(self._refresh_soon)
+            signal.connect(self._refresher.soon)
         bench.closed.connect(self.stop)
         self.refresh()
 
     def _make_parts(self) -> None:
+        bench = self._bench
         self.thumbnail = Thumbnail()
         self.values = QLabel()
         self.values.setWordWrap(True)
         self.values.setToolTip("The contrast limits of the layer at the first prompt, the same for every frame.")
-        self.use_contrast = button("Use current contrast", "", self._on_contrast)
+        self.use_contrast = button(
+            "Use current contrast", "", lambda: bench.do(lambda work: work.use_channels(work.model_input.channels))
+        )
         self.level_label, self.colour_labels = QLabel("Level"), tuple(QLabel(name) for name in COLOURS)
         self.level = _combo("Resolution level that is read, and that results have. Models see 1024 x 1024 px at most.")
         self.level.activated.connect(self._on_level)
@@ -109,16 +109,12 @@ class InputPanel(QWidget):
 
     def stop(self) -> None:
         """Read and show no more."""
-        self._timer.stop()
+        self._refresher.stop()
         if self._reading is not None:
-            self._reading.cancel()
+            self._reading.drop()
             self._reading = None
 
     # From the workbench ----------------------------------------------------------------------------------------------
-
-    def _refresh_soon(self) -> None:
-        if not self._timer.isActive():  # not put off again and again while many frames come
-            self._timer.start()
 
     def refresh(self) -> None:
         """Show how things stand."""
@@ -136,7 +132,7 @@ class InputPanel(QWidget):
         self._read_thumbnail(work)
 
     def _show_contrast(self, work: Workspace) -> None:
-        is_current = work.sees_current_contrast
+        is_current = work.model_input.is_current
         self.use_contrast.setEnabled(not is_current)
         self.use_contrast.setToolTip(
             "The model sees the layer as it is shown."
@@ -157,7 +153,7 @@ class InputPanel(QWidget):
     def _show_colours(self, work: Workspace) -> None:
         self._channels = () if work.image.rgb else channels_for(work.image, work.grid, self._bench.images())
         names = [channel.name for channel in self._channels]
-        seen = [_place(self._channels, channel) for channel in work.channels]
+        seen = [_place(self._channels, channel) for channel in work.model_input.channels]
         for number, (label, combo) in enumerate(zip(self.colour_labels, self.colours, strict=True)):
             for widget in (label, combo):
                 widget.setVisible(len(names) > 1 and number <= len(seen))
@@ -172,31 +168,28 @@ class InputPanel(QWidget):
     def showEvent(self, event: QShowEvent | None) -> None:
         """Read what has changed while nobody looked."""
         super().showEvent(event)
-        self._refresh_soon()
+        self._refresher.soon()
 
     def _read_thumbnail(self, work: Workspace) -> None:
         """Read the frame on a thread of its own, one at a time: a lazy one may take seconds."""
-        wanted = (work.frames, work.frame)
+        wanted = (work.model_input.frames, work.frame)
         if wanted == self._read or self._reading is not None or not self.isVisible():
             return
         self._read = wanted
         frames, frame = wanted
-        self._reading = BackgroundJob(lambda _: preview(frames, frame), self._on_read, self._gui_thread.post)
+        self._reading = Job(lambda _: preview(frames, frame), self._on_read, self._gui_thread.post)
+        self._reading.start()
 
-    def _on_read(self, event: Progressed | Returned[NDArray[np.uint8]] | Broken) -> None:
+    def _on_read(self, event: Event[None, NDArray[np.uint8]]) -> None:
         self._reading = None
         match event:
             case Returned(picture):
                 self.thumbnail.show_picture(picture)
-            case Broken(error):
+            case Failed(error):
                 self.thumbnail.show_message(f"This frame cannot be read ({type(error).__name__}: {error}).")
-        self._refresh_soon()  # the frame may be another one by now
+        self._refresher.soon()  # the frame may be another one by now
 
     # From the user ---------------------------------------------------------------------------------------------------
-
-    def _on_contrast(self) -> None:
-        if self._bench.workspace is not None:
-            self._bench.use_channels(self._bench.workspace.channels)
 
     def _on_level(self, level: int) -> None:
         self._bench.use_level(level)
@@ -208,7 +201,7 @@ class InputPanel(QWidget):
             if combo.currentIndex() < 1:
                 break
             chosen.append(self._channels[combo.currentIndex() - 1])
-        self._bench.use_channels(chosen)
+        self._bench.do(lambda work: work.use_channels(chosen))
         self.refresh()
 
 
@@ -229,7 +222,7 @@ class Thumbnail(QWidget):
 
     @property
     def message(self) -> str:
-        """What is said in the place of the picture."""
+        """The text in the place of the picture."""
         return self._message
 
     def show_picture(self, picture: NDArray[np.uint8]) -> None:
@@ -278,8 +271,8 @@ class Thumbnail(QWidget):
 
 
 def sight_sentence(work: Workspace) -> str:
-    """Say which values of the image are black and white to the model, and at which size it sees them."""
-    limits = work.frames.contrast_limits
+    """Return which values of the image are black and white to the model, and at which size it sees them."""
+    limits, used = work.model_input.frames.contrast_limits, work.asker.queue.used
     if limits is None:
         values = "Colours as they are"
     elif isinstance(limits[0], tuple):
@@ -289,8 +282,7 @@ def sight_sentence(work: Workspace) -> str:
     else:
         low, high = limits
         values = f"Values {low:g} to {high:g} → {'dark to bright' if work.image.rgb else 'black to white'}"
-    size = work.working_size
-    return values if size is None else f"{values}, at {size} x {size} px"
+    return values if used is None else f"{values}, at {used.image_size} x {used.image_size} px"
 
 
 def preview(frames: FrameStack, frame: int) -> NDArray[np.uint8]:

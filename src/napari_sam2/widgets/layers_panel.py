@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari.layers import Labels, Points, Shapes
-from qtpy.QtCore import QSignalBlocker, QSize, Qt, QTimer
+from qtpy.QtCore import QSignalBlocker, QSize, Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
@@ -18,14 +18,15 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_sam2.layers.serving import targets_for
+from napari_sam2.layers.label_layers import targets_for
+from napari_sam2.widgets.parts import Refresher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari.layers.base import Layer
 
-    from napari_sam2.workspace.images import Workbench
+    from napari_sam2.workspace.workbench import Workbench
     from napari_sam2.workspace.workspace import Workspace
 
 REFRESH_MS = 100
@@ -62,13 +63,10 @@ class LayersPanel(QWidget):
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         form.addRow("Commit to", self.target)
         layout.addLayout(form)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(REFRESH_MS)
-        self._timer.timeout.connect(self.refresh)
+        self._refresher = Refresher(self.refresh, REFRESH_MS, self)
         for signal in (bench.status_changed, bench.workspace_changed, bench.images_changed):
-            signal.connect(self._refresh_soon)
-        bench.closed.connect(self.stop)
+            signal.connect(self._refresher.soon)
+        bench.closed.connect(self._refresher.stop)
         self.refresh()
 
     def _make_parts(self) -> None:
@@ -83,15 +81,7 @@ class LayersPanel(QWidget):
         self.target.setMinimumContentsLength(12)  # a long name widens no dock
         self.target.activated.connect(self._on_target)
 
-    def stop(self) -> None:
-        """Show no more."""
-        self._timer.stop()
-
     # From the workbench ----------------------------------------------------------------------------------------------
-
-    def _refresh_soon(self) -> None:
-        if not self._timer.isActive():  # not put off again and again while many frames come
-            self._timer.start()
 
     def refresh(self) -> None:
         """Show how things stand."""
@@ -105,7 +95,7 @@ class LayersPanel(QWidget):
         layers = (
             layer for layer in reversed(self._bench.other_layers()) if isinstance(layer, Points | Shapes | Labels)
         )
-        self._layers = tuple(layer for layer in layers if layer != work.committed)
+        self._layers = tuple(layer for layer in layers if layer != work.committed.layer)
         read = work.sources.others
         self.sources.show_layers(
             [f"{layer.name} ({type(layer).__name__})" for layer in self._layers],
@@ -124,7 +114,7 @@ class LayersPanel(QWidget):
         if [self.target.itemText(i) for i in range(self.target.count())] != names:
             self.target.clear()
             self.target.addItems(names)
-        chosen = next((i for i, layer in enumerate(self._targets) if layer == work.committed), -1)
+        chosen = next((i for i, layer in enumerate(self._targets) if layer == work.committed.layer), -1)
         self.target.setCurrentIndex(chosen)
         del blocker
 
@@ -132,14 +122,12 @@ class LayersPanel(QWidget):
 
     def _on_item(self, item: QListWidgetItem) -> None:
         layer = self._layers[self.sources.row(item)]
-        if item.checkState() == Qt.CheckState.Checked:
-            self._bench.read_layer(layer)
-        else:
-            self._bench.ignore_layer(layer)
-        self._refresh_soon()  # not at once: the list is telling of this item
+        is_read = item.checkState() == Qt.CheckState.Checked
+        self._bench.do(lambda work: work.read_layer(layer) if is_read else work.ignore_layer(layer))
+        self._refresher.soon()  # not at once: the list is telling of this item
 
     def _on_target(self, index: int) -> None:
-        self._bench.use_target(self._targets[index])
+        self._bench.do(lambda work: work.use_target(self._targets[index]))
         self.refresh()
 
 
@@ -162,7 +150,7 @@ class LayerList(QListWidget):
         )
 
     def show_layers(self, texts: Sequence[str], are_checked: Sequence[bool]) -> None:
-        """List layers; what says the same as before is left alone."""
+        """List layers; what is the same as before is left alone."""
         blocker = QSignalBlocker(self)
         if [item.text() for item in self._items()] != list(texts):
             self.clear()

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QStyle, QStyleOptionComboBox,
 from napari_sam2.inference.models import list_models
 
 if TYPE_CHECKING:
-    from napari_sam2.workspace.images import Workbench
+    from napari_sam2.workspace.workbench import Workbench
 
 CHOOSE_FILE = "Choose file…"
 
@@ -31,7 +31,7 @@ class ModelChooser(QComboBox):
 
     def __init__(self, bench: Workbench) -> None:
         super().__init__()
-        self._source = bench.model
+        self._source = bench.choices.model
         self.setToolTip(
             "The SAM 2 that answers: nano comes with the plugin, others by Meta are downloaded once, and any fine-tune "
             "of them can be chosen as a file."

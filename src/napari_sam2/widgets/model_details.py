@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLineEdit
 
-from napari_sam2.widgets.buttons import button, in_a_row
+from napari_sam2.widgets.parts import button, in_a_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,37 +10,21 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QWidget
 
-from napari_sam2.errors import ModelError, NapariSam2Error
-from napari_sam2.inference.errands import BackgroundJob, Broken, Progressed, Returned
-from napari_sam2.inference.models import (
-    Machine,
-    ModelInfo,
-    check_model,
-    download_model,
-    find_model,
-    measure_machine,
-    use_cores,
-)
-from napari_sam2.inference.speed import Work, estimate_seconds, estimate_sentence, measured_sentence
-from napari_sam2.widgets.gui_thread import GuiThread
+from napari_sam2.errors import ModelError
+from napari_sam2.inference.background import Failed, Job, Reported, Returned
+from napari_sam2.inference.machine import Machine, measure_machine, use_cores
+from napari_sam2.inference.models import ModelInfo, check_model, download_model, find_model
+from napari_sam2.inference.speed import Activity, estimate_seconds, estimate_sentence, measured_sentence
 from napari_sam2.widgets.model_chooser import ModelChooser
 from napari_sam2.widgets.model_details import ModelDetails
-from napari_sam2.workspace.requests import Activity
+from napari_sam2.widgets.parts import GuiThread
+from napari_sam2.workspace.sentences import error_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_sam2.inference.predictor import Predictor
-    from napari_sam2.workspace.images import Workbench
-
-
-def load_model(source: str | Path, *, device: str = "auto") -> Predictor:
-    """Load a model on the thread that is going to run it. Torch is imported here, not before."""
-    threads = use_cores()
-    from napari_sam2.inference.sam2 import load_predictor, use_threads
-
-    use_threads(threads)
-    return load_predictor(source, device=device)
+    from napari_sam2.inference.background import Event
+    from napari_sam2.workspace.workbench import Workbench
 
 
 def _check(source: str | Path) -> ModelInfo:
@@ -57,7 +41,7 @@ class ModelTasks:
     download : callable
         Fetches a model by name, given a callback for (done, total); returns its file.
     check : callable
-        Tries a model by name or path, and says what it is.
+        Tries a model by name or path, and returns what it is.
     measure : callable
         Says what there is to compute on.
     """
@@ -84,7 +68,7 @@ class ModelPanel(QWidget):
     chooser : ModelChooser
         The combo box.
     details : ModelDetails
-        What is known of the model in the combo box; hidden until it is asked for or has something to say.
+        What is known of the model in the combo box; hidden until it is asked for or has a message.
     """
 
     def __init__(self, bench: Workbench, tasks: ModelTasks = ModelTasks()) -> None:
@@ -92,13 +76,13 @@ class ModelPanel(QWidget):
         self._bench = bench
         self._tasks = tasks
         self._gui_thread = GuiThread()
-        self._shown: str | Path = bench.model
-        self._used: str | Path = bench.model
+        self._shown: str | Path = bench.choices.model
+        self._used: str | Path = bench.choices.model
         self._tried: dict[str | Path, ModelInfo] = {}
         self._machine: Machine | None = None
-        self._download: BackgroundJob[Path] | None = None
-        self._trial: BackgroundJob[ModelInfo] | None = None
-        self._measurement: BackgroundJob[Machine] | None = None
+        self._download: Job[tuple[int, int], Path] | None = None
+        self._trial: Job[None, ModelInfo] | None = None
+        self._measurement: Job[None, Machine] | None = None
         self.chooser = ModelChooser(bench)
         self.chooser.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.details = ModelDetails()
@@ -124,9 +108,9 @@ class ModelPanel(QWidget):
 
     def stop(self) -> None:
         """Cancel whatever is on its way; what arrives all the same is dropped."""
-        for errand in (self._download, self._trial, self._measurement):
-            if errand is not None:
-                errand.cancel()
+        for job in (self._download, self._trial, self._measurement):
+            if job is not None:
+                job.drop()
         self._download = self._trial = self._measurement = None
 
     # What is shown ---------------------------------------------------------------------------------------------------
@@ -139,13 +123,13 @@ class ModelPanel(QWidget):
         self._refresh()
 
     def _complain(self, message: str) -> None:
-        """Say what went wrong where it can be read, and show the model that answers."""
-        self._show(self._bench.model, message)
+        """Show what went wrong where it can be read, and the model that answers."""
+        self._show(self._bench.choices.model, message)
         self.more.setChecked(True)
 
     def _on_status(self) -> None:
-        if self._bench.model != self._used:  # chosen elsewhere
-            self._used = self._bench.model
+        if self._bench.choices.model != self._used:  # chosen elsewhere
+            self._used = self._bench.choices.model
             self._show(self._used)
         elif self.more.isChecked():
             self._refresh()
@@ -162,21 +146,26 @@ class ModelPanel(QWidget):
         if isinstance(self._shown, Path):
             info = self._tried.get(self._shown, info)
         self.details.show_model(info, self._speed_sentence(info))
-        self.details.show_device(self._bench.device, self._device)
+        self.details.show_device(self._bench.choices.device, self._device)
 
     @property
     def _device(self) -> str:
         """Where the model computes, or is going to; empty if that is not known."""
-        if self._bench.device != "auto" or self._bench.device_in_use or self._machine is None:
-            return self._bench.device_in_use
+        if (
+            self._bench.choices.device != "auto"
+            or self._bench.models.device_of(self._bench.choices)
+            or self._machine is None
+        ):
+            return self._bench.models.device_of(self._bench.choices)
         return self._machine.devices[0]
 
     def _speed_sentence(self, info: ModelInfo) -> str:
-        """Say what was measured, and estimate what was not."""
-        speeds = self._bench.speeds
-        device = self._bench.device_in_use or None
-        following = speeds.typical(self._shown, Work.FOLLOWING, device)
-        measured = measured_sentence(following, speeds.typical(self._shown, Work.ANSWERING, device))
+        """Return what was measured, and estimate what was not."""
+        speeds, shown = self._bench.speeds, self._shown
+        source = str(shown.resolve()) if isinstance(shown, Path) else shown  # as a predictor calls itself
+        device = self._bench.models.device_of(self._bench.choices) or None
+        following = speeds.typical(source, Activity.FOLLOWING, device)
+        measured = measured_sentence(following, speeds.typical(source, Activity.ANSWERING, device))
         if following is not None:
             return measured
         return f"{measured}; {self._estimate(info)}" if measured else self._estimate(info)
@@ -185,7 +174,7 @@ class ModelPanel(QWidget):
         if self._machine is None:
             return "timing this machine…" if self._measurement is not None else "not known yet"
         size = self._working_size(info)
-        device = self._device if self._bench.device == "auto" else self._bench.device
+        device = self._device if self._bench.choices.device == "auto" else self._bench.choices.device
         if size is not None and device == "cpu":
             seconds = estimate_seconds(info.name, size, self._machine.multiply_adds_per_s)
             if seconds is not None:
@@ -195,24 +184,25 @@ class ModelPanel(QWidget):
     def _working_size(self, info: ModelInfo) -> int | None:
         work = self._bench.workspace
         if work is not None and info.working_sizes:
-            return info.working_size(work.frames.height, work.frames.width)
+            return info.working_size(work.grid.height, work.grid.width)
         return info.working_sizes[0] if len(info.working_sizes) == 1 else None
 
     def _measure_when_idle(self) -> None:
         """Time this machine, once, when the model does not."""
         work = self._bench.workspace
-        is_idle = work is None or work.status.activity is Activity.READY
+        is_idle = work is None or work.asker.status.activity is Activity.READY
         if self._measurement is None and is_idle:
-            self._measurement = BackgroundJob(lambda _: self._tasks.measure(), self._on_machine, self._gui_thread.post)
+            self._measurement = Job(lambda _: self._tasks.measure(), self._on_machine, self._gui_thread.post)
+            self._measurement.start()
 
-    def _on_machine(self, event: Progressed | Returned[Machine] | Broken) -> None:
+    def _on_machine(self, event: Event[None, Machine]) -> None:
         match event:
             case Returned(machine):
                 self._machine = machine
-                self.details.offer_devices(machine.devices, self._bench.device)
+                self.details.offer_devices(machine.devices, self._bench.choices.device)
                 self._refresh()
-            case Broken(error):
-                self.details.show_message(_sentence(error))
+            case Failed(error):
+                self.details.show_message(error_sentence(error))
 
     def _on_more(self, is_open: bool) -> None:  # noqa: FBT001  Qt passes it
         self.more.setArrowType(Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow)
@@ -220,68 +210,71 @@ class ModelPanel(QWidget):
         if is_open:
             self._refresh()
         elif self._download is None and self._trial is None:
-            self._show(self._bench.model)  # looking is over
+            self._show(self._bench.choices.model)  # looking is over
 
     # From the user ---------------------------------------------------------------------------------------------------
 
     def _on_source(self, source: str | Path) -> None:
         if self._trial is not None:
-            self._trial.cancel()
+            self._trial.drop()
             self._trial = None
         try:
             info = find_model(source)
         except ModelError as error:
             self._complain(str(error))
             return
-        if source == self._bench.model:
+        if source == self._bench.choices.model:
             self._show(source)
         elif info.path is None:
             self._show(
-                source, f"{info.name} has to be downloaded first. Until then {_name(self._bench.model)} answers."
+                source,
+                f"{info.name} has to be downloaded first. Until then {_name(self._bench.choices.model)} answers.",
             )
             self.more.setChecked(True)
         elif source in self._tried:
             self._use(source)
         else:
             self._show(source, f"Trying {info.name}…")
-            self._trial = BackgroundJob(
+            self._trial = Job(
                 lambda _: self._tasks.check(source), partial(self._on_tried, source), self._gui_thread.post
-            )
+            ).start()
 
-    def _on_tried(self, source: str | Path, event: Progressed | Returned[ModelInfo] | Broken) -> None:
+    def _on_tried(self, source: str | Path, event: Event[None, ModelInfo]) -> None:
         self._trial = None
         match event:
             case Returned(info):
                 self._tried[source] = info
                 self._use(source)
-            case Broken(error):
-                self._complain(_sentence(error))
+            case Failed(error):
+                self._complain(error_sentence(error))
 
     def _use(self, source: str | Path) -> None:
         self._used = source
-        self._bench.use_model(source)
+        self._bench.use_choices(replace(self._bench.choices, model=source))
         self._show(source)
 
     def _on_device(self, name: str) -> None:
-        if name != self._bench.device:
-            self._bench.use_device(name)
+        if name != self._bench.choices.device:
+            self._bench.use_choices(replace(self._bench.choices, device=name))
             self._refresh()
 
     def _on_download_clicked(self) -> None:
         name = str(self._shown)
         self.details.show_message("")
         self.details.show_download(name, 0, 0)
-        self._download = BackgroundJob(
-            lambda report: self._tasks.download(name, report), partial(self._on_download, name), self._gui_thread.post
-        )
+        self._download = Job(
+            lambda report: self._tasks.download(name, lambda done, total: report((done, total))),
+            partial(self._on_download, name),
+            self._gui_thread.post,
+        ).start()
 
-    def _on_download(self, name: str, event: Progressed | Returned[Path] | Broken) -> None:
-        if isinstance(event, Progressed):
-            self.details.show_download(name, event.done, event.total)
+    def _on_download(self, name: str, event: Event[tuple[int, int], Path]) -> None:
+        if isinstance(event, Reported):
+            self.details.show_download(name, *event.item)
             return
         self._end_download("")
-        if isinstance(event, Broken):
-            self.details.show_message(_sentence(event.error))
+        if isinstance(event, Failed):
+            self.details.show_message(error_sentence(event.error))
             self.more.setChecked(True)
         elif self._shown == name:
             self._use(name)
@@ -290,7 +283,7 @@ class ModelPanel(QWidget):
 
     def _on_cancel_clicked(self) -> None:
         if self._download is not None:
-            self._download.cancel()
+            self._download.drop()
             self._end_download("The download was cancelled; nothing of it is kept.")
 
     def _end_download(self, message: str) -> None:
@@ -303,9 +296,3 @@ class ModelPanel(QWidget):
 
 def _name(source: str | Path) -> str:
     return source.name if isinstance(source, Path) else source
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, NapariSam2Error):
-        return str(error)
-    return f"That went wrong unexpectedly ({type(error).__name__}: {error}). Nothing has changed; try again."

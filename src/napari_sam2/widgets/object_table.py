@@ -64,7 +64,7 @@ class ObjectModel(QAbstractTableModel):
         self._swatches: dict[Colour, QIcon] = {}
 
     def show_rows(self, rows: Sequence[ObjectRow], *, is_stack: bool) -> None:
-        """Let these be the rows, by ascending object; those that say the same as before are left alone."""
+        """Replace the rows, by ascending object; those that are the same as before are left alone."""
         ids = {row.object_id for row in rows}
         for position in reversed(range(len(self._rows))):
             if self._rows[position].object_id not in ids:
@@ -100,14 +100,14 @@ class ObjectModel(QAbstractTableModel):
     def headerData(
         self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
     ) -> str | None:
-        """Say what a column is."""
+        """Return what a column is."""
         if orientation == Qt.Orientation.Vertical or section not in HEADERS:
             return None
         text, tip = HEADERS[section]
         return {Qt.ItemDataRole.DisplayRole: text, Qt.ItemDataRole.ToolTipRole: tip}.get(Qt.ItemDataRole(role))
 
     def flags(self, index: Index) -> Qt.ItemFlag:
-        """Let names be edited, and marks be checked."""
+        """Return what can be done to a cell: names are edited, marks are checked."""
         common, column = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable, index.column()
         if column == NAME:
             return common | Qt.ItemFlag.ItemIsEditable
@@ -115,7 +115,7 @@ class ObjectModel(QAbstractTableModel):
         return common | Qt.ItemFlag.ItemIsUserCheckable if is_mark else common
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        """Say what a cell shows."""
+        """Return what a cell shows."""
         row, column = self._rows[index.row()], index.column()
         match Qt.ItemDataRole(role):
             case Qt.ItemDataRole.DisplayRole:
@@ -259,7 +259,7 @@ class ObjectTable(QTableView):
         selection = self.selectionModel()
         if selection is not None:
             selection.currentRowChanged.connect(self._on_current)
-            selection.selectionChanged.connect(self._on_selection)
+            selection.selectionChanged.connect(self.selection_changed)
 
     def _lay_out(self) -> None:
         self._marks = MarkDelegate(self)
@@ -325,7 +325,7 @@ class ObjectTable(QTableView):
     # What the user does ----------------------------------------------------------------------------------------------
 
     def edit_name(self) -> None:
-        """Let the name of the current object be typed."""
+        """Open the editor for the name of the current object."""
         if self.currentIndex().isValid():
             self.edit(self.currentIndex().siblingAtColumn(NAME))
 
@@ -350,9 +350,6 @@ class ObjectTable(QTableView):
     def _on_current(self, index: QModelIndex) -> None:
         if index.isValid() and not self._is_showing:
             self.object_chosen.emit(self.objects.row(index.row()).object_id)
-
-    def _on_selection(self) -> None:
-        self.selection_changed.emit()
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:
         """Toggle a mark, which chooses no object, or select."""

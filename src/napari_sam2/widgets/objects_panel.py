@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QAction, QKeySequence, QShortcut
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_sam2.widgets.buttons import button, heading, in_a_row
 from napari_sam2.widgets.object_table import ObjectTable
-from napari_sam2.workspace.commands import KEYS, shown
+from napari_sam2.widgets.parts import button, command_button, heading, in_a_row
+from napari_sam2.workspace import commands
 from napari_sam2.workspace.object_rows import RowReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_sam2.workspace.images import Workbench
     from napari_sam2.workspace.object_rows import ObjectRow
+    from napari_sam2.workspace.workbench import Workbench
     from napari_sam2.workspace.workspace import Workspace
 
 MERGE_TIP = "Make all selected objects one, the current. They have to be committed; Ctrl+click selects several."
@@ -42,7 +43,7 @@ class ObjectsPanel(QWidget):
         self._bench = bench
         self._reader = RowReader()
         self.table = ObjectTable()
-        self.new_object = button("New object", "The next prompt is of another object (M).", bench.new_object)
+        self.new_object = command_button(commands.NEW_OBJECT, bench)
         self.merge = button("Merge", MERGE_TIP, self._on_merge)
         self.delete = button(
             "Delete",
@@ -57,9 +58,10 @@ class ObjectsPanel(QWidget):
         layout.addWidget(heading("Objects"))
         layout.addWidget(self.table, 1)
         layout.addLayout(in_a_row(self.new_object, self.merge, self.delete))
-        self.table.object_chosen.connect(bench.choose_object)
-        self.table.frame_chosen.connect(bench.show)
-        self.table.renamed.connect(bench.rename_object)
+        # Functions that hold no widget: Qt would keep it alive through them.
+        self.table.object_chosen.connect(lambda one: bench.do(partial(_choose, object_id=one)))
+        self.table.frame_chosen.connect(lambda frame: bench.do(lambda work: work.show(frame)))
+        self.table.renamed.connect(lambda one, name: bench.do(lambda work: work.rename_object(one, name)))
         self.table.shown_toggled.connect(self._on_shown)
         self.table.locked_toggled.connect(self._on_locked)
         self.table.selection_changed.connect(self._offer)
@@ -88,22 +90,22 @@ class ObjectsPanel(QWidget):
         return action
 
     def _add_keys(self) -> None:
-        """Let the keys of the layers do the same while the table has the focus."""
-        for key in KEYS:
-            shortcut = QShortcut(QKeySequence(shown(key)), self.table)
+        """Bind the keys of the layers while the table has the focus."""
+        for command in commands.KEYED:
+            shortcut = QShortcut(QKeySequence(command.shortcut), self.table)
             shortcut.setContext(Qt.ShortcutContext.WidgetShortcut)
-            shortcut.activated.connect(getattr(self._bench, key.command))
+            shortcut.activated.connect(partial(self._bench.run, command))
 
     # What there is ---------------------------------------------------------------------------------------------------
 
     def show_objects(self, work: Workspace) -> None:
         """Show the objects of a workspace."""
         is_stack = work.grid.frame_axis is not None
-        self.table.show_objects(self._reader.read(work), work.object_id, is_stack=is_stack)
+        self.table.show_objects(self._reader.read(work), work.sources.own.object_id, is_stack=is_stack)
         self._offer()
 
     def _offer(self) -> None:
-        """Say what can be done to what is selected."""
+        """Enable what can be done to what is selected."""
         selected = self.table.selected
         actions, current = self.actions_by_name, self.table.current_id
         others = [row for row in selected if row.object_id != current]
@@ -126,10 +128,12 @@ class ObjectsPanel(QWidget):
     def _on_merge(self) -> None:
         current = self.table.current_id
         if current is not None:
-            self._bench.merge_objects(current, *(row.object_id for row in self.table.selected))
+            others = [row.object_id for row in self.table.selected]
+            self._bench.do(lambda work: work.merge_objects(current, *others))
 
     def _on_delete(self) -> None:
-        self._bench.delete_object(*(row.object_id for row in self.table.selected))
+        chosen = [row.object_id for row in self.table.selected]
+        self._bench.do(lambda work: work.delete_object(*chosen))
 
     def _on_shown(self, row: ObjectRow) -> None:
         self._hide(self._meant(row), is_hidden=not row.is_hidden)
@@ -151,7 +155,14 @@ class ObjectsPanel(QWidget):
         return selected if row in selected else (row,)
 
     def _hide(self, rows: Sequence[ObjectRow], *, is_hidden: bool) -> None:
-        self._bench.hide_object(*(row.object_id for row in rows if row.can_hide), is_hidden=is_hidden)
+        chosen = [row.object_id for row in rows if row.can_hide]
+        self._bench.do(lambda work: work.objects.set_hidden(*chosen, is_hidden=is_hidden))
 
     def _lock(self, rows: Sequence[ObjectRow], *, is_locked: bool) -> None:
-        self._bench.lock_object(*(row.object_id for row in rows), is_locked=is_locked)
+        chosen = [row.object_id for row in rows]
+        self._bench.do(lambda work: work.objects.set_locked(*chosen, is_locked=is_locked))
+
+
+def _choose(work: Workspace, object_id: int) -> None:
+    if object_id != work.sources.own.object_id:
+        work.choose_object(object_id)

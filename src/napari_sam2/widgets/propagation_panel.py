@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLabel, QProgressBar, QSpinBox, QVBoxLayout, QWidget
 from superqt import QLabeledDoubleSlider
 
-from napari_sam2.widgets.buttons import button, heading, in_a_row
+from napari_sam2.inference.speed import Activity
+from napari_sam2.widgets.parts import command_button, heading, in_a_row
 from napari_sam2.widgets.timeline import NOTHING, Strip, Timeline
+from napari_sam2.workspace import commands
 from napari_sam2.workspace.confidence import confidence_table
-from napari_sam2.workspace.requests import Activity
 
 if TYPE_CHECKING:
     from napari_sam2.tracking.propagation import DirectionName
-    from napari_sam2.workspace.images import Workbench
+    from napari_sam2.workspace.workbench import Workbench
     from napari_sam2.workspace.workspace import Workspace
 
 DIRECTIONS: tuple[DirectionName, ...] = ("both", "forward", "backward")
@@ -41,25 +43,24 @@ class PropagationPanel(QWidget):
         self.direction.addItems(DIRECTIONS)
         self.direction.setToolTip("Which way objects are followed from the frames on which they were prompted.")
         self.first, self.last = _frame_box("First frame to propagate to."), _frame_box("Last frame to propagate to.")
-        self.propagate = button(
-            "Propagate",
-            "Follow all objects through the range; goes on where it was cancelled (Shift+S).",
-            bench.propagate,
-        )
-        self.cancel = button("Cancel", "Stop after the frame in hand; what is finished stays.", bench.cancel)
+        self.propagate = command_button(commands.PROPAGATE, bench)
+        self.cancel = command_button(commands.CANCEL, bench)
         self.progress = QProgressBar()
         self.progress.setFormat("%v of %m frames")
-        self.threshold = _confidence_slider(bench.threshold)
-        self.doubtful = button("Next doubtful", "Go to the next frame with a doubtful object (N).", bench.next_doubtful)
+        self.threshold = _confidence_slider(bench.choices.threshold)
+        self.doubtful = command_button(commands.NEXT_DOUBTFUL, bench)
         self.hide_doubtful = QCheckBox("Hide doubtful masks")
-        self.hide_doubtful.setChecked(bench.hides_doubtful)
+        self.hide_doubtful.setChecked(bench.choices.hides_doubtful)
         self.hide_doubtful.setToolTip(
             "Show no mask that is doubtful. Hidden masks are kept and come back at once, but Commit leaves them out."
         )
         self._lay_out()
-        self.timeline.frame_chosen.connect(bench.show)
+        self.timeline.frame_chosen.connect(lambda frame: bench.do(lambda work: work.show(frame)))
         self.timeline.range_chosen.connect(self._on_range_chosen)
-        self.direction.currentIndexChanged.connect(self._on_direction)
+        # A function that holds no widget: Qt would keep it alive through it.
+        self.direction.currentIndexChanged.connect(
+            lambda index: bench.use_choices(replace(bench.choices, direction=DIRECTIONS[index]))
+        )
         self.first.valueChanged.connect(self._on_first)
         self.last.valueChanged.connect(self._on_last)
         self.threshold.valueChanged.connect(self._on_doubt)
@@ -83,7 +84,7 @@ class PropagationPanel(QWidget):
 
     def show_workspace(self, work: Workspace) -> None:
         """Begin with another workspace: all of its frames are the range."""
-        count = len(work.frames)
+        count = work.grid.num_frames
         for box in (self.first, self.last):
             blocker = QSignalBlocker(box)
             box.setRange(0, count - 1)
@@ -94,22 +95,22 @@ class PropagationPanel(QWidget):
 
     def show_choices(self) -> None:
         """Show what was chosen elsewhere, as a session does that is opened."""
-        bench = self._bench
+        choices = self._bench.choices
         last = self.last.maximum()
-        start, stop = bench.start or 0, last if bench.stop is None else bench.stop
-        self.direction.setCurrentIndex(DIRECTIONS.index(bench.direction))
-        self.threshold.setValue(bench.threshold)
+        start, stop = choices.start or 0, last if choices.stop is None else choices.stop
+        self.direction.setCurrentIndex(DIRECTIONS.index(choices.direction))
+        self.threshold.setValue(choices.threshold)
         self._on_range_chosen(min(start, last), min(stop, last))
 
     def show_status(self, work: Workspace) -> None:
         """Show what is new."""
-        status = work.status
+        status = work.asker.status
         is_following = status.activity is Activity.FOLLOWING
         self.cancel.setVisible(is_following)
         self.progress.setVisible(is_following)
         self._show_progress(status.done, status.total)
-        self.propagate.setEnabled(bool(work.prompts) and not is_following)
-        self.doubtful.setEnabled(bool(work.results.held))
+        self.propagate.setEnabled(bool(work.asker.prompts) and not is_following)
+        self.doubtful.setEnabled(bool(work.picture.held))
         self._show_strip(work)
         self.timeline.show_place(work.frame, (self.first.value(), self.last.value()))
 
@@ -122,17 +123,17 @@ class PropagationPanel(QWidget):
 
     def _show_strip(self, work: Workspace) -> None:
         """Show the cells of the timeline, unless they are the same as before."""
-        seen = (work.prompts, work.shown, work.objects.notes)
+        held, prompts, shown = work.picture.held, work.asker.prompts, work.picture.shown
+        seen = (prompts, shown, work.objects.notes)
         if self._seen and all(one is other for one, other in zip(seen, self._seen, strict=True)):
             return
         self._seen = seen
-        held, prompts = work.results.held, work.prompts
         self.timeline.show_strip(
             Strip(
                 confidence_table(held, {*held.object_ids, *prompts.object_ids}),
                 prompts,
-                frozenset(target for target in prompts if work.is_approved(target.object_id, target.frame)),
-                work.shown,
+                frozenset(target for target in prompts if target in work.sources.user_masks),
+                shown,
                 work.objects.notes.names,
             )
         )
@@ -147,11 +148,9 @@ class PropagationPanel(QWidget):
 
     # From the user ---------------------------------------------------------------------------------------------------
 
-    def _on_direction(self, index: int) -> None:
-        self._bench.direction = DIRECTIONS[index]
-
     def _on_doubt(self) -> None:
-        self._bench.doubt(self.threshold.value(), is_hidden=self.hide_doubtful.isChecked())
+        threshold, hides = self.threshold.value(), self.hide_doubtful.isChecked()
+        self._bench.use_choices(replace(self._bench.choices, threshold=threshold, hides_doubtful=hides))
 
     def _on_first(self, first: int) -> None:
         self._on_range_chosen(first, max(first, self.last.value()))
@@ -164,7 +163,7 @@ class PropagationPanel(QWidget):
             blocker = QSignalBlocker(box)
             box.setValue(value)
             del blocker
-        self._bench.start, self._bench.stop = first, last
+        self._bench.use_choices(replace(self._bench.choices, start=first, stop=last))
         if self._bench.workspace is not None:
             self.show_status(self._bench.workspace)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QEvent, QSignalBlocker, Qt, QTimer
+from qtpy.QtCore import QEvent, QSignalBlocker, Qt
 from qtpy.QtWidgets import (
     QButtonGroup,
     QComboBox,
@@ -20,20 +21,21 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_sam2.inference.machine import load_beside_viewer
 from napari_sam2.labels.merging import CommitPolicy
 from napari_sam2.saving.work_files import WorkFiles
-from napari_sam2.widgets.buttons import button, heading, in_a_row
-from napari_sam2.widgets.folding import TallArea, folded
-from napari_sam2.widgets.gui_thread import GuiThread
 from napari_sam2.widgets.input_panel import InputPanel
 from napari_sam2.widgets.layers_panel import LayersPanel
-from napari_sam2.widgets.model_panel import ModelPanel, load_model
+from napari_sam2.widgets.model_panel import ModelPanel
 from napari_sam2.widgets.objects_panel import ObjectsPanel
+from napari_sam2.widgets.parts import GuiThread, Refresher, TallArea, button, command_button, folded, heading, in_a_row
 from napari_sam2.widgets.propagation_panel import PropagationPanel
 from napari_sam2.widgets.session_panel import LeftOverBanner, SessionPanel
+from napari_sam2.workspace import commands
 from napari_sam2.workspace.choices import read_preferences
-from napari_sam2.workspace.images import Tool, Workbench
 from napari_sam2.workspace.sentences import keys_table, status_sentence
+from napari_sam2.workspace.tools import Tool, take_tool, tool_in_hand
+from napari_sam2.workspace.workbench import Workbench
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,12 +72,12 @@ class SegmentWidget(QWidget):
         Loads a model by name or path, on a worker's thread.
     """
 
-    def __init__(self, viewer: napari.viewer.Viewer, load_model: Callable[..., Predictor] = load_model) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer, load_model: Callable[..., Predictor] = load_beside_viewer) -> None:
         super().__init__()
         self._gui_thread = GuiThread()
-        preferences = read_preferences()
-        self.bench = Workbench(viewer, load_model=load_model, post=self._gui_thread.post, preferences=preferences)
-        self.desk = WorkFiles(self.bench, post=self._gui_thread.post)
+        choices, remarks = read_preferences()
+        self.bench = Workbench(viewer, load_model=load_model, post=self._gui_thread.post, choices=choices)
+        self.files = WorkFiles(self.bench, post=self._gui_thread.post)
         # napari calls no closeEvent. The viewer is closed: Qt destroys the widget. The dock is closed: the widget loses
         # its parent. Somebody drops it: Python collects it.
         self._detach = weakref.finalize(self, self.bench.detach)
@@ -86,7 +88,7 @@ class SegmentWidget(QWidget):
         self._connect()
         self._on_images()
         self._on_workspace()
-        for remark in preferences.remarks:
+        for remark in remarks:
             show_warning(remark)
 
     def _make_parts(self) -> None:
@@ -101,33 +103,27 @@ class SegmentWidget(QWidget):
         self.tools.setExclusive(False)
         self.tool_buttons: dict[Tool, QPushButton] = {}
         for tool, (text, tip) in TOOLS.items():
-            one = self.tool_buttons[tool] = button(text, tip, partial(bench.take, tool))
+            one = self.tool_buttons[tool] = button(text, tip, partial(bench.do, partial(take_tool, tool=tool)))
             one.setCheckable(True)
             self.tools.addButton(one)
         self.objects = ObjectsPanel(bench)
-        self.clear = button(
-            "Clear prompts", "Take back all that was said of this object (Shift+C).", bench.clear_prompts
-        )
-        self.approve = button(
-            "Approve frame",
-            "The masks of this frame are right: never computed again, and remembered (Y).",
-            bench.approve,
-        )
-        self.absent = button("Not here", "The object is not on this frame (X).", bench.mark_absent)
+        self.clear = command_button(commands.CLEAR_PROMPTS, bench)
+        self.approve = command_button(commands.APPROVE, bench)
+        self.absent = command_button(commands.MARK_ABSENT, bench)
         self.propagation = PropagationPanel(bench)
         self.policy = QComboBox()
         for policy, text in POLICIES.items():
             self.policy.addItem(text, policy)
         self.policy.setToolTip("What becomes of pixels that belong to a committed object already.")
-        self.commit = button("Commit", "Move all objects to the layer committed_objects (C).", bench.commit)
-        self.undo = button("Undo", "Take back the last step: a prompt, a propagation, a commit (Ctrl+Z).", bench.undo)
-        self.redo = button("Redo", "Make it again (Ctrl+Shift+Z).", bench.redo)
+        self.commit = command_button(commands.COMMIT, bench)
+        self.undo = command_button(commands.UNDO, bench)
+        self.redo = command_button(commands.REDO, bench)
         self.help = button("Keys…", "List the keys.", self._on_help)
         self.begin = button("Start", "Make new layers for this image.", bench.begin_anew)
-        self.left_over = LeftOverBanner(self.desk)
+        self.left_over = LeftOverBanner(self.files)
         self.model_input = InputPanel(bench)
         self.layers = LayersPanel(bench)
-        self.session = SessionPanel(self.desk)
+        self.session = SessionPanel(self.files)
         self.status = QLabel()
         self.status.setWordWrap(True)
         self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -165,20 +161,19 @@ class SegmentWidget(QWidget):
         layout.addWidget(self.status)
 
     def _connect(self) -> None:
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(REFRESH_MS)
-        self._timer.timeout.connect(self._refresh)
+        self._refresher = Refresher(self._refresh, REFRESH_MS, self)
         bench = self.bench
         bench.images_changed.connect(self._on_images)
         bench.workspace_changed.connect(self._on_workspace)
-        bench.masks_changed.connect(self._on_masks)
-        bench.status_changed.connect(self._refresh_soon)
-        bench.view_changed.connect(self._refresh_soon)
+        bench.masks_changed.connect(self._refresher.soon)
+        bench.status_changed.connect(self._refresher.soon)
+        bench.view_changed.connect(self._refresher.soon)
         bench.choices_changed.connect(self._on_choices)
-        self.desk.changed.connect(self._on_desk)
-        self.images.activated.connect(self._on_image)
-        self.policy.activated.connect(self._on_policy)
+        self.files.changed.connect(self._on_files)
+        self.images.activated.connect(lambda index: bench.choose(bench.images()[index]))
+        self.policy.activated.connect(
+            lambda index: bench.use_choices(replace(bench.choices, policy=list(POLICIES)[index]))
+        )
 
     # From the workbench ----------------------------------------------------------------------------------------------
 
@@ -190,33 +185,25 @@ class SegmentWidget(QWidget):
             if image == self.bench.image:
                 self.images.setCurrentIndex(self.images.count() - 1)
         del blocker
-        self._refresh_soon()
+        self._refresher.soon()
 
     def _on_workspace(self) -> None:
         work = self.bench.workspace
         if work is not None:
             self.propagation.show_workspace(work)
-            work.warm_up()
+            work.asker.queue.warm_up()
         self._refresh()
 
     def _on_choices(self) -> None:
-        self.policy.setCurrentIndex(self.policy.findData(self.bench.policy))
+        self.policy.setCurrentIndex(self.policy.findData(self.bench.choices.policy))
         self.propagation.show_choices()
 
-    def _on_desk(self) -> None:
+    def _on_files(self) -> None:
         self.left_over.show_offer()
         self.session.show_state()
-        if self.desk.is_problem and self.desk.message != self._shown_problem:
-            show_warning(self.desk.message)
-        self._shown_problem = self.desk.message
-
-    def _on_masks(self, frame: int) -> None:
-        self._refresh_soon()
-
-    def _refresh_soon(self) -> None:
-        # Not restarted: a frame every few milliseconds would put it off for ever.
-        if not self._timer.isActive():
-            self._timer.start()
+        if self.files.is_problem and self.files.message != self._shown_problem:
+            show_warning(self.files.message)
+        self._shown_problem = self.files.message
 
     def _refresh(self) -> None:
         """Show how things stand."""
@@ -225,7 +212,7 @@ class SegmentWidget(QWidget):
         self.session.show_state()
         self.begin.setVisible(work is None and self.bench.image is not None)
         self.status.setText(status_sentence(self.bench))
-        tool = self.bench.tool
+        tool = None if work is None else tool_in_hand(work)
         for one, made in self.tool_buttons.items():
             made.setChecked(one is tool)
         if work is None:
@@ -235,8 +222,8 @@ class SegmentWidget(QWidget):
         self.undo.setEnabled(work.history.can_undo)
         self.redo.setEnabled(work.history.can_redo)
         for made in (self.commit, self.approve):
-            made.setEnabled(bool(work.results.held))
-        self._notify(work.status.message)
+            made.setEnabled(bool(work.picture.held))
+        self._notify(work.asker.status.message)
 
     def _notify(self, message: str) -> None:
         """Show an error once more where nobody can overlook it."""
@@ -245,12 +232,6 @@ class SegmentWidget(QWidget):
         self._shown_message = message
 
     # From the user ---------------------------------------------------------------------------------------------------
-
-    def _on_image(self, index: int) -> None:
-        self.bench.choose(self.images.itemData(index))
-
-    def _on_policy(self, index: int) -> None:
-        self.bench.policy = self.policy.itemData(index)
 
     def _on_help(self) -> None:
         box = QMessageBox(QMessageBox.Icon.NoIcon, "Keys of SAM 2 Segment", keys_table(), parent=self)

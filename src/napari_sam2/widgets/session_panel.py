@@ -17,10 +17,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_sam2.layers.export import LabelFormat
+from napari_sam2.files.results_folder import LabelFormat
 from napari_sam2.sessions.steps import Commit, HandEdit
 from napari_sam2.sessions.storage import SUFFIX
-from napari_sam2.widgets.buttons import button, in_a_row
+from napari_sam2.widgets.parts import button, in_a_row
 
 if TYPE_CHECKING:
     from napari_sam2.saving.autosave import LeftOver
@@ -34,17 +34,21 @@ class LeftOverBanner(QFrame):
 
     Parameters
     ----------
-    desk : WorkFiles
+    files : WorkFiles
         Which knows of it.
     """
 
-    def __init__(self, desk: WorkFiles) -> None:
+    def __init__(self, files: WorkFiles) -> None:
         super().__init__()
-        self._desk = desk
+        self._files = files
         self.setFrameShape(QFrame.Shape.StyledPanel)
         self.text = QLabel()
         self.text.setWordWrap(True)
-        self.restore = button("Go on with it", "Bring back prompts, masks and committed objects.", self._on_restore)
+        self.restore = button(
+            "Go on with it",
+            "Bring back prompts, masks and committed objects.",
+            lambda: files.take_up(files.left_over[0]),
+        )
         self.discard = button("Discard", "Delete this work for good.", self._on_discard)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
@@ -54,17 +58,14 @@ class LeftOverBanner(QFrame):
 
     def show_offer(self) -> None:
         """Offer what is there to offer."""
-        self.setVisible(bool(self._desk.left_over))
-        if self._desk.left_over:
-            self.text.setText(offer_sentence(self._desk.left_over[0], len(self._desk.left_over)))
-
-    def _on_restore(self) -> None:
-        self._desk.take_up(self._desk.left_over[0])
+        self.setVisible(bool(self._files.left_over))
+        if self._files.left_over:
+            self.text.setText(offer_sentence(self._files.left_over[0], len(self._files.left_over)))
 
     def _on_discard(self) -> None:
         question = "Delete this work for good? It cannot be brought back."
         if QMessageBox.question(self, "Discard work", question) == QMessageBox.StandardButton.Yes:
-            self._desk.discard(self._desk.left_over[0])
+            self._files.discard(self._files.left_over[0])
 
 
 class SessionPanel(QWidget):
@@ -72,13 +73,13 @@ class SessionPanel(QWidget):
 
     Parameters
     ----------
-    desk : WorkFiles
+    files : WorkFiles
         Who does it.
     """
 
-    def __init__(self, desk: WorkFiles) -> None:
+    def __init__(self, files: WorkFiles) -> None:
         super().__init__()
-        self._desk = desk
+        self._files = files
         self.save = button("Save…", "Save prompts, masks, committed objects and choices as a session.", self._on_save)
         self.open = button("Open…", "Go on with a saved session.", self._on_open)
         self.export = QPushButton("Export")
@@ -88,7 +89,7 @@ class SessionPanel(QWidget):
         for text, tip, called in (
             ("Labels as TIFF, tables, prompts…", "labels.tif, scores.csv, objects.csv, prompts.json", self._on_tiff),
             ("Labels as OME-Zarr, tables, prompts…", "The same, confidences also as properties", self._on_zarr),
-            ("Tracks layer", "Where every object is on every frame, coloured by confidence", desk.add_tracks),
+            ("Tracks layer", "Where every object is on every frame, coloured by confidence", files.add_tracks),
         ):
             action = menu.addAction(text)
             if action is not None:
@@ -97,7 +98,7 @@ class SessionPanel(QWidget):
         self.export.setMenu(menu)
         self.progress = QProgressBar()
         self.progress.setFormat("%v of %m frames written")
-        self.cancel = button("Cancel", "Stop writing; what is written stays, under an unfinished name.", desk.cancel)
+        self.cancel = button("Cancel", "Stop writing; what is written stays, under an unfinished name.", files.cancel)
         self.message = QLabel()
         self.message.setWordWrap(True)
         layout = QVBoxLayout(self)
@@ -111,7 +112,7 @@ class SessionPanel(QWidget):
 
     def show_state(self) -> None:
         """Show how things stand."""
-        progress, has_work = self._desk.progress, self._desk.bench.workspace is not None
+        progress, has_work = self._files.progress, self._files.bench.workspace is not None
         for made in (self.save, self.export):
             made.setEnabled(has_work and progress is None)
         for shown in (self.progress, self.cancel):
@@ -120,20 +121,20 @@ class SessionPanel(QWidget):
             done, total = progress
             self.progress.setRange(0, total)
             self.progress.setValue(done)
-        self.message.setText(self._desk.message)
-        self.message.setVisible(bool(self._desk.message))
+        self.message.setText(self._files.message)
+        self.message.setVisible(bool(self._files.message))
 
     def _on_save(self) -> None:
-        image = self._desk.bench.image
+        image = self._files.bench.image
         proposed = f"{Path(image.name).stem if image is not None else 'work'}{SUFFIX}"
         name, _ = QFileDialog.getSaveFileName(self, "Save the session", proposed, _SESSIONS)
         if name:
-            self._desk.save(Path(name if name.endswith(SUFFIX) else name + SUFFIX))
+            self._files.save(Path(name if name.endswith(SUFFIX) else name + SUFFIX))
 
     def _on_open(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, "Open a session", "", _SESSIONS)
         if name:
-            self._desk.open(Path(name))
+            self._files.open(Path(name))
 
     def _on_tiff(self) -> None:
         self._export(LabelFormat.TIFF)
@@ -144,15 +145,15 @@ class SessionPanel(QWidget):
     def _export(self, label_format: LabelFormat) -> None:
         name = QFileDialog.getExistingDirectory(self, "Export to a folder")
         if name:
-            self._desk.export(Path(name), label_format)
+            self._files.export(Path(name), label_format)
 
 
 def offer_sentence(work: LeftOver, count: int) -> str:
-    """Say what work was left over."""
+    """Return what work was left over, in a sentence."""
     session = work.session
     when = work.written.astimezone().strftime("%d %B, %H:%M")
-    frames = {frame for take in session.takes for frame in take.frames}
-    committed = {take.object_id for step in session.steps if isinstance(step, Commit) for take in step.takes}
+    frames = {frame for source in session.sources for frame in source.frames}
+    committed = {source.object_id for step in session.steps if isinstance(step, Commit) for source in step.sources}
     parts = [
         _counted(len(session.prompts.object_ids), "object in work", "objects in work"),
         _counted(len(frames), "frame with masks", "frames with masks"),
@@ -161,8 +162,8 @@ def offer_sentence(work: LeftOver, count: int) -> str:
     if any(isinstance(step, HandEdit) for step in session.steps):
         parts.append("labels edited by hand")
     older = _counted(count - 1, "older piece of work waits", "older pieces of work wait")
-    said = ", ".join(part for part in parts if part) or "only prompts"
-    return f"Work on {session.image.name!r} of {when} was not saved: {said}." + (f" {older}." if older else "")
+    contents = ", ".join(part for part in parts if part) or "only prompts"
+    return f"Work on {session.image.name!r} of {when} was not saved: {contents}." + (f" {older}." if older else "")
 
 
 def _counted(number: int, one: str, several: str) -> str:

@@ -47,7 +47,7 @@ class Strip:
     prompted : collection of Target
         Where there are prompts.
     approved : frozenset of Target
-        Where the mask is what the user says it is.
+        Where the mask is the user's.
     shown : Shown
         Which masks are to be seen in the image.
     names : mapping of int to str
@@ -61,20 +61,20 @@ class Strip:
     names: Mapping[int, str] = field(default_factory=dict)
 
     def sentence_about(self, object_id: int, frame: int) -> str:
-        """Say what is known of an object on a frame."""
+        """Return what is known of an object on a frame, in a sentence."""
         name = self.names.get(object_id, "")
         value = float(self.table.values[self.table.object_ids.index(object_id), frame])
-        said = [{ABSENT: "not found", UNSEEN: "not looked for yet"}.get(value, f"confidence {value:.2f}")]
+        facts = [{ABSENT: "not found", UNSEEN: "not looked for yet"}.get(value, f"confidence {value:.2f}")]
         target = Target(object_id, frame)
         if target in self.approved:
-            said.append("approved or painted by you")
+            facts.append("approved or painted by you")
         elif target in self.prompted:
-            said.append("prompted")
+            facts.append("prompted")
         if object_id in self.shown.hidden:
-            said.append("object hidden")
+            facts.append("object hidden")
         elif value < self.shown.least_confidence:
-            said.append("hidden as doubtful")
-        return f"Object {object_id}{f' ({name})' if name else ''}, frame {frame}: {', '.join(said)}"
+            facts.append("hidden as doubtful")
+        return f"Object {object_id}{f' ({name})' if name else ''}, frame {frame}: {', '.join(facts)}"
 
 
 NOTHING = Strip(ConfidenceTable((), np.empty((0, 1), np.float32)))
@@ -96,7 +96,7 @@ class Timeline(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._strip = NOTHING
+        self._strip, self.num_frames = NOTHING, NOTHING.table.num_frames
         self._cells: QImage | None = None
         self._frame = 0
         self._range = (0, 0)
@@ -114,11 +114,6 @@ class Timeline(QWidget):
 
     # What is shown ---------------------------------------------------------------------------------------------------
 
-    @property
-    def num_frames(self) -> int:
-        """Frames of the stack."""
-        return self._strip.table.num_frames
-
     def sizeHint(self) -> QSize:
         """Grow with the objects, up to a limit."""
         height = min(max(len(self._strip.table.object_ids) * ROW_HEIGHT, MIN_HEIGHT), MAX_HEIGHT)
@@ -126,7 +121,7 @@ class Timeline(QWidget):
 
     def show_strip(self, strip: Strip) -> None:
         """Show other cells and marks."""
-        self._strip, self._cells = strip, None
+        self._strip, self.num_frames, self._cells = strip, strip.table.num_frames, None
         if self.sizeHint().height() != self.height():
             self.updateGeometry()
         self.update()
@@ -314,14 +309,14 @@ class Timeline(QWidget):
             super().keyPressEvent(event)
 
     def event(self, event: QEvent | None) -> bool:
-        """Say in a tooltip what is under the mouse."""
+        """Show in a tooltip what is under the mouse."""
         if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip and self._strip.table.object_ids:
             QToolTip.showText(event.globalPos(), self.sentence_at(event.pos().x(), event.pos().y()), self)
             return True
         return super().event(event)
 
     def sentence_at(self, x: float, y: float) -> str:
-        """Say what is known of the object and frame at a position, or what the range is."""
+        """Return what is known of the object and frame at a position, or what the range is."""
         first, last = self._range
         if y < RULER_HEIGHT:
             return f"Frames {first} to {last} are propagated to. Drag an end to change that."

@@ -1,4 +1,4 @@
-"""What the user has set under Preferences > SAM 2 for napari: how a new panel begins. No Qt."""
+"""What the user has chosen for the next steps: in the panel, and under Preferences > SAM 2 for napari. No Qt."""
 
 from __future__ import annotations
 
@@ -18,83 +18,68 @@ PLUGIN = "napari-sam2"
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What is chosen for the next step, beside what is drawn.
+    """What is chosen for the next steps, beside what is drawn.
 
     Attributes
     ----------
-    model : str
-        Registry name or path.
+    model : str or Path
+        A registry name, or a weight file or folder.
+    device : str
+        "auto", "cpu", "cuda" or "mps"; whether it is there shows when a model is loaded.
     direction, start, stop
         As in `plan_propagation`.
     policy : CommitPolicy
-        How objects are committed.
+        What becomes of pixels that belong to a committed object already.
     threshold : float
-        Confidence below which a frame is doubtful.
+        Confidence below which a frame is doubtful, in [0, 1].
+    hides_doubtful : bool
+        Whether masks below the threshold are hidden.
     """
 
-    model: str = "nano"
+    model: str | Path = "nano"
+    device: str = "auto"
     direction: DirectionName = "both"
     start: int | None = None
     stop: int | None = None
     policy: CommitPolicy = CommitPolicy.KEEP
     threshold: float = 0.5
+    hides_doubtful: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Preferences:
-    """How a new panel begins.
-
-    Attributes
-    ----------
-    model : str or Path
-        A model on this machine: its name, or a weight file.
-    device : str
-        "auto", "cpu", "cuda" or "mps"; whether it is there shows when a model is loaded.
-    threshold : float
-        Confidence below which a frame is doubtful, in [0, 1].
-    remarks : tuple of str
-        What cannot be used, and that the default stands for it: sentences for the user.
-    """
-
-    model: str | Path = "nano"
-    device: str = "auto"
-    threshold: float = 0.5
-    remarks: tuple[str, ...] = ()
+DEFAULTS = Choices()
 
 
-DEFAULTS = Preferences()
-
-
-def read_preferences() -> Preferences:
+def read_preferences() -> tuple[Choices, tuple[str, ...]]:
     """Read what is set in napari, which keeps it in `napari-sam2.yaml` beside its own settings.
 
     Returns
     -------
-    Preferences
-        The defaults where napari is not there, is older than 0.9, or does not know the plugin.
+    Choices
+        With which a new panel begins: the defaults where napari is not there, is older than 0.9, or does not know the
+        plugin.
+    tuple of str
+        What cannot be used, and that the default stands for it: sentences for the user.
     """
     try:
         from napari.settings import get_plugin_settings
 
         settings = get_plugin_settings(PLUGIN).sam2
     except (ImportError, KeyError):
-        return DEFAULTS
+        return DEFAULTS, ()
     except (ValueError, AssertionError) as error:
         # napari itself takes defaults for what is wrong in a file, and types, choices and ranges are those of the
         # manifest. It gives up on a wrong variable of the environment, and on a file that is a list.
         reason = " ".join(str(error).split())
-        return Preferences(
-            remarks=(
-                "napari cannot read the preferences of its plugins, and SAM 2 takes the defaults. Look for variables "
-                f"NAPARI_SAM2_… in the environment, and into the files beside napari's settings. It says: {reason}",
-            )
+        return DEFAULTS, (
+            "napari cannot read the preferences of its plugins, and SAM 2 takes the defaults. Look for variables "
+            f"NAPARI_SAM2_… in the environment, and into the files beside napari's settings. It says: {reason}",
         )
     model, remarks = _usable_model(settings.model.strip())
-    return Preferences(model, settings.device, settings.threshold, remarks)
+    return Choices(model, settings.device, threshold=settings.threshold), remarks
 
 
 def _usable_model(wanted: str) -> tuple[str | Path, tuple[str, ...]]:
-    """Model on this machine, by name or as a file, and what has to be said of it."""
+    """Model on this machine, by name or as a file, and what there is to tell the user about it."""
     models = {info.name: info.path for info in list_models()}
     if models.get(wanted) is not None:
         return wanted, ()

@@ -1,80 +1,170 @@
-"""Keys on the plugin's own layers. There they come before napari's; other layers keep theirs."""
+"""Everything a user does by a key or a button, in one table. The keys work on the plugin's own layers.
+
+There they come before napari's; other layers keep theirs.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_sam2.inference.speed import Activity
+from napari_sam2.layers.reading import NEGATIVE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari.layers.base import Layer
 
+    from napari_sam2.workspace.choices import Choices
+    from napari_sam2.workspace.workspace import Workspace
+
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """One key.
+class Command:
+    """One thing to do.
 
     Attributes
     ----------
+    act : callable
+        Does it to a workspace, under what is chosen.
     name : str
-        As napari spells it.
-    command : str
-        What it calls.
+        Text of its button.
+    tip : str
+        What it does, in a sentence for its button.
+    key : str
+        As napari spells it; empty for a command without a key.
     meaning : str
-        What it does, for the list of keys.
+        What the key does, for the list of keys.
     replaces : str
         What the key does on layers of these types that are not the plugin's; empty for nothing.
     """
 
+    act: Callable[[Workspace, Choices], object]
     name: str
-    command: str
-    meaning: str
+    tip: str
+    key: str = ""
+    meaning: str = ""
     replaces: str = ""
 
+    @property
+    def shortcut(self) -> str:
+        """The key as people read it, and as Qt does."""
+        return self.key.replace("Control", "Ctrl").replace("-", "+")
 
-KEYS = (
-    Key("S", "ask", "segment this frame again", "select points or shapes"),
-    Key("Shift-S", "propagate", "propagate, or go on with it"),
-    Key("T", "toggle_polarity", "include or exclude with the next points", "add a path (shapes)"),
-    Key("M", "new_object", "new object", "new label (labels)"),
-    Key("N", "next_doubtful", "next doubtful frame"),
-    Key("Y", "approve", "yes: approve the masks of this frame"),
-    Key("X", "mark_absent", "the object is not on this frame", "swap with the background (labels)"),
-    Key("C", "commit", "commit all objects"),
-    Key("Shift-C", "clear_prompts", "clear the prompts of this object"),
-    Key("Control-Z", "undo", "undo", "undo painting (labels)"),
-    Key("Control-Shift-Z", "redo", "redo", "redo painting (labels)"),
+
+def _propagate(work: Workspace, choices: Choices) -> None:
+    if work.asker.status.activity is not Activity.FOLLOWING:
+        work.asker.propagate(choices.direction, start=choices.start, stop=choices.stop)
+
+
+def _new_object(work: Workspace, choices: Choices) -> None:
+    work.new_object()
+    if work.sources.own.polarity == NEGATIVE:
+        work.toggle_polarity()
+
+
+def _next_doubtful(work: Workspace, choices: Choices) -> None:
+    if work.show_next_doubtful(choices.threshold) is None:
+        work.asker.complain(f"No object is less certain than {choices.threshold:.2f} on any frame.")
+
+
+ASK = Command(
+    lambda work, _: work.asker.ask(), "Ask again", "", "S", "segment this frame again", "select points or shapes"
+)
+PROPAGATE = Command(
+    _propagate,
+    "Propagate",
+    "Follow all objects through the range; goes on where it was cancelled",
+    "Shift-S",
+    "propagate, or go on with it",
+)
+CANCEL = Command(lambda work, _: work.asker.cancel(), "Cancel", "Stop after the frame in hand; what is finished stays")
+TOGGLE_POLARITY = Command(
+    lambda work, _: work.toggle_polarity(),
+    "Include or exclude",
+    "",
+    "T",
+    "include or exclude with the next points",
+    "add a path (shapes)",
+)
+NEW_OBJECT = Command(
+    _new_object, "New object", "The next prompt is of another object", "M", "new object", "new label (labels)"
+)
+NEXT_DOUBTFUL = Command(
+    _next_doubtful, "Next doubtful", "Go to the next frame with a doubtful object", "N", "next doubtful frame"
+)
+APPROVE = Command(
+    lambda work, _: work.approve(),
+    "Approve frame",
+    "The masks of this frame are right: never computed again, and remembered",
+    "Y",
+    "yes: approve the masks of this frame",
+)
+MARK_ABSENT = Command(
+    lambda work, _: work.mark_absent(),
+    "Not here",
+    "The object is not on this frame",
+    "X",
+    "the object is not on this frame",
+    "swap with the background (labels)",
+)
+COMMIT = Command(
+    lambda work, choices: work.commit(choices.policy),
+    "Commit",
+    "Move all objects to the layer committed_objects",
+    "C",
+    "commit all objects",
+)
+CLEAR_PROMPTS = Command(
+    lambda work, _: work.clear_prompts(),
+    "Clear prompts",
+    "Take back all that was said of this object",
+    "Shift-C",
+    "clear the prompts of this object",
+)
+UNDO = Command(
+    lambda work, _: work.undo(),
+    "Undo",
+    "Take back the last step: a prompt, a propagation, a commit",
+    "Control-Z",
+    "undo",
+    "undo painting (labels)",
+)
+REDO = Command(
+    lambda work, _: work.redo(), "Redo", "Make it again", "Control-Shift-Z", "redo", "redo painting (labels)"
 )
 
+KEYED = (
+    ASK,
+    PROPAGATE,
+    TOGGLE_POLARITY,
+    NEW_OBJECT,
+    NEXT_DOUBTFUL,
+    APPROVE,
+    MARK_ABSENT,
+    COMMIT,
+    CLEAR_PROMPTS,
+    UNDO,
+    REDO,
+)
+"""Commands with a key, in the order in which the list of keys shows them."""
 
-def bind_keys(layer: Layer, commands: object) -> None:
-    """Bind every key on one layer.
 
-    Parameters
-    ----------
-    layer : napari.layers.Layer
-        The layer.
-    commands : object
-        Has the methods that `Key.command` names, without arguments.
-    """
-    for key in KEYS:
-        layer.bind_key(key.name, _ignoring_layer(getattr(commands, key.command)), overwrite=True)
+def bind_keys(layer: Layer, do: Callable[[Command], object]) -> None:
+    """Bind every key on one layer; `do` is called with its command."""
+    for command in KEYED:
+        layer.bind_key(command.key, _pressed(command, do), overwrite=True)
 
 
 def unbind_keys(layer: Layer) -> None:
     """Give a layer napari's keys back."""
-    for key in KEYS:
-        layer.bind_key(key.name, None)
+    for command in KEYED:
+        layer.bind_key(command.key, None)
 
 
-def shown(key: Key) -> str:
-    """Name of a key as people read it."""
-    return key.name.replace("Control", "Ctrl").replace("-", "+")
-
-
-def _ignoring_layer(command: Callable[[], object]) -> Callable[[Layer], None]:
+def _pressed(command: Command, do: Callable[[Command], object]) -> Callable[[Layer], None]:
     def pressed(layer: Layer) -> None:
-        command()
+        do(command)
 
     return pressed

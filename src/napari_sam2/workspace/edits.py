@@ -1,169 +1,110 @@
-"""What is done in a workspace, as changes that can be undone: to masks, to what is said, to what is settled."""
+"""What is done in a workspace, as edits that can be undone: of masks, of prompts, of notes, of committed labels."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from napari_sam2.layers.prompt_layers import PromptEdit
+from napari_sam2.workspace.history import Edit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from napari_sam2.layers.prompt_layers import LayersState
     from napari_sam2.layers.prompt_sources import PromptSources, UserMask
     from napari_sam2.prompts import Prompt, Target
     from napari_sam2.results import ObjectScore
     from napari_sam2.sessions.steps import Step
-    from napari_sam2.workspace.held import HeldMask
+    from napari_sam2.workspace.committed import Committed
+    from napari_sam2.workspace.held import Snapshot
     from napari_sam2.workspace.objects import ObjectList, ObjectNotes
-    from napari_sam2.workspace.picture import ResultLayers
+    from napari_sam2.workspace.picture import Picture
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class MaskEdit:
-    """The masks of one frame before and after an edit; a `history.Change`."""
+def edit_of_masks(picture: Picture, before: Snapshot, after: Snapshot) -> Edit:
+    """Return the edit that makes masks `after` of masks `before`, on the frames of both; other objects' masks stay."""
+    differ: dict[int, set[int]] = {}
+    num_bytes = 0
+    for frame, masks in before.items():
+        left = after.get(frame, {})
+        differ[frame] = {i for i in masks.keys() | left.keys() if masks.get(i) is not left.get(i)}
+        num_bytes += sum(one[i].mask.logits.nbytes for one in (masks, left) for i in differ[frame] if i in one)
 
-    results: ResultLayers
-    frame: int
-    before: Mapping[int, HeldMask]
-    after: Mapping[int, HeldMask]
-
-    @property
-    def num_bytes(self) -> int:
-        """Memory taken by the masks that differ."""
-        return sum(
-            masks[i].mask.logits.nbytes
-            for masks, others in ((self.before, self.after), (self.after, self.before))
-            for i in masks
-            if others.get(i) is not masks[i]
+    def put(masks: Snapshot) -> None:
+        picture.exchange(
+            {
+                frame: (ids, {i: one for i, one in masks.get(frame, {}).items() if i in ids})
+                for frame, ids in differ.items()
+            }
         )
 
-    def undo(self) -> None:
-        """Put the masks back that the edit replaced; those of other objects stay as they are."""
-        self._replace(self.after, self.before)
-
-    def redo(self) -> None:
-        """Put the masks of the edit back; those of other objects stay as they are."""
-        self._replace(self.before, self.after)
-
-    def _replace(self, old: Mapping[int, HeldMask], new: Mapping[int, HeldMask]) -> None:
-        differ = {i for i in old.keys() | new.keys() if old.get(i) is not new.get(i)}
-        others = {i: one for i, one in self.results.held.on(self.frame).items() if i not in differ}
-        self.results.set_masks(self.frame, {**others, **{i: new[i] for i in differ if i in new}})
+    return Edit(partial(put, before), partial(put, after), num_bytes)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class UserMaskEdit:
-    """Masks painted or approved in one go; a `history.Change`."""
-
-    sources: PromptSources
-    before: Mapping[Target, UserMask]
-    after: Mapping[Target, UserMask]
-
-    @property
-    def num_bytes(self) -> int:
-        """Memory taken by the masks that differ."""
-        return sum(len(one.mask.bits) for target, one in self.after.items() if self.before.get(target) is not one)
-
-    def undo(self) -> None:
-        """Take the masks back."""
-        self.sources.user_masks = self.before
-
-    def redo(self) -> None:
-        """Say the masks again."""
-        self.sources.user_masks = self.after
+def edit_of_user_masks(sources: PromptSources, after: Mapping[Target, UserMask]) -> Edit:
+    """Return the edit that replaces the masks that were painted or approved."""
+    before = sources.user_masks
+    num_bytes = sum(len(one.mask.bits) for target, one in after.items() if before.get(target) is not one)
+    return _replacing(sources, "user_masks", before, after, num_bytes)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SettledEdit:
-    """Prompts in layers of the user's own that are not heeded any more; a `history.Change`."""
-
-    sources: PromptSources
-    before: frozenset[Prompt]
-    after: frozenset[Prompt]
-
-    @property
-    def num_bytes(self) -> int:
-        """Memory taken, about; the prompts themselves are kept by others."""
-        return 64 * len(self.after - self.before)
-
-    def undo(self) -> None:
-        """Heed them again."""
-        self.sources.settled = self.before
-
-    def redo(self) -> None:
-        """Heed them no more."""
-        self.sources.settled = self.after
+def edit_of_retired(sources: PromptSources, after: frozenset[Prompt]) -> Edit:
+    """Return the edit that replaces the prompts in layers of the user's own that are not used any more."""
+    before = sources.retired
+    return _replacing(sources, "retired", before, after, 64 * len(after - before))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class NotesEdit:
-    """What was settled about objects, before and after; a `history.Change`. What was settled since then stays."""
-
-    objects: ObjectList
-    before: ObjectNotes
-    after: ObjectNotes
-
-    @property
-    def num_bytes(self) -> int:
-        """Memory taken, about."""
-        return 64 * (len(self.before.names) + len(self.after.names))
-
-    def undo(self) -> None:
-        """Settle what was settled before."""
-        self.objects.settle(self.objects.notes.edited(self.after, self.before))
-
-    def redo(self) -> None:
-        """Settle it again."""
-        self.objects.settle(self.objects.notes.edited(self.before, self.after))
+def edit_of_drawn(sources: PromptSources, before: LayersState, after: LayersState) -> Edit:
+    """Return the edit that makes `after` of what our prompt layers hold."""
+    own = sources.own
+    return Edit(partial(own.restore, before), partial(own.restore, after), before.num_bytes + after.num_bytes)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CommittedEdit:
-    """Committed labels that patches have changed, for the log; a `history.Change` that comes after the patches.
+def edit_of_notes(objects: ObjectList, before: ObjectNotes, after: ObjectNotes) -> Edit:
+    """Return the edit that makes `after` of the notes `before`; what was noted since then stays."""
+    return Edit(
+        lambda: objects.replace(objects.notes.edited(after, before)),
+        lambda: objects.replace(objects.notes.edited(before, after)),
+        64 * (len(before.names) + len(after.names)),
+    )
 
-    Attributes
-    ----------
-    results : ResultLayers
-        Where they are.
-    frames : tuple of int
-        The frames that the patches change.
-    step : Step
-        What the log says of it.
-    before, after : mapping of Target to ObjectScore
-        Scores of committed masks.
+
+def edit_of_committed(
+    committed: Committed,
+    frames: tuple[int, ...],
+    step: Step,
+    before: Mapping[Target, ObjectScore],
+    after: Mapping[Target, ObjectScore],
+) -> Edit:
+    """Return the edit of log and scores that comes after the patches of a step.
+
+    Undone, it takes the step out of the log if it is the last one; else what is left was made by hand. Made again, what
+    comes back counts as made by hand: somebody may have painted there in between.
     """
 
-    results: ResultLayers
-    frames: tuple[int, ...]
-    step: Step
-    before: Mapping[Target, ObjectScore]
-    after: Mapping[Target, ObjectScore]
+    def undo() -> None:
+        committed.withdraw(step, frames)
+        committed.scores = before
 
-    @property
-    def num_bytes(self) -> int:
-        """Memory taken, about; what the step refers to is kept by others."""
-        return 8 * len(self.frames) + 200 * abs(len(self.after) - len(self.before))
+    def redo() -> None:
+        committed.touch(frames)
+        committed.scores = after
 
-    def undo(self) -> None:
-        """Take the step out of the log if it is the last one; else what is left was made by hand."""
-        self.results.withdraw(self.step, self.frames)
-        self.results.committed_scores = self.before
-
-    def redo(self) -> None:
-        """Let what comes back count as made by hand: somebody may have painted there in between."""
-        self.results.touch(self.frames)
-        self.results.committed_scores = self.after
+    return Edit(undo, redo, 8 * len(frames) + 200 * abs(len(after) - len(before)))
 
 
-def unsaying(sources: PromptSources, is_over: Callable[[int], bool]) -> tuple[SettledEdit, UserMaskEdit, PromptEdit]:
-    """Return the changes that take back all that is said of some objects; to be made by `redo`."""
-    settled = sources.settled.union(prompt for prompt in sources.said_by_others if is_over(prompt.object_id))
-    user_masks = {target: one for target, one in sources.user_masks.items() if not is_over(target.object_id)}
-    drawn = sources.state()
-    left = sources.own.without(drawn, lambda object_id: not is_over(object_id))
+def edits_without_prompts(sources: PromptSources, is_gone: Callable[[int], bool]) -> tuple[Edit, ...]:
+    """Return the edits that take back all prompts of some objects; to be made by `redo`."""
+    retired = sources.retired.union(prompt for prompt in sources.prompts_of_others if is_gone(prompt.object_id))
+    user_masks = {target: one for target, one in sources.user_masks.items() if not is_gone(target.object_id)}
+    drawn = sources.own.state()
+    left = sources.own.without(drawn, lambda object_id: not is_gone(object_id))
     return (
-        SettledEdit(sources, sources.settled, settled),
-        UserMaskEdit(sources, sources.user_masks, user_masks),
-        PromptEdit(sources.own, drawn, left),
+        edit_of_retired(sources, retired),
+        edit_of_user_masks(sources, user_masks),
+        edit_of_drawn(sources, drawn, left),
     )
+
+
+def _replacing(owner: object, name: str, before: object, after: object, num_bytes: int) -> Edit:
+    return Edit(partial(setattr, owner, name, before), partial(setattr, owner, name, after), num_bytes)

@@ -12,7 +12,7 @@ from napari_sam2.results import FEATURE_COLUMNS, ObjectMask, ObjectScore, score_
 from napari_sam2.sessions.steps import MaskSource, ModelUsed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from numpy.typing import NDArray
 
@@ -48,7 +48,7 @@ class HeldMask:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Which masks are to be seen. What is not seen is kept, and is not committed.
+    """Which masks are shown. The others are kept, and are not committed.
 
     Attributes
     ----------
@@ -62,8 +62,12 @@ class Shown:
     least_confidence: float = 0.0
 
     def includes(self, held: HeldMask) -> bool:
-        """Whether a mask is to be seen."""
+        """Return whether a mask is shown."""
         return held.mask.object_id not in self.hidden and held.score.confidence >= self.least_confidence
+
+
+Snapshot = dict[int, dict[int, HeldMask]]
+"""Masks by frame and object at one moment. Cheap to take, because the masks of a frame are replaced, never changed."""
 
 
 class HeldMasks:
@@ -99,15 +103,34 @@ class HeldMasks:
         return tuple(sorted(self._rows))
 
     def on(self, frame: int) -> Mapping[int, HeldMask]:
-        """Masks of one frame, by object."""
+        """Return the masks of one frame, by object."""
         return self._frames.get(frame, {})
 
     def shown_on(self, frame: int, shown: Shown) -> tuple[ObjectMask, ...]:
-        """Masks of one frame that are to be seen."""
+        """Return the masks of one frame that are shown."""
         return tuple(held.mask for held in self.on(frame).values() if shown.includes(held))
 
+    def parted(self, shown: Shown, locked: Collection[int]) -> tuple[Snapshot, Snapshot]:
+        """Part masks that are shown, and not of locked objects, from the others.
+
+        Returns
+        -------
+        before : dict
+            All masks of the frames on which there are such masks, by frame and object.
+        left : dict
+            The others on these frames.
+        """
+        before: Snapshot = {}
+        left: Snapshot = {}
+        for frame in self.frames:
+            masks = self._frames[frame]
+            others = {i: one for i, one in masks.items() if i in locked or not shown.includes(one)}
+            if len(others) < len(masks):
+                before[frame], left[frame] = masks, others
+        return before, left
+
     def set(self, frame: int, masks: Mapping[int, HeldMask]) -> None:
-        """Let these be the masks of a frame."""
+        """Replace the masks of a frame."""
         before = self._frames.pop(frame, {})
         if masks:
             self._frames[frame] = dict(masks)
@@ -172,30 +195,26 @@ class HeldMasks:
         return dict(self._frames)
 
 
-Snapshot = dict[int, dict[int, HeldMask]]
-"""Masks by frame and object at one moment. Cheap to take, because the masks of a frame are replaced, never changed."""
-
-
 def sources_of(masks: Snapshot, current: PromptSet, shown: Shown | None = None) -> tuple[MaskSource, ...]:
-    """Say of masks what they were computed from.
+    """Group masks by the prompts and the model that produced them.
 
     Parameters
     ----------
     masks : mapping
         From `HeldMasks.snapshot`.
     current : PromptSet
-        All prompts as they are now. The mask of a prompted frame depends on the prompts of that frame alone, so it is
-        told as computed from these if they say the same there.
+        All prompts as they are now. The mask of a prompted frame depends on the prompts of that frame alone, so it
+        counts as computed from these if they are the same there.
     shown : Shown, optional
         Which masks; all when omitted.
     """
     today = current.by_object()
-    states: dict[tuple[Prompt, ...], _Said] = {}
-    known: dict[int, _Said] = {}  # by identity: the prompts of many masks are one and the same object
+    states: dict[tuple[Prompt, ...], _ByFrame] = {}
+    known: dict[int, _ByFrame] = {}  # by identity: the prompts of many masks are one and the same object
 
-    def state(prompts: tuple[Prompt, ...]) -> _Said:
+    def state(prompts: tuple[Prompt, ...]) -> _ByFrame:
         if id(prompts) not in known:
-            known[id(prompts)] = states.setdefault(prompts, _Said(prompts))
+            known[id(prompts)] = states.setdefault(prompts, _ByFrame(prompts))
         return known[id(prompts)]
 
     frames: dict[tuple[int, int, ModelUsed], list[int]] = {}
@@ -204,8 +223,8 @@ def sources_of(masks: Snapshot, current: PromptSet, shown: Shown | None = None) 
             if shown is not None and not shown.includes(held):
                 continue
             then, now = state(held.prompts), state(today.get(object_id, ()))
-            here = then.on(frame)
-            source = now if here and here == now.on(frame) else then
+            here = then.on.get(frame)
+            source = now if here and here == now.on.get(frame) else then
             frames.setdefault((object_id, id(source.prompts), held.model), []).append(frame)
     return tuple(
         MaskSource(object_id, known[number].prompts, model, tuple(visited))
@@ -213,20 +232,17 @@ def sources_of(masks: Snapshot, current: PromptSet, shown: Shown | None = None) 
     )
 
 
-class _Said:
+class _ByFrame:
     """Prompts of one object, by frame."""
 
-    __slots__ = ("_frames", "prompts")
+    __slots__ = ("on", "prompts")
 
     def __init__(self, prompts: tuple[Prompt, ...]) -> None:
         self.prompts = prompts
         of: dict[int, list[Prompt]] = {}
         for prompt in prompts:
             of.setdefault(prompt.frame, []).append(prompt)
-        self._frames = {frame: tuple(given) for frame, given in of.items()}
-
-    def on(self, frame: int) -> tuple[Prompt, ...]:
-        return self._frames.get(frame, ())
+        self.on = {frame: tuple(given) for frame, given in of.items()}
 
 
 class _Row:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 
 class Change(Protocol):
@@ -17,11 +17,28 @@ class Change(Protocol):
     def num_bytes(self) -> int:
         """Memory it takes to remember; always the same number."""
 
-    def undo(self) -> None:
+    def undo(self) -> object:
         """Take it back."""
 
-    def redo(self) -> None:
+    def redo(self) -> object:
         """Do it again."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Edit:
+    """A `Change` made of two functions.
+
+    Attributes
+    ----------
+    undo, redo : callable
+        Take it back, and do it (again).
+    num_bytes : int
+        Memory it takes to remember, about.
+    """
+
+    undo: Callable[[], object]
+    redo: Callable[[], object]
+    num_bytes: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_sam2.errors import FrameError
-from napari_sam2.layers.grid import frames_of, frames_of_channels
-from napari_sam2.layers.serving import lies_on
+from napari_sam2.layers.images import frames_of, frames_of_channels
+from napari_sam2.layers.places import lies_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,12 +109,12 @@ class ModelInput:
             self.frames = frames_of(self._image, self._grid, contrast_limits=contrast_limits)
 
     def close(self) -> None:
-        """Let go of all layers."""
+        """Stop listening to all layers."""
         for channel in self.channels:
             channel.events.contrast_limits.disconnect(self._on_contrast)
 
     def reopen(self) -> None:
-        """Heed the layers again."""
+        """Listen to the layers again."""
         for channel in self.channels:
             channel.events.contrast_limits.connect(self._on_contrast)
 

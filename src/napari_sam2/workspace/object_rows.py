@@ -1,9 +1,11 @@
-"""What the table of objects says of each object. No Qt."""
+"""What the table of objects shows of each object. No Qt."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from napari_sam2.layers.label_layers import object_colour
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,16 +73,16 @@ class RowReader:
 
     def read(self, work: Workspace) -> tuple[ObjectRow, ...]:
         """Read one row per object, ascending."""
-        if work.current.colormap is not self._colormap:
-            self._colormap, self._colours = work.current.colormap, {}
-        scores = work.results.committed_scores
+        layer, held, notes = work.picture.layer, work.picture.held, work.objects.notes
+        if layer.colormap is not self._colormap:
+            self._colormap, self._colours = layer.colormap, {}
+        scores = work.committed.scores
         if scores is not self._scores:
             self._scores, self._doubts = scores, _doubts(scores)
         prompted: dict[int, list[int]] = {}
-        for target in work.prompts:
+        for target in work.asker.prompts:
             prompted.setdefault(target.object_id, []).append(target.frame)
-        committed, held = set(work.results.committed_ids), set(work.results.held.object_ids)
-        notes = work.objects.notes
+        committed, in_hand = set(work.committed.object_ids), {*held.object_ids, *prompted}
         return tuple(
             ObjectRow(
                 object_id=one,
@@ -89,7 +91,7 @@ class RowReader:
                 is_hidden=one in notes.hidden,
                 is_locked=one in notes.locked,
                 is_committed=one in committed,
-                is_in_work=one in held or one in prompted,
+                is_in_work=one in in_hand,
                 prompted=tuple(sorted(prompted.get(one, ()))),
                 doubt=self._doubt(work, one),
             )
@@ -98,11 +100,11 @@ class RowReader:
 
     def _colour(self, work: Workspace, object_id: int) -> Colour:
         if object_id not in self._colours:
-            self._colours[object_id] = work.colour_of(object_id)
+            self._colours[object_id] = object_colour(work.picture.layer, object_id)
         return self._colours[object_id]
 
     def _doubt(self, work: Workspace, object_id: int) -> Doubt | None:
-        worst = work.results.held.worst(object_id)
+        worst = work.picture.held.worst(object_id)
         return self._doubts.get(object_id) if worst is None else Doubt(*worst)
 
 
@@ -116,13 +118,13 @@ def _doubts(scores: Mapping[Target, ObjectScore]) -> dict[int, Doubt]:
 
 
 def prompts_text(row: ObjectRow, *, is_stack: bool) -> str:
-    """Say where an object has prompts, and whether it is committed, in a few characters."""
+    """Return where an object has prompts, and whether it is committed, in a few characters."""
     frames = _listed(row.prompted) if is_stack else "prompted" * bool(row.prompted)
     return ", ".join(filter(None, (frames, "committed" * row.is_committed)))
 
 
 def doubt_text(row: ObjectRow, *, is_stack: bool) -> str:
-    """Say how sure an object is where it is least sure, and on a stack, on which frame that is."""
+    """Return the smallest confidence of an object and, on a stack, its frame, in a few characters."""
     if row.doubt is None:
         return ""
     return f"{row.doubt.confidence:.2f}" + f" on {row.doubt.frame}" * is_stack

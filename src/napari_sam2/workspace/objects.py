@@ -1,4 +1,4 @@
-"""What the user has settled about objects: their names, which are hidden and which are locked."""
+"""The user's notes on objects: their names, which are hidden and which are locked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from psygnal import Signal
 
 from napari_sam2.errors import OptionError
-from napari_sam2.prompts import listed
+from napari_sam2.prompt_checks import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ObjectNotes:
-    """What is settled about all objects at one moment.
+    """The notes on all objects at one moment.
 
     Attributes
     ----------
@@ -68,39 +68,36 @@ class ObjectNotes:
 
 
 class ObjectList:
-    """The notes, which tell when they change."""
+    """The notes on all objects. It tells when they change.
+
+    Attributes
+    ----------
+    notes : ObjectNotes
+        The notes now. Changed through the methods alone.
+    """
 
     changed = Signal(ObjectNotes)
 
     def __init__(self) -> None:
-        self._notes = ObjectNotes()
+        self.notes = ObjectNotes()
 
-    @property
-    def notes(self) -> ObjectNotes:
-        """What is settled now."""
-        return self._notes
-
-    def settle(self, notes: ObjectNotes) -> None:
-        """Let this be settled."""
-        if notes != self._notes:
-            self._notes = notes
+    def replace(self, notes: ObjectNotes) -> None:
+        """Replace the notes and announce the change."""
+        if notes != self.notes:
+            self.notes = notes
             self.changed.emit(notes)
-
-    def name(self, object_id: int) -> str:
-        """Name of an object; empty if it has none."""
-        return self._notes.names.get(object_id, "")
 
     def rename(self, object_id: int, name: str) -> None:
         """Give an object a name, or take it away with an empty one."""
-        named = {**self._notes.names, object_id: name.strip()}
-        self.settle(replace(self._notes, names={i: one for i, one in named.items() if one}))
+        named = {**self.notes.names, object_id: name.strip()}
+        self.replace(replace(self.notes, names={i: one for i, one in named.items() if one}))
 
     def set_hidden(self, *object_ids: int, is_hidden: bool) -> None:
         """Hide objects or show them again."""
-        hidden = self._notes.hidden.union(object_ids) if is_hidden else self._notes.hidden.difference(object_ids)
-        self.settle(replace(self._notes, hidden=hidden))
+        hidden = self.notes.hidden.union(object_ids) if is_hidden else self.notes.hidden.difference(object_ids)
+        self.replace(replace(self.notes, hidden=hidden))
 
     def set_locked(self, *object_ids: int, is_locked: bool) -> None:
         """Lock objects or open them again."""
-        locked = self._notes.locked.union(object_ids) if is_locked else self._notes.locked.difference(object_ids)
-        self.settle(replace(self._notes, locked=locked))
+        locked = self.notes.locked.union(object_ids) if is_locked else self.notes.locked.difference(object_ids)
+        self.replace(replace(self.notes, locked=locked))

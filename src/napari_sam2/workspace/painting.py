@@ -1,4 +1,4 @@
-"""Masks that the user says are so: painted over those of the model, approved, or corrected where they were followed."""
+"""Masks of the user's own: painted over those of the model, approved, or corrected where they were followed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_sam2.layers.prompt_sources import UserMask
-from napari_sam2.prompts import MaskPrompt, PointPrompt, Target, listed
-from napari_sam2.workspace.edits import UserMaskEdit
+from napari_sam2.prompt_checks import listed
+from napari_sam2.prompts import MaskPrompt, PointPrompt, Target
+from napari_sam2.workspace.edits import edit_of_user_masks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 
     from napari_sam2.layers.prompt_sources import PromptSources
     from napari_sam2.prompts import PromptSet
+    from napari_sam2.workspace.history import Edit
     from napari_sam2.workspace.objects import ObjectNotes
-    from napari_sam2.workspace.picture import ResultLayers
+    from napari_sam2.workspace.picture import Picture
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,11 +31,11 @@ class Painting:
     Attributes
     ----------
     masks : mapping of int to array
-        Masks that are said, by object; (Y, X), bool.
+        Masks that were accepted, by object; (Y, X), bool.
     locked, hidden : tuple of int
         Objects that were painted on and may not be.
     erased : tuple of int
-        Objects of which nothing would be left, which says nothing.
+        Objects of which nothing would be left.
     """
 
     masks: Mapping[int, NDArray[np.bool_]]
@@ -43,12 +45,12 @@ class Painting:
 
     @property
     def is_whole(self) -> bool:
-        """Whether everything that was painted is said."""
+        """True if every painted pixel was accepted."""
         return not (self.locked or self.hidden or self.erased)
 
     @property
     def remark(self) -> str:
-        """Why some of it is not said, and what to do; empty if all is."""
+        """Why some of it was not accepted, and what to do; empty if all was."""
         reasons = []
         if self.locked:
             reasons.append(f"Object {listed(self.locked)} is locked. Unlock it in the table of objects to paint on it.")
@@ -62,54 +64,54 @@ class Painting:
         return " ".join(reasons)
 
 
-def read_painting(results: ResultLayers, notes: ObjectNotes, frame: int) -> Painting:
+def read_painting(picture: Picture, notes: ObjectNotes, frame: int) -> Painting:
     """Read what was painted on a frame since its masks were drawn."""
-    masks, held = results.painted(frame), results.held.on(frame)
-    unseen = {i for i, one in held.items() if not results.shown.includes(one)} | notes.hidden
+    masks, held = picture.painted(frame), picture.held.on(frame)
+    unseen = {i for i, one in held.items() if not picture.shown.includes(one)} | notes.hidden
     locked, hidden = (masks.keys() & ids for ids in (notes.locked, unseen - notes.locked))
     if locked:
-        is_free = ~np.isin(results.composed(frame), sorted(locked))
+        is_free = ~np.isin(picture.composed(frame), sorted(locked))
         masks = {i: mask & is_free for i, mask in masks.items() if i not in locked}
-    said = {i: mask for i, mask in masks.items() if mask.any() and i not in hidden}
-    erased = (masks.keys() - said.keys() - hidden) & held.keys()
-    return Painting(said, *(tuple(sorted(ids)) for ids in (locked, hidden, erased)))
+    accepted = {i: mask for i, mask in masks.items() if mask.any() and i not in hidden}
+    erased = (masks.keys() - accepted.keys() - hidden) & held.keys()
+    return Painting(accepted, *(tuple(sorted(ids)) for ids in (locked, hidden, erased)))
 
 
-def seen_masks(results: ResultLayers, frame: int) -> dict[int, NDArray[np.bool_]]:
+def seen_masks(picture: Picture, frame: int) -> dict[int, NDArray[np.bool_]]:
     """Masks of a frame as they are drawn, by object, but for those of which nothing is seen; (Y, X), bool."""
-    plane = results.composed(frame)
-    masks = {one.object_id: plane == one.object_id for one in results.held.shown_on(frame, results.shown)}
+    plane = picture.composed(frame)
+    masks = {one.object_id: plane == one.object_id for one in picture.held.shown_on(frame, picture.shown)}
     return {object_id: mask for object_id, mask in masks.items() if mask.any()}
 
 
-def followed_masks(results: ResultLayers, before: PromptSet, now: PromptSet) -> dict[int, dict[int, NDArray[np.bool_]]]:
+def followed_masks(picture: Picture, before: PromptSet, now: PromptSet) -> dict[int, dict[int, NDArray[np.bool_]]]:
     """Masks that were followed to frames on which somebody clicks only now, by frame and object; (Y, X), bool.
 
-    Such a click corrects what is seen. Without the mask it would say something new: a point that there is an object
-    round it, and a negative point alone that the object is not there.
+    Such a click corrects what is seen. Without the mask it would mean something new: a point, that there is an object
+    round it, and a negative point alone, that the object is not there.
     """
     masks: dict[int, dict[int, NDArray[np.bool_]]] = {}
     for target in now.keys() - before.keys():
-        held = results.held.on(target.frame).get(target.object_id)
-        if held is None or not held.score.area_px or not results.shown.includes(held):
+        held = picture.held.on(target.frame).get(target.object_id)
+        if held is None or not held.score.area_px or not picture.shown.includes(held):
             continue
         if all(isinstance(prompt, PointPrompt) for prompt in now[target]):
-            whole = np.zeros((results.grid.height, results.grid.width), np.bool_)
+            whole = np.zeros((picture.grid.height, picture.grid.width), np.bool_)
             (y, x), (height, width) = held.mask.corner, held.mask.logits.shape
             whole[y : y + height, x : x + width] = held.mask.logits > 0
             masks.setdefault(target.frame, {})[target.object_id] = whole
     return masks
 
 
-def overruling(
-    sources: PromptSources, said: PromptSet, frame: int, masks: Mapping[int, NDArray[np.bool_]]
-) -> UserMaskEdit:
-    """Return the edit that puts masks in the place of what is said of objects on a frame; to be made by `redo`."""
+def edit_of_given(
+    sources: PromptSources, prompts: PromptSet, frame: int, masks: Mapping[int, NDArray[np.bool_]]
+) -> Edit:
+    """Return the edit that puts masks in the place of the prompts of objects on a frame; to be made by `redo`."""
     before = sources.user_masks
     after = dict(before)
     for object_id, mask in masks.items():
         target = Target(object_id, frame)
         # What an earlier mask took the place of is still drawn, and does not come back.
         replaced = before[target].prompts if target in before else ()
-        after[target] = UserMask(MaskPrompt(object_id, frame, mask), (*replaced, *said.get(target, ())))
-    return UserMaskEdit(sources, before, after)
+        after[target] = UserMask(MaskPrompt(object_id, frame, mask), (*replaced, *prompts.get(target, ())))
+    return edit_of_user_masks(sources, after)

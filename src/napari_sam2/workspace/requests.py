@@ -1,124 +1,122 @@
-"""Questions to the model from a viewer, and its answers: one thread, one model, requests that know what they asked.
+"""Requests to the model from a viewer, and its results: one thread, one model, requests that know what they asked for.
 
-Questions are asked on the viewer's thread, and `post` brings answers back to it.
+Requests are made on the viewer's thread, and `post` brings results back to it.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING
 
-from napari_sam2.errors import NapariSam2Error
-from napari_sam2.inference.background import Answer, Failed, Finished, InferenceWorker
+from napari_sam2.inference.background import Failed, Job, JobThread, Reported
+from napari_sam2.inference.speed import Activity, FrameTime
+from napari_sam2.prompts import Target
 from napari_sam2.results import FrameResult
 from napari_sam2.sessions.steps import ModelUsed
-from napari_sam2.tracking.propagation import remaining_steps, run
+from napari_sam2.tracking.propagation import remaining_visits, run
 from napari_sam2.tracking.stack import TrackedStack
+from napari_sam2.workspace.sentences import error_sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator
+    from collections.abc import Callable, Container, Iterable
 
     from napari_sam2.frames import FrameStack
+    from napari_sam2.inference.background import Event
     from napari_sam2.inference.predictor import Predictor
+    from napari_sam2.inference.speed import SpeedLog
     from napari_sam2.prompts import Prompt, PromptSet
     from napari_sam2.tracking.propagation import PropagationPlan
+    from napari_sam2.workspace.asking import Asker
     from napari_sam2.workspace.history import Change
-
-
-class Activity(Enum):
-    """What the model is doing."""
-
-    READY = "ready"
-    ANSWERING = "answering prompts"
-    FOLLOWING = "following objects"
-
-
-@dataclass(slots=True)
-class Request:
-    """A question on its way.
-
-    Attributes
-    ----------
-    prompts : PromptSet
-        What was said when it was asked.
-    activity : Activity
-        What kind of question it is.
-    edits : list of Change
-        What its answers have changed so far; kept by whoever takes them.
-    is_planned : bool
-        Whether the answers that come now are those of frames that are followed to.
-    is_broken_off : bool
-        Whether frames that are followed to are not wanted any more.
-    """
-
-    prompts: PromptSet
-    activity: Activity
-    edits: list[Change] = field(default_factory=list)
-    is_planned: bool = False
-    is_broken_off: bool = False
-    _by_object: dict[int, tuple[Prompt, ...]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._by_object = self.prompts.by_object()
-
-    def prompts_of(self, object_id: int) -> tuple[Prompt, ...]:
-        """All prompts of one object, in order; always the same tuple for the same object, empty for an unknown one."""
-        return self._by_object.get(object_id, ())
-
-
-class Asker(Protocol):
-    """Whoever asks, told of everything on the viewer's thread."""
-
-    def begin_following(self, num_frames: int) -> None:
-        """Take note that so many frames are going to be answered."""
-
-    def take(self, request: Request, result: FrameResult, model: ModelUsed) -> None:
-        """Take the answer for one frame."""
-
-    def end(self, request: Request, message: str) -> None:
-        """Take note that a request has ended; the message is empty, or says what went wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
+    """A propagation knows now how many frames are left to do."""
+
     num_frames: int
 
 
-_Item = _Planned | FrameResult
+@dataclass(slots=True, eq=False)
+class Request:
+    """A request on its way.
+
+    Attributes
+    ----------
+    prompts : PromptSet
+        All prompts when it was made.
+    activity : Activity
+        Whether prompts are answered or objects followed.
+    by_object : dict
+        The prompts by object: one tuple for all masks of an object, so that these can be compared by identity.
+    edits : list of Change
+        What its results have changed so far.
+    is_planned : bool
+        Whether the results that come now are of frames that are followed to.
+    """
+
+    prompts: PromptSet
+    activity: Activity
+    by_object: dict[int, tuple[Prompt, ...]] = field(init=False)
+    edits: list[Change] = field(default_factory=list)
+    is_planned: bool = False
+    job: Job[_Planned | FrameResult, None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.by_object = self.prompts.by_object()
 
 
 @dataclass(slots=True)
 class _Model:
-    """A model that is loaded, and opens the stack, when the worker first needs it."""
+    """One model on the thread that owns it, and the stack in its hands. Loaded when the first request is answered."""
 
     load: Callable[[], Predictor]
     frames: FrameStack
     channels: tuple[int, ...]
+    speeds: SpeedLog | None
     predictor: Predictor | None = None
-    session: TrackedStack | None = None
+    stack: TrackedStack | None = None
     used: ModelUsed | None = None
 
     def opened(self) -> TrackedStack:
-        """Load the model and open the stack, on the worker's thread."""
-        if self.session is None:
+        """Load the model and open the stack, on the thread of the model."""
+        if self.stack is None:
             predictor = self.load()
-            size = predictor.working_size(self.frames.height, self.frames.width)
-            self.used = ModelUsed(
-                predictor.name,
-                predictor.sha256,
-                size,
-                predictor.source,
-                self.frames.contrast_limits,
-                self.channels,
-            )
-            self.session = TrackedStack(predictor, self.frames)
+            frames = self.frames
+            size = predictor.working_size(frames.height, frames.width)
+            limits = frames.contrast_limits
+            self.used = ModelUsed(predictor.name, predictor.sha256, size, predictor.source, limits, self.channels)
+            self.stack = TrackedStack(predictor, frames)
             self.predictor = predictor
-        return self.session
+        return self.stack
+
+    def report_all(
+        self,
+        results: Iterable[FrameResult],
+        activity: Activity,
+        prompts: PromptSet,
+        report: Callable[[_Planned | FrameResult], None],
+    ) -> None:
+        """Report results as they come, and write down how long the objects of each took that had to be computed."""
+        start = time.perf_counter()
+        for result in results:
+            seconds = time.perf_counter() - start
+            if activity is Activity.ANSWERING:
+                computed = sum(not mask.is_given for mask in result.objects)
+            else:  # where there are prompts the result is repeated
+                computed = sum(Target(mask.object_id, result.frame) not in prompts for mask in result.objects)
+            if computed and self.speeds is not None and self.predictor is not None and self.used is not None:
+                device = str(getattr(self.predictor, "device", ""))
+                size = self.used.image_size
+                self.speeds.record(FrameTime(self.predictor.source, device, activity, size, computed, seconds))
+            report(result)
+            start = time.perf_counter()
 
 
 class RequestQueue:
-    """One stack in the hands of a model.
+    """Requests to a model about one stack, answered one after the other.
 
     Parameters
     ----------
@@ -127,11 +125,13 @@ class RequestQueue:
     channels : tuple of int
         Which channels of the file they show, for the record; empty if that is not known, or all.
     load : callable
-        Loads the model. Called on the worker's thread, when the first question is asked.
+        Loads the model. Called on the thread of the model, when the first request is answered.
     post : callable
-        Called on the worker's thread with a function that is to be called on the viewer's thread.
+        Called on that thread with a function that is to be called on the viewer's thread.
     asker : Asker
-        Who is told.
+        Takes the results.
+    speeds : SpeedLog, optional
+        Where to write down how long frames took.
     """
 
     def __init__(
@@ -142,117 +142,109 @@ class RequestQueue:
         load: Callable[[], Predictor],
         post: Callable[[Callable[[], None]], None],
         asker: Asker,
+        speeds: SpeedLog | None = None,
     ) -> None:
-        self._frames, self._channels = frames, channels
-        self._asker = asker
-        self._model = _Model(load, frames, channels)
-        self._requests: dict[int, Request] = {}
-        self._worker: InferenceWorker[_Item] = InferenceWorker(lambda event: post(lambda: self._receive(event)))
+        self._asker, self._post = asker, post
+        self._model = _Model(load, frames, channels, speeds)
+        self._thread = JobThread()
+        self._warming: Job[_Planned | FrameResult, None] | None = None
+        self.requests: list[Request] = []
+        """Requests that have not ended, the oldest first."""
 
     @property
     def activity(self) -> Activity:
-        """What the model is doing for the newest request."""
-        newest = next(reversed(self._requests.values()), None)
-        return Activity.READY if newest is None else newest.activity
+        """What the model does for the newest request."""
+        return self.requests[-1].activity if self.requests else Activity.READY
 
     @property
-    def requests(self) -> tuple[Request, ...]:
-        """Questions on their way, the oldest first."""
-        return tuple(self._requests.values())
-
-    @property
-    def working_size(self) -> int | None:
-        """Side in pixels of the image that the model sees; None as long as no model is loaded."""
-        return None if self._model.used is None else self._model.used.image_size
-
-    @property
-    def model_used(self) -> ModelUsed | None:
-        """The model, once it is loaded."""
+    def used(self) -> ModelUsed | None:
+        """The model that answers, once it is loaded."""
         return self._model.used
 
     def warm_up(self) -> None:
-        """Load the model before it is needed; what goes wrong is said when it is."""
+        """Load the model before it is needed; what goes wrong is told when it is."""
         model = self._model
 
-        def job() -> Iterator[_Item]:
+        def work(report: object) -> None:
             model.opened()
-            yield from ()
 
-        self._worker.submit(job)
+        self._warming = Job(work, lambda event: None, self._post)
+        self._thread.submit(self._warming)
 
     def answer(self, prompts: PromptSet) -> None:
-        """Ask for the masks of all prompts that are new or changed."""
-        for number, request in self._requests.items():
+        """Request the masks of all prompts that are new or changed."""
+        for request in self.requests:
             if request.activity is Activity.ANSWERING:
-                self._worker.cancel(number)  # the new request asks for all that this one has not answered
-        model = self._model
-        self._submit(lambda: model.opened().apply(prompts), prompts, Activity.ANSWERING)
-
-    def follow(self, prompts: PromptSet, plan: PropagationPlan, held: Container[tuple[int, int]]) -> None:
-        """Ask for what is left to do of a plan; `held` has objects and frames whose masks are still at hand."""
+                request.job.cancel()  # the new request is for all that this one has not answered
         model = self._model
 
-        def job() -> Iterator[_Item]:
-            session = model.opened()
-            yield from session.apply(prompts)
-            steps = remaining_steps(session, plan.steps, is_held=lambda object_id, frame: (object_id, frame) in held)
-            yield _Planned(sum(step.is_reported for step in steps))
-            yield from run(session, steps)
+        def work(report: Callable[[_Planned | FrameResult], None]) -> None:
+            model.report_all(model.opened().apply(prompts), Activity.ANSWERING, prompts, report)
 
-        self._submit(job, prompts, Activity.FOLLOWING)
+        self._submit(Request(prompts, Activity.ANSWERING), work)
+
+    def follow(self, prompts: PromptSet, plan: PropagationPlan, held: Container[tuple[int, int]]) -> Request:
+        """Request what is left to do of a plan; `held` has objects and frames whose masks are still at hand."""
+        model = self._model
+
+        def work(report: Callable[[_Planned | FrameResult], None]) -> None:
+            stack = model.opened()
+            model.report_all(stack.apply(prompts), Activity.ANSWERING, prompts, report)
+            visits = remaining_visits(stack, plan.visits, is_held=lambda object_id, frame: (object_id, frame) in held)
+            report(_Planned(sum(visit.is_reported for visit in visits)))
+            model.report_all(run(stack, visits), Activity.FOLLOWING, prompts, report)
+
+        return self._submit(Request(prompts, Activity.FOLLOWING), work)
 
     def cancel(self) -> None:
-        """Stop before the next frame."""
-        self._worker.cancel()
+        """Stop after the frame in hand."""
+        for request in self.requests:
+            request.job.cancel()
 
-    def use_model(self, load: Callable[[], Predictor]) -> tuple[Request, ...]:
-        """Let another model answer from now on, and return the requests that will not be answered any more."""
-        self._worker.cancel()
-        dropped = self.requests
-        self._requests.clear()
-        self._model = _Model(load, self._frames, self._channels)
+    def drop(self) -> list[Request]:
+        """Stop after the frame in hand, of which nothing is told any more; return the requests that end so."""
+        dropped, self.requests = self.requests, []
+        for request in dropped:
+            request.job.drop()
         return dropped
 
-    def look_at(self, frames: FrameStack, channels: tuple[int, ...] = ()) -> tuple[Request, ...]:
-        """Let the model see other frames from now on; returns what `use_model` returns."""
-        self._frames, self._channels = frames, channels
+    def use_model(self, load: Callable[[], Predictor]) -> list[Request]:
+        """Let another model answer from now on, and return the requests that are dropped."""
+        self._model = _Model(load, self._model.frames, self._model.channels, self._model.speeds)
+        return self.drop()
+
+    def look_at(self, frames: FrameStack, channels: tuple[int, ...] = ()) -> list[Request]:
+        """Let the model see other frames from now on, and return the requests that are dropped."""
         loaded, load = self._model.predictor, self._model.load
-        return self.use_model(load if loaded is None else lambda: loaded)
+        self._model = _Model(load if loaded is None else lambda: loaded, frames, channels, self._model.speeds)
+        return self.drop()
 
     def close(self, timeout_s: float | None = None) -> None:
         """Stop the model and forget it; wait for the frame in hand as long as it takes when no time is given."""
-        self._requests.clear()
-        self._worker.close(timeout_s)
-        self._model = _Model(_closed, self._frames, self._channels)
+        self.drop()
+        if self._warming is not None:
+            self._warming.cancel()
+        self._thread.close(timeout_s)
+        self._model = _Model(_closed, self._model.frames, self._model.channels, None)
 
-    def _submit(self, job: Callable[[], Iterator[_Item]], prompts: PromptSet, activity: Activity) -> None:
-        self._requests[self._worker.submit(job)] = Request(prompts, activity)
+    def _submit(self, request: Request, work: Callable[[Callable[[_Planned | FrameResult], None]], None]) -> Request:
+        request.job = Job(work, partial(self._receive, request), self._post)
+        self.requests.append(request)
+        self._thread.submit(request.job)
+        return request
 
-    def _receive(self, event: Answer[_Item] | Finished | Failed) -> None:
-        request = self._requests.get(event.number)
-        if request is None:
-            return
+    def _receive(self, request: Request, event: Event[_Planned | FrameResult, None]) -> None:
         match event:
-            case Answer(item=_Planned(num_frames)):
+            case Reported(_Planned(num_frames)):
                 request.is_planned = True
                 self._asker.begin_following(num_frames)
-            case Answer(item=FrameResult() as result):
+            case Reported(FrameResult() as result):
                 assert self._model.used is not None
                 self._asker.take(request, result, self._model.used)
-            case Finished() | Failed():
-                del self._requests[event.number]
-                self._asker.end(request, _sentence(event.error) if isinstance(event, Failed) else "")
+            case _:
+                self.requests.remove(request)
+                self._asker.end(request, error_sentence(event.error) if isinstance(event, Failed) else "")
 
 
 def _closed() -> Predictor:
-    raise RuntimeError("The model was closed. Make another inference.")
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, NapariSam2Error):
-        return str(error)
-    if isinstance(error, MemoryError):
-        return "The memory is full. Use a smaller model, or follow fewer objects at a time. Your work is kept."
-    return (
-        f"The model stopped with an unexpected error ({type(error).__name__}: {error}). Your work is kept; try again."
-    )
+    raise RuntimeError("The model was closed. Make another queue of requests.")

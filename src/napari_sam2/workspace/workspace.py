@@ -1,13 +1,12 @@
-"""One image of a viewer in the hands of a model: prompts are read from layers, masks are written to layers.
+"""One image of a viewer in work with a model: prompts are read from layers, masks are written to layers. No Qt.
 
-A workspace joins the rooms that do the work, and is what the console, the tests and the dock widget hold. No Qt.
+A workspace makes the parts that do the work and does what needs several of them; whoever needs one part holds it:
 
-- `prompt_sources` reads what is said, in our layers and in those of the user;
-- `model_input` is what the model sees, and `asker` asks it and takes its answers;
-- `result_layers` holds the masks, and draws them;
-- `painting` reads what the user says by the brush, or by approving;
-- `settling` commits, merges, deletes;
-- `workspace_edits` and `history` take all of that back.
+- `sources` reads prompts, from our layers and those of the user;
+- `model_input` is what the model sees, and `asker` asks it and takes its results;
+- `picture` holds the masks and shows them; `committed` holds the labels they are committed into;
+- `objects` has names, and which objects are hidden and locked;
+- `history` takes steps back.
 """
 
 from __future__ import annotations
@@ -19,44 +18,39 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_sam2.errors import NapariSam2Error, OptionError
+from napari_sam2.inference.speed import Activity
 from napari_sam2.labels.merging import CommitPolicy
-from napari_sam2.layers.grid import frame_at, grid_of, point_of
-from napari_sam2.layers.prompt_layers import PromptEdit
+from napari_sam2.layers.grid import default_grid, grid_of
+from napari_sam2.layers.label_layers import object_colour, refresh_pixels
+from napari_sam2.layers.places import frame_at, point_of
 from napari_sam2.layers.prompt_sources import PromptSources, painted_frames
-from napari_sam2.layers.serving import default_grid
 from napari_sam2.prompts import MAX_OBJECT_ID, Target
 from napari_sam2.workspace.asking import Asker, Status
-from napari_sam2.workspace.commits import Settling
-from napari_sam2.workspace.edits import UserMaskEdit
+from napari_sam2.workspace.committed import Committed
+from napari_sam2.workspace.edits import edit_of_drawn, edit_of_user_masks
 from napari_sam2.workspace.history import History
 from napari_sam2.workspace.model_input import ModelInput
+from napari_sam2.workspace.object_actions import ObjectActions
 from napari_sam2.workspace.objects import ObjectList
-from napari_sam2.workspace.painting import followed_masks, overruling, read_painting, seen_masks
-from napari_sam2.workspace.picture import ResultLayers
-from napari_sam2.workspace.requests import Activity
+from napari_sam2.workspace.painting import edit_of_given, followed_masks, read_painting, seen_masks
+from napari_sam2.workspace.picture import Picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
-    import pandas as pd
     from napari.components import ViewerModel
-    from napari.layers import Image, Labels, Points, Shapes
+    from napari.layers import Image, Labels
     from napari.layers.base import Layer
     from numpy.typing import NDArray
 
-    from napari_sam2.frames import FrameStack
     from napari_sam2.inference.predictor import Predictor
-    from napari_sam2.layers.prompt_layers import PromptLayers
+    from napari_sam2.inference.speed import SpeedLog
+    from napari_sam2.layers.prompt_layers import LayersState
     from napari_sam2.prompts import PromptSet
-    from napari_sam2.results import ObjectScore
-    from napari_sam2.sessions.steps import ModelUsed
-    from napari_sam2.tracking.propagation import DirectionName
-    from napari_sam2.workspace.commits import Settlement
-    from napari_sam2.workspace.edits import MaskEdit
-    from napari_sam2.workspace.held import Shown
-    from napari_sam2.workspace.history import Change
+    from napari_sam2.workspace.history import Change, Edit
+    from napari_sam2.workspace.object_actions import ObjectAction
     from napari_sam2.workspace.objects import ObjectNotes
 
 HISTORY_BYTES = 2**28
@@ -79,21 +73,15 @@ class Workspace:
         Called on the worker's thread with a function that is to be called on the viewer's thread.
     level : int, optional
         Resolution level of a multiscale image to read; None means that of `default_grid`.
+    speeds : SpeedLog, optional
+        Where to write down how long frames took.
 
     Attributes
     ----------
-    sight : ModelInput
-        What the model sees.
-    results : ResultLayers
-        The masks that are held, and the layers of results.
-    sources : PromptSources
-        Where prompts are read from.
-    objects : ObjectList
-        Names of objects, and which are hidden and locked.
-    history : History
-        What can be undone.
-    dialogue : Asker
-        What the model was asked, and what it is doing.
+    grid : LayerGrid
+        How the image is read as frames.
+    model_input, picture, committed, sources, objects, history, asker
+        The parts; see above.
     written : Path or None
         Where the work was written down until its panel was closed; None as long as it was not.
     made : tuple of napari.layers.Layer
@@ -108,9 +96,6 @@ class Workspace:
     changed = Signal(Status)
     """Something there is to show has changed."""
 
-    masks_changed = Signal(int)
-    """The uncommitted masks of a frame have changed."""
-
     def __init__(
         self,
         viewer: ViewerModel,
@@ -119,72 +104,59 @@ class Workspace:
         load: Callable[[], Predictor],
         post: Callable[[Callable[[], None]], None],
         level: int | None = None,
+        speeds: SpeedLog | None = None,
     ) -> None:
         self.viewer, self.image, self._post = viewer, image, post
         order = viewer.dims.order
         self.grid = default_grid(image, order) if level is None else grid_of(image, order, level=level)
         self.model_input = ModelInput(viewer, image, self.grid)
-        self.results = ResultLayers(image, self.grid, lambda: self.frame)
-        self.sources = PromptSources(image, self.grid, self.results.colour_of, lambda: self.frame)
+        self.picture = Picture(image, self.grid, lambda: self.frame)
+        self.committed = Committed(image, self.grid)
+        current = self.picture.layer
+        self.sources = PromptSources(image, self.grid, lambda one: object_colour(current, one), lambda: self.frame)
         own = self.sources.own
-        self.made: tuple[Labels, Labels, Shapes, Points] = (self.committed, self.current, own.shapes, own.points)
+        self.made: tuple[Layer, ...] = (self.committed.made, current, own.shapes, own.points)
         self.objects = ObjectList()
         self.history = History(HISTORY_BYTES)
         self.written: Path | None = None
-        self.asker = Asker(
-            self.model_input, self.sources, self.results, self.objects, self.history, load=load, post=post
+        self.asker: Asker = Asker(
+            self.model_input,
+            self.sources,
+            self.picture,
+            self.objects,
+            self.history,
+            load=load,
+            post=post,
+            speeds=speeds,
         )
-        self._settling = Settling(self.sources, self.results, self.objects)
-        self._add_layers()
+        self._actions = ObjectActions(self.sources, self.picture, self.committed, self.objects)
+        for layer in self.made:
+            viewer.add_layer(layer)
+        viewer.layers.selection.active = own.points
+        own.points.mode = "add"
         self._connect()
 
-    # Layers ----------------------------------------------------------------------------------------------------------
-
-    @property
-    def current(self) -> Labels:
-        """The layer of the masks that are not committed."""
-        return self.results.current
-
-    @property
-    def committed(self) -> Labels:
-        """The layer that objects are committed into."""
-        return self.results.committed
-
-    @property
-    def prompt_layers(self) -> PromptLayers:
-        """The layers that the plugin has made for prompts."""
-        return self.sources.own
-
-    def _add_layers(self) -> None:
-        for layer in self.made:
-            self.viewer.add_layer(layer)
-        points = self.prompt_layers.points
-        self.viewer.layers.selection.active = points
-        points.mode = "add"
+    def _signals(self) -> Iterator[tuple[object, Callable[..., object]]]:
+        """Signals of the parts and layers, and what listens to them."""
+        yield self.sources.edited, self._on_prompts
+        yield self.sources.others_edited, self.asker.ask_soon
+        yield self.model_input.contrast_changed, self.asker.on_contrast
+        yield self.asker.changed, self.changed.emit
+        yield self.objects.changed, self._on_notes
+        yield self.picture.layer.events.selected_label, self._on_object
+        yield self.picture.layer.events.paint, self._on_paint
+        yield self.committed.layer.events.paint, self._on_committed_paint
+        yield self.viewer.dims.events.current_step, self._on_view
 
     def _connect(self) -> None:
-        self.sources.edited.connect(self._on_prompts)
-        self.sources.spoken.connect(self.asker.ask_soon)
-        self.model_input.contrast_changed.connect(self.asker.heed_contrast)
-        self.asker.changed.connect(self.changed.emit)
-        self.objects.changed.connect(self._on_notes)
-        self.results.masks_changed.connect(self.masks_changed.emit)
-        self.current.events.selected_label.connect(self._on_object)
-        self.current.events.paint.connect(self._on_paint)
-        self.committed.events.paint.connect(self._on_committed_paint)
-        self.viewer.dims.events.current_step.connect(self._on_view)
+        for signal, listener in self._signals():
+            signal.connect(listener)  # type: ignore[attr-defined]
 
     def _disconnect(self) -> None:
-        self.sources.edited.disconnect(self._on_prompts)
-        self.sources.spoken.disconnect(self.asker.ask_soon)
-        self.model_input.contrast_changed.disconnect(self.asker.heed_contrast)
-        self.asker.changed.disconnect(self.changed.emit)
-        self.objects.changed.disconnect(self._on_notes)
-        self.results.masks_changed.disconnect(self.masks_changed.emit)
-        self.current.events.selected_label.disconnect(self._on_object)
-        self.current.events.paint.disconnect(self._on_paint)
-        self.committed.events.paint.disconnect(self._on_committed_paint)
-        self.viewer.dims.events.current_step.disconnect(self._on_view)
+        for signal, listener in self._signals():
+            signal.disconnect(listener)  # type: ignore[attr-defined]
+
+    # What is in view -------------------------------------------------------------------------------------------------
 
     @property
     def frame(self) -> int:
@@ -198,129 +170,122 @@ class Workspace:
             axis = self.viewer.dims.ndim - self.image.ndim + self.grid.frame_axis
             self.viewer.dims.set_point(axis, point[self.grid.frame_axis])
 
+    def show_next_doubtful(self, threshold: float = 0.5) -> int | None:
+        """Show the next frame, going round, on which an object was found with less confidence; None without one."""
+        doubtful = self.picture.held.doubtful_frames(threshold)
+        if not doubtful.size:
+            return None
+        here, num_frames = self.frame, self.grid.num_frames
+        frame = int(min(doubtful.tolist(), key=lambda one: (one - here - 1) % num_frames))
+        self.show(frame)
+        return frame
+
     def _on_view(self) -> None:
-        self.results.redraw(None if self.viewer.dims.ndisplay == 3 else [self.frame])
+        self.picture.redraw(None if self.viewer.dims.ndisplay == 3 else [self.frame])
+
+    def hide_below(self, confidence: float) -> None:
+        """Hide masks below a confidence, without forgetting them; 0 shows all."""
+        self.picture.show(replace(self.picture.shown, least_confidence=confidence))
+        self._on_view()
+        self.changed.emit(self.asker.status)
+
+    def _on_notes(self, notes: ObjectNotes) -> None:
+        self.picture.show(replace(self.picture.shown, hidden=notes.hidden))
+        self._on_view()
+        self.picture.show_table(notes.names)
+        self.committed.show_names(notes.names)
+        self.changed.emit(self.asker.status)
+        if self.asker.waiting - notes.locked:
+            self.asker.ask()
 
     # What the next prompt is of --------------------------------------------------------------------------------------
 
     @property
-    def object_id(self) -> int:
-        """The object that the next prompt is of."""
-        return self.sources.object_id
-
-    @property
     def object_ids(self) -> tuple[int, ...]:
         """Every object there is anything of: a prompt, a mask, committed pixels; and the current one. Ascending."""
-        return tuple(sorted({*self._in_hand(), *self.results.committed_ids, self.object_id}))
+        return tuple(sorted({*self._in_hand(), *self.committed.object_ids, self.sources.own.object_id}))
 
     def _in_hand(self) -> set[int]:
         """Objects with a prompt or a mask."""
-        return {*self.prompts.object_ids, *self.asker.unknown, *self.results.held.object_ids}
-
-    def colour_of(self, object_id: int) -> tuple[float, float, float, float]:
-        """Colour of an object in all layers: red, green, blue and alpha in [0, 1]."""
-        return self.results.colour_of(object_id)
+        return {*self.asker.prompts.object_ids, *self.asker.unknown, *self.picture.held.object_ids}
 
     def choose_object(self, object_id: int) -> None:
-        """Let the next prompt be of an object."""
-        self.results.make_room([object_id])
-        self.current.selected_label = object_id
+        """Set the object that the next prompt is of."""
+        self.picture.make_room([object_id])
+        self.picture.layer.selected_label = object_id
 
     def new_object(self) -> int:
-        """Let the next prompt be of an object that there is nothing of yet, and return its id."""
-        taken = {*self._in_hand(), *self.results.committed_ids}
+        """Make the next prompt one of an object that there is nothing of yet, and return its id."""
+        taken = {*self._in_hand(), *self.committed.object_ids}
         highest = max(taken, default=0)
         # Numbers go on after the highest, unless it is the highest of all.
         free = highest + 1 if highest < MAX_OBJECT_ID else next(one for one in count(1) if one not in taken)
         self.choose_object(free)
-        return self.object_id
+        return free
 
     def toggle_polarity(self) -> None:
-        """Let the next points be on the object if they were off it, and the other way round."""
-        self.prompt_layers.toggle_polarity()
-        self._announce()
+        """Switch between points on the object and points off it, for the next ones."""
+        self.sources.own.toggle_polarity()
+        self.changed.emit(self.asker.status)
 
     def _on_object(self) -> None:
-        self.prompt_layers.choose_object(int(self.current.selected_label) or 1)
-        self._announce()
-
-    # What the model sees ---------------------------------------------------------------------------------------------
-
-    @property
-    def frames(self) -> FrameStack:
-        """What the model sees."""
-        return self.model_input.frames
-
-    @property
-    def channels(self) -> tuple[Image, ...]:
-        """The images that it is made of: one, or what is red, green and blue."""
-        return self.model_input.channels
-
-    @property
-    def sees_current_contrast(self) -> bool:
-        """Whether the model sees the image as it is shown: contrast limits may have changed since the first prompt."""
-        return self.model_input.is_current
-
-    def use_channels(self, channels: Sequence[Image] = ()) -> None:
-        """Let the model see one, two or three images as they are shown now; everything is asked again.
-
-        Parameters and errors as in `ModelInput.choose`.
-        """
-        self.model_input.choose(channels)
-        self.asker.look()
+        self.sources.own.choose_object(int(self.picture.layer.selected_label) or 1)
+        self.changed.emit(self.asker.status)
 
     # Prompts ---------------------------------------------------------------------------------------------------------
 
-    @property
-    def prompts(self) -> PromptSet:
-        """All that is said now."""
-        return self.asker.prompts
-
-    def ask(self) -> None:
-        """Read all prompts and let the model answer those that are new or changed."""
-        self.asker.ask()
-
-    def _on_prompts(self, edit: PromptEdit) -> None:
-        if edit.before.is_same(edit.after):
-            self.ask()
+    def _on_prompts(self, before: LayersState, after: LayersState) -> None:
+        if before.is_same(after):
+            self.asker.ask()
             return
-        followed = list(self._keep_followed())
-        lost = self.asker.ask()
-        heeded = self.sources.heeded(edit)
-        if heeded is not edit:
+        followed: list[Edit] = []
+        lost: tuple[Edit, ...] = ()
+        try:
+            prompts = self.sources.read()
+        except NapariSam2Error as error:
+            self.asker.complain(str(error))
+        else:
+            followed = self._keep_followed(prompts)
+            lost = self.asker.ask(self.sources.combined() if followed else prompts)
+        kept = self.sources.without_dropped(after)
+        if kept is not after:
             self._post(self._drop_outside)  # napari is not done with what was drawn
-        if followed or not heeded.before.is_same(heeded.after):
-            self._record("edit of prompts", [heeded, *followed], lost)
+        if followed or kept is after or not before.is_same(kept):
+            self._record("edit of prompts", [edit_of_drawn(self.sources, before, kept), *followed], lost)
 
     def _drop_outside(self) -> None:
         if not self.asker.is_closed:
             self.sources.drop_outside()
 
-    def _keep_followed(self) -> Iterator[UserMaskEdit]:
-        """Let clicks on masks that were followed correct them."""
-        try:
-            masks = followed_masks(self.results, self.prompts, self.sources.read())
-        except NapariSam2Error:
-            return  # what is wrong with the prompts is said when they are asked
+    def _keep_followed(self, prompts: PromptSet) -> list[Edit]:
+        """Make masks that were followed to frames of new clicks masks of the user: the clicks correct them."""
+        asked = self.asker.prompts
+        return self._put_in_place(followed_masks(self.picture, asked, prompts), asked)
+
+    def _put_in_place(self, masks: Mapping[int, Mapping[int, NDArray[np.bool_]]], prompts: PromptSet) -> list[Edit]:
+        """Put masks, by frame and object, in the place of prompts, and return the edits."""
+        edits: list[Edit] = []
         for frame, of_frame in masks.items():
-            edit = overruling(self.sources, self.prompts, frame, of_frame)
-            edit.redo()
-            yield edit
+            if of_frame:
+                edits.append(edit_of_given(self.sources, prompts, frame, of_frame))
+                edits[-1].redo()
+        return edits
 
     def mark_absent(self) -> None:
-        """Say that the current object is not on this frame. One step to undo."""
-        object_id, frame = self.object_id, self.frame
-        if not set(self.prompts.frames_of(object_id)) - {frame}:
-            self.complain(f"Object {object_id} is prompted on no other frame. Delete it, or prompt it where it is.")
+        """Record that the current object is not on this frame. One step to undo."""
+        object_id, frame = self.sources.own.object_id, self.frame
+        if not set(self.asker.prompts.frames_of(object_id)) - {frame}:
+            self.asker.complain(
+                f"Object {object_id} is prompted on no other frame. Delete it, or prompt it where it is."
+            )
             return
-        target = Target(object_id, frame)
-        left = {one: said for one, said in self.sources.user_masks.items() if one != target}
-        before = self.prompt_layers.state()
-        after = self.prompt_layers.state_with_absence(before, target, self.image, self.grid)
-        unsaid = UserMaskEdit(self.sources, self.sources.user_masks, left)
-        said = PromptEdit(self.prompt_layers, before, after)
-        unsaid.redo()
-        self._record("absence", [unsaid, said], self._restore(said.redo))
+        target, own = Target(object_id, frame), self.sources.own
+        left = {one: mask for one, mask in self.sources.user_masks.items() if one != target}
+        before = own.state()
+        after = own.state_with_absence(before, target, self.image, self.grid)
+        unmasked, drawn = edit_of_user_masks(self.sources, left), edit_of_drawn(self.sources, before, after)
+        unmasked.redo()
+        self._record("absence", [unmasked, drawn], self._restore(drawn.redo))
 
     def read_layer(self, layer: Layer) -> None:
         """Read a Points, Shapes or Labels layer of the user's own for prompts, too.
@@ -330,42 +295,43 @@ class Workspace:
         NapariSam2Error
             If it cannot be read; nothing has changed then.
         """
-        if layer == self.committed or layer in self.made:
+        if layer == self.committed.layer or layer in self.made:
             raise OptionError(
                 f"Layer {layer.name!r} is one the results or prompts of this work go into. Read prompts from another."
             )
-        is_blank = self.object_id not in self._in_hand()
+        current = self.sources.own.object_id
+        is_blank = current not in self._in_hand()
         self.sources.add(layer)
-        self.ask()
-        if is_blank and self.object_id in self._in_hand():
+        self.asker.ask()
+        if is_blank and current in self._in_hand():
             self.new_object()
 
     def ignore_layer(self, layer: Layer) -> None:
-        """Read a layer no more: what it said is not said any longer."""
+        """Stop reading a layer for prompts; those it had are gone."""
         if layer in self.sources.others:
             self.sources.remove(layer)
-            self.ask()
+            self.asker.ask()
 
     def do_without(self, layer: Layer) -> None:
-        """Read and look at a layer no more that has left the viewer."""
+        """Drop a layer that was removed from the viewer."""
         self.ignore_layer(layer)
-        if layer in self.channels:
+        if layer in self.model_input.channels:
             self.use_channels()
-            self.complain(f"Image {layer.name!r} was removed. The model sees {self.image.name!r} alone now.")
+            self.asker.complain(f"Image {layer.name!r} was removed. The model sees {self.image.name!r} alone now.")
 
-    def clear_prompts(self) -> None:
-        """Take back all that was said of the current object. One step to undo."""
-        self._settle(lambda: self._settling.clear(self.object_id))
+    def use_channels(self, channels: Sequence[Image] = ()) -> None:
+        """Let the model see one, two or three images as they are shown now; everything is asked again.
 
-    # Masks that the user says are so ---------------------------------------------------------------------------------
+        Parameters and errors as in `ModelInput.choose`.
+        """
+        self.model_input.choose(channels)
+        self.asker.look()
+
+    # Masks of the user -----------------------------------------------------------------------------------------------
 
     def approve(self) -> None:
-        """Let the masks on this frame be what the user says: certain, remembered, never computed again."""
-        self._overrule("approval", {self.frame: seen_masks(self.results, self.frame)})
-
-    def is_approved(self, object_id: int, frame: int) -> bool:
-        """Whether the mask of an object on a frame is what the user said it is."""
-        return Target(object_id, frame) in self.sources.user_masks
+        """Make the masks of this frame the user's: certain, remembered, never computed again."""
+        self._use_masks("approval", {self.frame: seen_masks(self.picture, self.frame)})
 
     def _on_paint(self, event: object) -> None:
         # napari announces a fill before it is in the data, so it is read when napari is done.
@@ -380,209 +346,115 @@ class Workspace:
     def _take_paintings(self, frames: Iterable[int]) -> None:
         if self.asker.is_closed:
             return
-        paintings = {frame: read_painting(self.results, self.objects.notes, frame) for frame in frames}
+        paintings = {frame: read_painting(self.picture, self.objects.notes, frame) for frame in frames}
         for frame in paintings:
-            self.results.accept_strokes(frame)
-        self._overrule("painting", {frame: painting.masks for frame, painting in paintings.items()})
+            self.picture.accept_strokes(frame)
+        self._use_masks("painting", {frame: painting.masks for frame, painting in paintings.items()})
         for frame, painting in paintings.items():
             if not painting.is_whole:
-                self.results.set_masks(frame, self.results.held.on(frame))  # drawn again without the rest
-                self.complain(painting.remark)
+                self.picture.set_masks(frame, self.picture.held.on(frame))  # drawn again without the rest
+                self.asker.complain(painting.remark)
 
-    def _overrule(self, name: str, masks: Mapping[int, Mapping[int, NDArray[np.bool_]]]) -> None:
-        """Let masks, by frame and object, be what is said. One step to undo."""
-        edits = []
-        for frame, of_frame in masks.items():
-            if of_frame:
-                edits.append(overruling(self.sources, self.prompts, frame, of_frame))
-                edits[-1].redo()
+    def _use_masks(self, name: str, masks: Mapping[int, Mapping[int, NDArray[np.bool_]]]) -> None:
+        """Make masks, by frame and object, those of the user. One step to undo."""
+        edits = self._put_in_place(masks, self.asker.prompts)
         if edits:
             self._record(name, edits, self.asker.ask())
 
-    # The model -------------------------------------------------------------------------------------------------------
-
-    @property
-    def status(self) -> Status:
-        """What there is to show while the model works."""
-        return self.asker.status
-
-    @property
-    def activity(self) -> Activity:
-        """What the model is doing."""
-        return self.asker.activity
-
-    @property
-    def working_size(self) -> int | None:
-        """Side in pixels of the image that the model sees; None as long as no model is loaded."""
-        return self.asker.working_size
-
-    @property
-    def model_used(self) -> ModelUsed | None:
-        """The model that answers, once it is loaded."""
-        return self.asker.model_used
-
-    def warm_up(self) -> None:
-        """Load the model before it is needed."""
-        self.asker.warm_up()
-
-    def use_model(self, load: Callable[[], Predictor]) -> None:
-        """Let another model answer: it is asked for every prompt, and follows anew when objects are followed again.
-
-        Parameters
-        ----------
-        load : callable
-            Loads it, on the worker's thread.
-        """
-        self.asker.use_model(load)
-
-    def propagate(
-        self, direction: DirectionName = "both", *, start: int | None = None, stop: int | None = None
-    ) -> None:
-        """Follow the prompted objects that are not locked, as far as that is not done already.
-
-        Called again after `cancel` it goes on where it stopped; after a correction or a new object it follows that
-        object alone.
-
-        Parameters
-        ----------
-        direction : {"both", "forward", "backward"}
-            Which way.
-        start, stop : int, optional
-            First and last frame; the whole stack when omitted.
-        """
-        self.asker.propagate(direction, start=start, stop=stop)
-
-    def cancel(self) -> None:
-        """Stop before the next frame. What is finished stays; `propagate` goes on from there."""
-        self.asker.cancel()
-
-    # Results ---------------------------------------------------------------------------------------------------------
-
-    def scores(self) -> pd.DataFrame:
-        """Table of scores of everything that is not committed yet, as in `Segmentation.scores`."""
-        return self.results.held.scores()
-
-    def scores_on(self, frame: int) -> Mapping[int, ObjectScore]:
-        """Scores of the uncommitted masks of one frame, by object."""
-        return {object_id: held.score for object_id, held in self.results.held.on(frame).items()}
-
-    def next_doubtful(self, threshold: float = 0.5) -> int | None:
-        """Show the next frame, going round, on which an object was found with less confidence; None without one."""
-        doubtful = self.results.held.doubtful_frames(threshold)
-        if not doubtful.size:
-            return None
-        here, count = self.frame, len(self.frames)
-        frame = int(min(doubtful.tolist(), key=lambda one: (one - here - 1) % count))
-        self.show(frame)
-        return frame
-
-    @property
-    def shown(self) -> Shown:
-        """Which masks are to be seen, and are committed."""
-        return self.results.shown
-
-    def hide_below(self, confidence: float) -> None:
-        """Hide masks below a confidence, without forgetting them; 0 shows all."""
-        self._show(replace(self.shown, least_confidence=confidence))
-
-    def _show(self, shown: Shown) -> None:
-        self.results.show(shown)
-        self._on_view()
-        self._announce()
-
-    def _on_notes(self, notes: ObjectNotes) -> None:
-        self._show(replace(self.shown, hidden=notes.hidden))
-        self.results.set_names(notes.names)
-        if self.asker.waiting - notes.locked:
-            self.ask()
-
-    # What is settled -------------------------------------------------------------------------------------------------
+    # Committed labels, and whole objects -----------------------------------------------------------------------------
 
     def use_target(self, layer: Labels) -> None:
-        """Let objects be committed into a Labels layer of the user's own. Errors as in `Settling.check_target`."""
-        self._settling.check_target(layer, self.prompts)
-        self.committed.events.paint.disconnect(self._on_committed_paint)
-        self.results.use_target(layer)
+        """Commit into a Labels layer of the user's own. Errors as in `ObjectActions.check_target`."""
+        self._actions.check_target(layer, self.image, self.asker.prompts)
+        self.committed.layer.events.paint.disconnect(self._on_committed_paint)
+        self.committed.use_layer(layer)
         layer.events.paint.connect(self._on_committed_paint)
-        if self.object_id not in self._in_hand():
+        if self.sources.own.object_id not in self._in_hand():
             self.new_object()
-        self._announce()
+        self.changed.emit(self.asker.status)
 
     def _on_committed_paint(self, event: object) -> None:
         frames = self._painted_frames(event)
-        self._post(lambda: self.results.touch(frames))
+        self._post(lambda: self.committed.touch(frames))
 
     def commit(self, policy: CommitPolicy = CommitPolicy.KEEP) -> None:
         """Move all masks that are shown and not locked to the committed objects, and prompts of which nothing is left.
 
         What the model is still answering is waited for. One step to undo.
         """
-        self.asker.when_answered(lambda: self._commit(policy))
 
-    def _commit(self, policy: CommitPolicy) -> None:
-        if self._settle(lambda: self._settling.commit(self.prompts, policy)):
-            self.new_object()
+        def commit_and_go_on() -> None:
+            if self._do(lambda: self._actions.commit(self.asker.prompts, policy)):
+                self.new_object()
+
+        self.asker.when_answered(commit_and_go_on)
+
+    def clear_prompts(self) -> None:
+        """Take back all prompts of the current object. One step to undo."""
+        self._do(lambda: self._actions.clear(self.sources.own.object_id))
 
     def rename_object(self, object_id: int, name: str) -> None:
         """Give an object a name, or take it away with an empty one. One step to undo."""
-        self._settle(lambda: self._settling.rename(object_id, name))
+        self._do(lambda: self._actions.rename(object_id, name))
 
     def delete_object(self, *object_ids: int) -> None:
         """Drop all there is of objects: prompts, masks, committed pixels, names. One step to undo."""
-        is_done = self._settle(lambda: self._settling.delete(self.prompts, object_ids))
-        if is_done and self.object_id in object_ids:
-            left = [one for one in self.object_ids if one != self.object_id]
-            after = [one for one in left if one > self.object_id]
-            self.choose_object((after or left[-1:] or [self.object_id])[0])
+        is_done = self._do(lambda: self._actions.delete(self.asker.prompts, object_ids))
+        current = self.sources.own.object_id
+        if is_done and current in object_ids:
+            left = [one for one in self.object_ids if one != current]
+            after = [one for one in left if one > current]
+            self.choose_object((after or left[-1:] or [current])[0])
 
     def merge_objects(self, into: int, *others: int) -> None:
         """Make committed pixels of objects pixels of another, and drop their names. One step to undo.
 
         Masks that are not committed cannot be put together: each is what the model makes of the prompts of one object.
         """
-        if self._settle(lambda: self._settling.merge(self.prompts, into, others)):
+        if self._do(lambda: self._actions.merge(self.asker.prompts, into, others)):
             self.choose_object(into)
 
-    def _settle(self, step: Callable[[], Settlement | None]) -> bool:
-        """Make a step, or say why it cannot be made; return whether anything has changed."""
+    def _do(self, act: Callable[[], ObjectAction | None]) -> bool:
+        """Do something to objects, or tell why it cannot be done; return whether anything has changed."""
         try:
-            settlement = step()
+            done = act()
         except NapariSam2Error as error:
-            self.complain(str(error))
+            self.asker.complain(str(error))
             return False
-        if settlement is None:
+        if done is None:
             return False
-        lost = self._restore(settlement.finish) if settlement.left else ()
-        self._record(settlement.name, [*settlement.made, *settlement.left], lost)
-        if settlement.remark:
-            self.complain(settlement.remark)
-        self._announce()
+        lost = self._restore(done.finish) if done.left else ()
+        self._record(done.name, [*done.made, *done.left], lost)
+        if done.remark:
+            self.asker.complain(done.remark)
+        self.changed.emit(self.asker.status)
         return True
 
     # Undo ------------------------------------------------------------------------------------------------------------
 
-    def _record(self, name: str, changes: Sequence[Change], lost: Sequence[MaskEdit] = ()) -> None:
-        """Remember a step, after what a propagation has done until then.
+    def _record(self, name: str, changes: Sequence[Change], lost: Sequence[Edit] = ()) -> None:
+        """Record a step, after what a propagation has done until then.
 
         Masks that were lost by it come back with it, unless they are so many that nothing else could be undone.
         """
-        self.asker.settle_history()
+        self.asker.record_so_far()
         is_bearable = sum(edit.num_bytes for edit in lost) <= HISTORY_BYTES // 2
         self.history.record(name, [*changes, *lost] if is_bearable else changes)
 
     def undo(self) -> None:
         """Take back the newest step: a prompt, a propagation, a commit. A propagation that runs is stopped."""
-        if self.activity is not Activity.FOLLOWING or self.asker.break_off():
+        if self.asker.status.activity is not Activity.FOLLOWING or self.asker.break_off():
             self._restore(self.history.undo)
 
     def redo(self) -> None:
         """Make the step again that was taken back last."""
         self._restore(self.history.redo)
 
-    def _restore(self, step: Callable[[], object]) -> tuple[MaskEdit, ...]:
-        """Let layers be changed by us, not by the user, and ask once at the end; returns what `Asker.ask` does."""
+    def _restore(self, step: Callable[[], object]) -> tuple[Edit, ...]:
+        """Run a step that changes layers without being an edit of the user's, and ask at its end as `Asker.ask`."""
         self.sources.restore(step)
-        self.results.refresh()
+        for layer in {self.picture.layer, self.committed.layer, self.committed.made}:
+            refresh_pixels(layer)
         return self.asker.ask()
 
     # The end ---------------------------------------------------------------------------------------------------------
@@ -607,11 +479,3 @@ class Workspace:
         self.model_input.reopen()
         self._connect()
         self.asker.open(load=load, post=post)
-
-    def complain(self, message: str) -> None:
-        """Show a sentence about something that cannot be done."""
-        self.asker.complain(message)
-
-    def _announce(self) -> None:
-        """Tell that something there is to show has changed, beside the status."""
-        self.changed.emit(self.status)

@@ -1,1 +1,4 @@
-"""Training `nano` from nothing: generated scenes, and the stages of its curriculum."""
+"""Training `nano` from nothing: generated scenes, and the stages of its curriculum.
+
+What is random takes a generator, and is the same for the same state of it.
+"""

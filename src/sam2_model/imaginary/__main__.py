@@ -1,4 +1,4 @@
-"""Train `nano` from the command line: ``python -m sam2_model.training --run training_runs/nano``."""
+"""Train `nano` from the command line: ``python -m sam2_model.imaginary --run training_runs/nano``."""
 
 import argparse
 import csv
@@ -17,6 +17,8 @@ from safetensors.torch import load_file
 
 from sam2_model.config import NANO
 from sam2_model.errors import Sam2Error
+from sam2_model.imaginary.curriculum import CURRICULUM
+from sam2_model.imaginary.dense import DenseHead
 from sam2_model.imaginary.initialise import (
     embedding_scale,
     localise_memory,
@@ -24,30 +26,23 @@ from sam2_model.imaginary.initialise import (
     quieten_embedding,
     soften_start,
 )
-from sam2_model.imaginary.parallel import any_of, join, rank
+from sam2_model.imaginary.scene_batches import draw_scenes, scene_batch
 from sam2_model.imaginary.scenes import SceneOptions
-from sam2_model.imaginary.stages import CURRICULUM, total_steps
 from sam2_model.imaginary.validation import ValidationOptions, as_row, validate
 from sam2_model.sam2 import Sam2
-from sam2_model.training.batches import scene_batch
-from sam2_model.training.loop import (
-    StepReport,
-    TrainingState,
-    load_state,
-    save_state,
-    start_training,
-    train,
-)
+from sam2_model.training.loop import StepReport, TrainingState, load_state, save_state, start_training, train
+from sam2_model.training.parallel import any_of, join, rank
+from sam2_model.training.stages import total_steps
 from sam2_model.weights.loading import save_model
 
 logger = logging.getLogger(__name__)
 
 _QUIET = 0.6
-"""Standard deviation of an embedding in which positions are heard."""
+"""Standard deviation of an embedding beside which positions still count."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run or resume a training; returns the exit status."""
+    """Run or resume a training, and return the exit status."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     torch.set_num_threads(options.threads)
@@ -68,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m sam2_model.training", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m sam2_model.imaginary", description=__doc__)
     parser.add_argument("--run", type=Path, required=True, help="folder of the run; a run found there is resumed")
     parser.add_argument("--weights", type=Path, help="safetensors file to start from; default: random weights")
     parser.add_argument("--export", type=Path, help="where the newest averaged weights go; default: in the run")
@@ -84,7 +79,8 @@ def _parser() -> argparse.ArgumentParser:
 def _begin(options: argparse.Namespace) -> TrainingState:
     checkpoint = options.run / "state.pt"
     if checkpoint.exists():
-        state = load_state(checkpoint, NANO)
+        state = start_training(Sam2(NANO), options.seed, DenseHead(NANO.width))
+        load_state(state, checkpoint)
         logger.info("resumed at step %d", state.step)
         return state
     torch.manual_seed(options.seed)
@@ -95,13 +91,13 @@ def _begin(options: argparse.Namespace) -> TrainingState:
         soften_start(model)
     if options.localise or not options.weights:
         _localise(model, options.seed)
-    state = start_training(model, options.seed)
+    state = start_training(model, options.seed, DenseHead(NANO.width))
     state.step = options.first_step
     return state
 
 
 def _localise(model: Sam2, seed: int) -> None:
-    """Let attention begin with equal places."""
+    """Change the weights of a model so that attention begins with equal places."""
     images = scene_batch(np.random.default_rng(seed), SceneOptions(size=256), clips=4, objects=1).images[0]
     quieten_embedding(model, embedding_scale(model, images) / _QUIET)
     localise_prompts(model)
@@ -109,11 +105,11 @@ def _localise(model: Sam2, seed: int) -> None:
 
 
 def _run(state: TrainingState, options: argparse.Namespace, stop: Event) -> None:
-    """Train until the end of the curriculum, or until asked to stop; leave everything saved."""
+    """Train until the end of the curriculum, or until asked to stop; then save everything."""
     latest = options.export or options.run / "nano-latest.safetensors"
     saved = validated = perf_counter()
     reports: list[StepReport] = []
-    for report in train(state, CURRICULUM):
+    for report in train(state, CURRICULUM, draw_scenes):
         reports.append(report)
         if any_of(stop.is_set()):  # all end with the same step, whoever was told to
             break

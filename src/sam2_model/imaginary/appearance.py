@@ -17,7 +17,7 @@ class Painter(Protocol):
     """Gives a layout its appearance."""
 
     def __call__(self, rng: np.random.Generator, layout: Layout) -> Field:
-        """Clean frames of shape (T, H, W), before blur and noise."""
+        """Return clean frames of shape (T, H, W), before blur and noise."""
         ...
 
 
@@ -29,29 +29,29 @@ class _Canvas:
     layout: Layout
 
     def inside(self, softness: float = 0.7, inset: float = 0.0) -> Field:
-        """1 inside the bodies, 0 outside, with a soft outline."""
+        """Return 1 inside the bodies and 0 outside, with a soft outline."""
         return _step((self.layout.edge - inset) / softness)
 
     def per_body(self, low: float, high: float) -> Field:
-        """One random value per body, spread over its pixels; log-uniform."""
+        """Return one random value per body, spread over its pixels; log-uniform."""
         values = np.exp(self.rng.uniform(np.log(low), np.log(high), len(self.layout.radius))).astype(np.float32)
         values[0] = np.median(values)
         spread: Field = values[self.layout.labels]
         return spread
 
     def depth(self) -> Field:
-        """Distance to the outline relative to the radius: 0 at the outline, about 1 in the middle."""
+        """Return the distance to the outline relative to the radius: 0 at the outline, about 1 in the middle."""
         depth: Field = np.clip(self.layout.edge / self.layout.radius[self.layout.labels], -4, 1)
         return depth
 
     def grain(self, roughness: float, scale: float = 1.0, stretch: float = 1.0) -> Field:
-        """Texture that moves with the bodies, different on each."""
+        """Return a texture that moves with the bodies, different on each."""
         tile = texture_tile(self.rng, roughness, stretch)
         shift = self.rng.integers(0, TILE, (2, len(self.layout.radius))).astype(np.float32)[:, self.layout.labels]
         return sample_tile(tile, self.layout.v / scale + shift[0], self.layout.u / scale + shift[1])
 
     def ground(self, roughness: float, scale: float = 1.0) -> Field:
-        """Texture of the background; drifts a little from frame to frame."""
+        """Return the texture of the background, which drifts a little from frame to frame."""
         frames, height, width = self.layout.labels.shape
         tile = texture_tile(self.rng, roughness)
         walk = np.cumsum(self.rng.normal(0, self.rng.choice([0.0, 0.3, 2.0]), (2, frames)), axis=1)
@@ -62,13 +62,13 @@ class _Canvas:
 
 
 def _step(x: Field) -> Field:
-    """Smooth step from 0 at -1 to 1 at 1."""
+    """Return a smooth step from 0 at -1 to 1 at 1."""
     t = np.clip(0.5 * x + 0.5, 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
 def fluorescent_nuclei(rng: np.random.Generator, layout: Layout) -> Field:
-    """Bright bodies on dark: chromatin grain, nucleoli, unequal brightness, a few very bright ones."""
+    """Return bright bodies on dark: chromatin grain, nucleoli, unequal brightness, a few very bright ones."""
     canvas = _Canvas(rng, layout)
     spread = rng.uniform(1, 4)
     light = canvas.per_body(1 / spread, spread)
@@ -88,7 +88,7 @@ def fluorescent_nuclei(rng: np.random.Generator, layout: Layout) -> Field:
 
 
 def cytoplasm(rng: np.random.Generator, layout: Layout) -> Field:
-    """Whole cells: a filled body, granules, a darker or brighter nucleus beside which the body may be faint."""
+    """Return whole cells: a filled body, granules, a darker or brighter nucleus, beside it perhaps a faint body."""
     canvas = _Canvas(rng, layout)
     body = canvas.inside() * canvas.per_body(0.5, 1.6) * (1 + 0.35 * canvas.grain(rng.uniform(0.6, 1.6)))
     nucleus = _step((canvas.depth() - rng.uniform(0.25, 0.7)) / 0.1)
@@ -99,7 +99,7 @@ def cytoplasm(rng: np.random.Generator, layout: Layout) -> Field:
 
 
 def membranes(rng: np.random.Generator, layout: Layout) -> Field:
-    """Bright outlines, patchy, with faint insides."""
+    """Return bright outlines, patchy, with faint insides."""
     canvas = _Canvas(rng, layout)
     width = rng.uniform(0.7, 1.6)
     line = np.exp(-0.5 * (layout.edge / width) ** 2)
@@ -109,7 +109,7 @@ def membranes(rng: np.random.Generator, layout: Layout) -> Field:
 
 
 def phase_contrast(rng: np.random.Generator, layout: Layout) -> Field:
-    """Dark or grey bodies with bright halos on grey."""
+    """Return dark or grey bodies with bright halos on grey."""
     canvas = _Canvas(rng, layout)
     reach = rng.uniform(1.5, 5)
     halo = np.exp(-np.abs(layout.edge + reach * 0.5) / reach) * (layout.edge < 1)
@@ -120,7 +120,7 @@ def phase_contrast(rng: np.random.Generator, layout: Layout) -> Field:
 
 
 def bright_field(rng: np.random.Generator, layout: Layout) -> Field:
-    """Relief: one side bright, the other dark (differential interference contrast), or thin dark outlines."""
+    """Return bodies bright on one side and dark on the other (interference contrast), or with thin dark outlines."""
     canvas = _Canvas(rng, layout)
     thickness = np.sqrt(np.clip(canvas.depth(), 0, 1)) * (1 + 0.15 * canvas.grain(1.3))
     if rng.random() < 0.5:
@@ -135,7 +135,7 @@ def bright_field(rng: np.random.Generator, layout: Layout) -> Field:
 
 
 def dark_on_bright(rng: np.random.Generator, layout: Layout) -> Field:
-    """Stained bodies in pale, fibrous tissue."""
+    """Return stained bodies in pale, fibrous tissue."""
     canvas = _Canvas(rng, layout)
     tissue = 1 + rng.uniform(0.04, 0.15) * canvas.ground(rng.uniform(0.9, 1.6), rng.uniform(0.6, 2))
     stain = canvas.inside() * canvas.per_body(0.6, 1.3) * rng.uniform(0.25, 0.6)
@@ -144,7 +144,7 @@ def dark_on_bright(rng: np.random.Generator, layout: Layout) -> Field:
 
 
 def electron_micrograph(rng: np.random.Generator, layout: Layout) -> Field:
-    """Grey, grainy cytosol; organelles with dark membranes, some with folded inner membranes."""
+    """Return grey, grainy cytosol; organelles with dark membranes, some with folded inner membranes."""
     canvas = _Canvas(rng, layout)
     cytosol = 1 + rng.uniform(0.1, 0.25) * canvas.ground(rng.uniform(0.5, 1.1))
     lumen = canvas.inside() * (canvas.per_body(0.8, 1.25) * rng.uniform(0.55, 1.3) - 1)
@@ -157,7 +157,7 @@ def electron_micrograph(rng: np.random.Generator, layout: Layout) -> Field:
 
 
 def textured(rng: np.random.Generator, layout: Layout) -> Field:
-    """Anything on anything: bodies differ from the background in level, grain or outline only."""
+    """Return anything on anything: bodies differ from the background in level, grain or outline only."""
     canvas = _Canvas(rng, layout)
     inside = canvas.inside(rng.uniform(0.5, 2))
     outer = rng.uniform(0.05, 0.5) * canvas.ground(rng.uniform(0.3, 1.8), rng.uniform(0.5, 3))
@@ -170,7 +170,7 @@ def textured(rng: np.random.Generator, layout: Layout) -> Field:
 
 
 def spheroids(rng: np.random.Generator, layout: Layout) -> Field:
-    """Large clumps of cells: bumpy inside, shaded towards the rim, transmitted or fluorescent."""
+    """Return large clumps of cells: bumpy inside, shaded towards the rim, transmitted or fluorescent."""
     canvas = _Canvas(rng, layout)
     bumps = canvas.grain(rng.uniform(1.0, 1.6), rng.uniform(1, 3))
     shade = np.clip(canvas.depth(), 0, 1) ** rng.uniform(0.3, 1.0)
@@ -181,21 +181,9 @@ def spheroids(rng: np.random.Generator, layout: Layout) -> Field:
 
 
 def thick_sections(rng: np.random.Generator, picture: Field, radius_px: float) -> Field:
-    """Let every section show, blurred, what lies above and below it.
+    """Return sections (T, H, W) in which each shows, blurred, what lies above and below it.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of randomness.
-    picture : ndarray
-        Shape (T + 2, H, W), one section more than wanted at either end.
-    radius_px : float
-        Typical radius of the bodies in pixels.
-
-    Returns
-    -------
-    ndarray
-        Shape (T, H, W).
+    The picture (T + 2, H, W) has one section more at either end; `radius_px` is the typical radius of the bodies.
     """
     share = rng.choice([0.0, rng.uniform(0.05, 0.3)])
     if share == 0:
@@ -207,7 +195,7 @@ def thick_sections(rng: np.random.Generator, picture: Field, radius_px: float) -
 
 
 def haze(rng: np.random.Generator, picture: Field) -> Field:
-    """Light from above and below the focus, and slow variation of the background."""
+    """Return a picture with light from above and below the focus, and a background that varies slowly."""
     _, height, width = picture.shape
     spread = np.float32(picture.std())
     if rng.random() < 0.4:

@@ -78,25 +78,9 @@ def random_outlines(
     shape: ShapeRange,
     frames: int,
 ) -> Bodies:
-    """Bodies at given places, the same in every frame.
+    """Return bodies at given places, (y, x) in pixels, the same in every frame; motion changes them.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of randomness.
-    centre : ndarray
-        Shape (N, 2), (y, x) in pixels.
-    radius : ndarray
-        Shape (N,), geometric mean of the semi-axes in pixels.
-    shape : ShapeRange
-        Family of outlines.
-    frames : int
-        Number of frames T.
-
-    Returns
-    -------
-    Bodies
-        Constant along the frame axis; motion changes them.
+    The radius is the geometric mean of the semi-axes in pixels.
     """
     n = len(radius)
     aspect = np.exp(rng.uniform(np.log(shape.aspect[0]), np.log(shape.aspect[1]), n))
@@ -123,23 +107,10 @@ def scatter(
     radius: Field,  # (N,)
     crowding: float,
 ) -> Field:
-    """Places for bodies, alone or in clumps, pushed apart until they touch.
+    """Return places (N, D) for bodies in a box of D axes, alone or in clumps, pushed apart until they touch.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of randomness.
-    extent : tuple of float
-        Size of the box along each of its D axes, in pixels; places may lie one radius outside.
-    radius : ndarray
-        Shape (N,), in pixels.
-    crowding : float
-        Fraction of the bodies that start close to another one, in [0, 1].
-
-    Returns
-    -------
-    ndarray
-        Shape (N, D).
+    Lengths are in pixels, and places may lie one radius outside; `crowding` is the fraction of the bodies that start
+    close to another one.
     """
     n, size = len(radius), np.array(extent)
     place = rng.uniform(-0.5, 0.5, (n, len(extent))) * (size + radius[:, None]) + size / 2

@@ -63,7 +63,7 @@ def soften_start(model: Sam2) -> None:
 
 
 def embedding_scale(model: Sam2, images: Tensor) -> float:
-    """Measure the standard deviation of the embedding of normalised images (B, 3, S, S)."""
+    """Return the standard deviation of the embedding of normalised images (B, 3, S, S)."""
     with torch.no_grad():
         return float(model.encode_image(images).embedding.std())
 
@@ -95,7 +95,7 @@ def quieten_embedding(model: Sam2, factor: float) -> None:
 
 
 def localise_prompts(model: Sam2) -> None:
-    """Let half of the decoder's heads begin by pairing prompts with the image tokens at their place.
+    """Change half of the decoder's heads so that they pair prompts with the image tokens at their place.
 
     Queries and keys read the sine and cosine of the same few frequencies, so that their product falls with the
     distance between prompt and token. The last attention and the second look of the image at the prompts are left
@@ -110,7 +110,7 @@ def localise_prompts(model: Sam2) -> None:
 
 
 def _read_positions(projection: nn.Linear, heads: int, frequencies: list[int]) -> None:
-    """Let the first heads of a projection read sines and cosines of some of the frequencies, and nothing else."""
+    """Change the first heads of a projection to read sines and cosines of some of the frequencies, and nothing else."""
     width = projection.out_features // heads
     amplitude = (_HEAD_LOGIT * width**0.5 / (width // 2)) ** 0.5
     rows = range(0, _LOCAL_HEADS * width - 1, 2)
@@ -123,7 +123,7 @@ def _read_positions(projection: nn.Linear, heads: int, frequencies: list[int]) -
 
 
 def localise_memory(model: Sam2, scale: float) -> None:
-    """Let memory attention begin by reading, for each token, what is remembered at its own place.
+    """Change memory attention so that each token reads what is remembered at its own place.
 
     Attention over a whole memory of random keys gives every token the same mixture, from which the mask has vanished:
     there is nothing to learn from. Equal biases of queries and keys make rotary attention favour equal places, and

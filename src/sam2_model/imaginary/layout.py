@@ -1,4 +1,4 @@
-"""From bodies to pixels: who owns each pixel, how far its outline is, and where on the body it lies."""
+"""From bodies to pixels: which body owns each pixel, how far its outline is, and where on the body it lies."""
 
 from dataclasses import dataclass
 
@@ -53,22 +53,7 @@ class LayoutRules:
 
 
 def draw(bodies: Bodies, extent: tuple[int, int], rules: LayoutRules) -> Layout:
-    """Draw bodies into a clip.
-
-    Parameters
-    ----------
-    bodies : Bodies
-        N bodies in T frames.
-    extent : tuple of int
-        Height and width in pixels.
-    rules : LayoutRules
-        How bodies meet.
-
-    Returns
-    -------
-    Layout
-        The clip as labels and geometry.
-    """
+    """Return the layout of bodies drawn into a clip, `extent` its height and width in pixels."""
     n, frames = bodies.angle.shape
     shape = (frames, *extent)
     labels = np.zeros(shape, np.int32)
@@ -104,7 +89,7 @@ def draw(bodies: Bodies, extent: tuple[int, int], rules: LayoutRules) -> Layout:
 def _window(
     bodies: Bodies, body: int, frame: int, extent: tuple[int, int], margin: float
 ) -> tuple[slice, slice] | None:
-    """Part of the image a body can reach, or None where it is absent or outside."""
+    """Return the part of the image that a body can reach, or None where it is absent or outside."""
     axes = bodies.axes[body, frame]
     if axes.min() < 0.8:
         return None
@@ -119,7 +104,7 @@ def _window(
 
 
 def _distance(bodies: Bodies, body: int, frame: int, window: tuple[slice, slice]) -> tuple[Field, Field, Field]:
-    """Distance inside the outline and own coordinates of one body, over a window, all (h, w)."""
+    """Return the distance inside the outline and the own coordinates of a body, over a window, all (h, w)."""
     (cy, cx), (a, b) = bodies.centre[body, frame], bodies.axes[body, frame]
     y = np.arange(window[0].start, window[0].stop, dtype=np.float32)[:, None] - cy
     x = np.arange(window[1].start, window[1].stop, dtype=np.float32)[None, :] - cx

@@ -13,12 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from sam2_model.config import STRIDE
+from sam2_model.imaginary.scene_batches import scene_batch
 from sam2_model.imaginary.scenes import SceneOptions
 from sam2_model.memory_attention import MemoryAttentionLayer
 from sam2_model.position_encoding import TEMPERATURE
 from sam2_model.sam2 import Sam2, SpatialMemory
-from sam2_model.training.batches import scene_batch
-from sam2_model.training.steps import select
 
 _SCENES, _OBJECTS = 40, 6
 _SCENE_PX, _FRAME_PX = 384, 256
@@ -41,7 +40,7 @@ _POINTERS_BEHIND = 3.0
 
 @torch.no_grad()
 def match_memory(model: Sam2, seed: int) -> None:
-    """Let the last layer of memory attention begin anew, by content; what it does with what it reads stays.
+    """Replace queries and keys of the last layer of memory attention by such that compare content.
 
     Parameters
     ----------
@@ -68,11 +67,11 @@ def match_memory(model: Sam2, seed: int) -> None:
         projection.bias.fill_(_SAME_PLACE)
         projection.bias[[channel for pair in slow for channel in (2 * pair, 2 * pair + 1)]] = 0
         _read(projection, content, strength * directions[:, : len(content)].T, tokens)
-    _hear_pointers(model, layer, keys, channel=2 * slow[-1] + 1, fast_channels=width - 2 * len(slow))
+    _read_pointers(model, layer, keys, channel=2 * slow[-1] + 1, fast_channels=width - 2 * len(slow))
 
 
 def _seen_elsewhere(model: Sam2, layer: MemoryAttentionLayer, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Collect queries (N, C) of a frame, and keys (N, Cm) of the same things where they were a frame before."""
+    """Return queries (N, C) of frames, and keys (N, Cm) of the same things where they were a frame before."""
     inputs: list[tuple[Tensor, Tensor]] = []
     hook = layer.cross_attn_image.register_forward_pre_hook(lambda _, given: inputs.append(given[:2]))
     side = _FRAME_PX // STRIDE
@@ -83,7 +82,7 @@ def _seen_elsewhere(model: Sam2, layer: MemoryAttentionLayer, rng: np.random.Gen
             down, right = (int(step) for step in rng.choice(_STEPS, 2))
             before, after = (_window(batch.images[0], *moved) for moved in ((0, 0), (down, right)))
             masks = _window(batch.masks[0], 0, 0)
-            first, second = (select(model.encode_image(x), batch.owner) for x in (before, after))
+            first, second = (model.encode_image(x).rows(batch.owner) for x in (before, after))
             memory = model.encode_memory(first, masks, masks.flatten(1).any(1, keepdim=True))
             model.condition(second, [SpatialMemory(memory, model.config.num_memories - 1)], [])
             query, key = (x.reshape(len(x), side, side, -1) for x in inputs.pop())
@@ -96,19 +95,19 @@ def _seen_elsewhere(model: Sam2, layer: MemoryAttentionLayer, rng: np.random.Gen
 
 
 def _window(x: Tensor, down: int, right: int) -> Tensor:
-    """Cut the middle from pictures (..., S, S) whose contents have moved by so many tokens."""
+    """Return the middle of pictures (..., S, S) whose contents have moved by so many tokens."""
     border = (_SCENE_PX - _FRAME_PX) // 2
     y, x0 = border - down * STRIDE, border - right * STRIDE
     return x[..., y : y + _FRAME_PX, x0 : x0 + _FRAME_PX]
 
 
 def _overlap(side: int, step: int) -> tuple[slice, slice]:
-    """Tokens of the first and of the second frame that show the same, along one axis."""
+    """Return the tokens of the first and of the second frame that show the same, along one axis."""
     return slice(max(0, -step), side - max(0, step)), slice(max(0, step), side - max(0, -step))
 
 
 def _canonical(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Directions of x (N, C) and y (N, Ck), columns of (C, k) and (Ck, k), that vary together, and how much."""
+    """Return directions of x (N, C) and y (N, Ck), (C, k) and (Ck, k), that vary together, and how much, (k,)."""
     x, y = (z.double() - z.double().mean(0) for z in (x, y))
     from_x, from_y = _whiten(x), _whiten(y)
     left, correlation, right = torch.linalg.svd(from_x @ (x.T @ y / len(x)) @ from_y, full_matrices=False)
@@ -116,7 +115,7 @@ def _canonical(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _whiten(x: Tensor) -> Tensor:
-    """Matrix (C, C) that gives centred tokens (N, C) unit covariance."""
+    """Return the matrix (C, C) that gives centred tokens (N, C) unit covariance."""
     variance, axes = torch.linalg.eigh(x.T @ x / len(x))
     floor = 1e-4 * float(variance[-1])  # what hardly varies is noise
     result: Tensor = axes @ torch.diag((variance + floor) ** -0.5) @ axes.T
@@ -124,20 +123,20 @@ def _whiten(x: Tensor) -> Tensor:
 
 
 def _slow_pairs(width: int) -> list[int]:
-    """Pairs of channels of `Rotation` that hardly turn, the fastest first."""
+    """Return the pairs of channels of `Rotation` that hardly turn, the fastest first."""
     frequency = TEMPERATURE ** -(torch.arange(0, width, 4) / width)
     both = torch.cat((frequency, frequency))
     return sorted(torch.nonzero(both < _SLOW)[:, 0].tolist(), key=lambda pair: -float(both[pair]))
 
 
 def _read(projection: nn.Linear, channels: list[int], weight: Tensor, tokens: Tensor) -> None:
-    """Let some channels of a projection read differences from the mean of the tokens."""
+    """Change some channels of a projection to read differences from the mean of the tokens."""
     projection.weight[channels] = weight
     projection.bias[channels] = -(weight @ tokens.mean(0))
 
 
-def _hear_pointers(model: Sam2, layer: MemoryAttentionLayer, keys: Tensor, *, channel: int, fast_channels: int) -> None:
-    """Let object pointers, whose keys have no place, be read nearly as much as memories of the same place."""
+def _read_pointers(model: Sam2, layer: MemoryAttentionLayer, keys: Tensor, *, channel: int, fast_channels: int) -> None:
+    """Change weights so that object pointers, whose keys have no place, are read nearly as much as memories."""
     centred = (keys - keys.mean(0)).double()
     variance, axes = torch.linalg.eigh(centred.T @ centred / len(keys))
     mark, loudness = axes[:, 0].to(keys.dtype), float(variance[0]) ** 0.5  # memories hardly vary in this direction

@@ -16,27 +16,10 @@ def sections(
     shape: ShapeRange,
     crowding: float,
 ) -> Bodies:
-    """Cut a volume into serial sections: bodies appear, grow, shrink and vanish, with neighbours above and below.
+    """Return bodies in serial sections of a volume: they appear, grow, shrink and vanish, with neighbours in depth.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of randomness.
-    extent : tuple of int
-        Height and width of a section, in pixels.
-    frames : int
-        Number of sections T.
-    radius : ndarray
-        Shape (N,), radius of the bodies at their equator in pixels.
-    shape : ShapeRange
-        Family of outlines.
-    crowding : float
-        Fraction of bodies placed close to another one.
-
-    Returns
-    -------
-    Bodies
-        With zero axes on the sections that miss a body.
+    Lengths are in pixels; `radius` is that at the equator of a body, `crowding` the fraction of bodies placed close to
+    another one. A section that misses a body has zero axes for it.
     """
     typical = float(np.median(radius))
     step = typical * rng.uniform(0.12, 0.5)
@@ -74,31 +57,18 @@ def time_lapse(
     pace: float,
     drift_px: float,
 ) -> Bodies:
-    """Let bodies move: drift of the stage, jitter, wandering, rotation, deformation, division, disappearance.
+    """Return bodies that move: drift of the stage, jitter, wandering, rotation, deformation, division, vanishing.
 
     Parameters
     ----------
     rng : numpy.random.Generator
         Source of randomness.
-    extent : tuple of int
-        Height and width of the field, in pixels.
-    frames : int
-        Number of frames T.
-    radius : ndarray
-        Shape (N,), in pixels.
-    shape : ShapeRange
-        Family of outlines.
-    crowding : float
-        Fraction of bodies placed close to another one.
+    extent, frames, radius, shape, crowding
+        As in `sections`.
     pace : float
         0 leaves everything still, 1 is the full range of movement.
     drift_px : float
         Typical drift of the stage from frame to frame at full pace, in pixels; half of the stages stand still.
-
-    Returns
-    -------
-    Bodies
-        Of which some may be absent (zero axes) on some frames.
     """
     place = scatter(rng, (float(extent[0]), float(extent[1])), radius, crowding)
     bodies = random_outlines(rng, place, radius, shape, frames)
@@ -129,14 +99,14 @@ def time_lapse(
 
 
 def _random_walk(rng: np.random.Generator, shape: tuple[int, ...], step: float) -> Field:
-    """Random walks along axis 1 that start at zero."""
+    """Return random walks along axis 1 that start at zero."""
     steps = rng.standard_normal(shape, dtype=np.float32) * step
     steps[:, :1] = 0
     return np.cumsum(steps, axis=1, dtype=np.float32)
 
 
 def _divide(rng: np.random.Generator, bodies: Bodies) -> Bodies:
-    """Let one body in four divide: it goes on as one daughter, a spare body becomes the other."""
+    """Return bodies of which one in four divides: it goes on as one daughter, a spare body becomes the other."""
     n, frames = bodies.angle.shape
     centre, axes, angle = bodies.centre.copy(), bodies.axes.copy(), bodies.angle.copy()
     order = rng.permutation(n)
@@ -156,7 +126,7 @@ def _divide(rng: np.random.Generator, bodies: Bodies) -> Bodies:
 
 
 def _hide(rng: np.random.Generator, bodies: Bodies) -> Bodies:
-    """Take some bodies away for a run of frames: out of focus, out of the field, not yet there."""
+    """Return bodies of which some are absent for a run of frames: out of focus, out of the field, not yet there."""
     n, frames = bodies.angle.shape
     axes = bodies.axes.copy()
     for body in np.flatnonzero(rng.random(n) < 0.15):

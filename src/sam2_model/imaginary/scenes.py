@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sam2_model.errors import ConfigError
 from sam2_model.imaginary import appearance
 from sam2_model.imaginary.bodies import Bodies, ShapeRange
-from sam2_model.imaginary.imaging import Faults, display, enlarge, enlarge_labels, record
+from sam2_model.imaginary.imaging import display, enlarge, enlarge_labels, record
 from sam2_model.imaginary.layout import LayoutRules, draw
 from sam2_model.imaginary.motion import sections, time_lapse
 from sam2_model.imaginary.textures import Field
@@ -123,8 +123,6 @@ class SceneOptions:
         Probability of a z-section instead of a time-lapse.
     radius_px : tuple of float
         Smallest and largest typical radius in pixels, whatever the family says; the largest defaults to the image.
-    faults : Faults
-        How bad the imaging may be.
     families : tuple of str
         Names from `FAMILIES` to choose from, one given twice twice as often; empty means all.
     """
@@ -135,7 +133,6 @@ class SceneOptions:
     drift_px: float = 1.0
     sections: float = 0.5
     radius_px: tuple[float, float] = (3.0, 1e3)
-    faults: Faults = field(default_factory=Faults)
     families: tuple[str, ...] = ()
 
 
@@ -159,19 +156,7 @@ class Scene:
 
 
 def make_scene(rng: np.random.Generator, options: SceneOptions) -> Scene:
-    """One random scene.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of randomness; its state decides the scene.
-    options : SceneOptions
-        What kind of scene to make.
-
-    Returns
-    -------
-    Scene
-        Frames and their labels.
+    """Return one random scene, which the state of the generator decides.
 
     Raises
     ------
@@ -197,8 +182,8 @@ def make_scene(rng: np.random.Generator, options: SceneOptions) -> Scene:
     picture, labels = painter(rng, layout), layout.labels
     if is_sectioned:
         picture, labels = appearance.thick_sections(rng, picture, radius), labels[1:-1]
-    picture = record(rng, appearance.haze(rng, picture), options.faults)
-    picture = display(rng, enlarge(picture, options.size), options.faults)
+    picture = record(rng, appearance.haze(rng, picture))
+    picture = display(rng, enlarge(picture, options.size))
     return Scene(picture, enlarge_labels(labels, options.size), name)
 
 
@@ -211,7 +196,7 @@ def _check(options: SceneOptions) -> None:
 
 
 def _typical_radius(rng: np.random.Generator, family: Family, options: SceneOptions) -> float:
-    """Log-uniform radius within what the family, the options and the image allow, in pixels."""
+    """Return a random radius within what the family, the options and the image allow, in pixels."""
     low = max(family.radius[0] * min(options.size, WIDE_PX), options.radius_px[0])
     high = max(min(family.radius[1] * options.size, options.radius_px[1]), low * 1.01)
     # The square root of a uniform number would favour large bodies; its square favours small, crowded ones.
@@ -225,7 +210,7 @@ def _bodies(
     options: SceneOptions,
     field_of_view: tuple[int, float, bool],
 ) -> Bodies:
-    """Bodies of one scene: moving, or sectioned with a section more at either end."""
+    """Return the bodies of one scene: moving, or sectioned with a section more at either end."""
     size, radius, is_sectioned = field_of_view
     coverage = rng.uniform(*family.coverage) if not rules.tessellate else rng.uniform(0.8, 1.1)
     count = int(np.clip(coverage * (size + radius) ** 2 / (np.pi * radius**2), 1, MAX_BODIES))

@@ -11,7 +11,7 @@ TILE = 128
 
 
 def texture_tile(rng: np.random.Generator, roughness: float, stretch: float = 1.0) -> Field:
-    """Tileable noise with a power-law spectrum.
+    """Return noise with a power-law spectrum that can be repeated side by side.
 
     Parameters
     ----------
@@ -37,20 +37,7 @@ def texture_tile(rng: np.random.Generator, roughness: float, stretch: float = 1.
 
 
 def sample_tile(tile: Field, y: Field, x: Field) -> Field:
-    """Read a tile at arbitrary coordinates, wrapping around its edges.
-
-    Parameters
-    ----------
-    tile : ndarray
-        Shape (TILE, TILE).
-    y, x : ndarray
-        Coordinates in pixels, of one shape.
-
-    Returns
-    -------
-    ndarray
-        Values at the nearest pixels, of the shape of `y`.
-    """
+    """Return the values of a tile (TILE, TILE) at the pixels nearest to `y` and `x`, wrapped around its edges."""
     rows = np.floor(y).astype(np.int32) & (TILE - 1)
     columns = np.floor(x).astype(np.int32) & (TILE - 1)
     sampled: Field = tile[rows, columns]
@@ -58,21 +45,9 @@ def sample_tile(tile: Field, y: Field, x: Field) -> Field:
 
 
 def smooth_field(rng: np.random.Generator, height: int, width: int, cells: int = 3) -> Field:
-    """Field that varies slowly over the image, such as uneven illumination.
+    """Return a field (height, width), roughly in [-1, 1], that varies slowly, such as uneven illumination.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of randomness.
-    height, width : int
-        Shape of the result.
-    cells : int
-        Bumps along each axis, about.
-
-    Returns
-    -------
-    ndarray
-        Shape (height, width), values roughly in [-1, 1].
+    There are about `cells` bumps along each axis.
     """
     y = np.linspace(0, 1, height, dtype=np.float32)
     x = np.linspace(0, 1, width, dtype=np.float32)

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from sam2_model.errors import ConfigError, FrameError
-from sam2_model.imaginary.stages import Load, Stage
 from sam2_model.preprocessing import to_model_image
 from sam2_model.training.batches import MIN_AREA_PX, Batch, Clip, assemble, choose_objects, visible_objects
+from sam2_model.training.stages import Load, Stage
 from sam2_model.video.state import FrameSource
 
 _ATTEMPTS = 20
@@ -26,7 +26,7 @@ class LabelSource(Protocol):
     """Label images read one at a time."""
 
     def __getitem__(self, index: int, /) -> NDArray[np.integer]:
-        """Labels of frame `index`, shape (H, W); 0 is background."""
+        """Return the labels of frame `index`, shape (H, W); 0 is background."""
         ...
 
 
@@ -71,7 +71,7 @@ class AnnotatedFrame:
     ids: NDArray[np.integer]
 
     def precedes(self, other: "AnnotatedFrame") -> bool:
-        """Whether the other is the next frame of the same series."""
+        """Return whether the other is the next frame of the same series."""
         return self.stack is other.stack and self.stack.is_series and other.frame == self.frame + 1
 
 
@@ -84,7 +84,7 @@ class Split:
 
 
 def annotated_frames(stacks: Iterable[AnnotatedStack]) -> tuple[AnnotatedFrame, ...]:
-    """Find the frames that show something to learn, reading every label image once.
+    """Return the frames that show something to learn, reading every label image once.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def annotated_frames(stacks: Iterable[AnnotatedStack]) -> tuple[AnnotatedFrame, 
 
 
 def hold_out(frames: Sequence[AnnotatedFrame], fraction: float, rng: np.random.Generator) -> Split:
-    """Set frames aside for testing: whole stacks at random, and the last frames of one of them.
+    """Return frames to learn from and to test on: whole stacks at random, and the last frames of one of them.
 
     Neighbours in a stack look alike, so frames of a stack are held out together.
 
@@ -148,7 +148,7 @@ def hold_out(frames: Sequence[AnnotatedFrame], fraction: float, rng: np.random.G
 
 
 def runs(frames: Sequence[AnnotatedFrame]) -> tuple[tuple[AnnotatedFrame, ...], ...]:
-    """Cut frames into stretches in which each follows the one before."""
+    """Return frames in stretches in which each follows the one before."""
     stretches: list[list[AnnotatedFrame]] = []
     for frame in frames:
         if stretches and stretches[-1][-1].precedes(frame):
@@ -175,7 +175,7 @@ class AnnotatedBatches:
         self._runs = runs(frames)
 
     def __call__(self, rng: np.random.Generator, stage: Stage, load: Load) -> Batch:
-        """Draw a batch.
+        """Return a random batch.
 
         Raises
         ------
@@ -203,7 +203,7 @@ class AnnotatedBatches:
 
 
 def whole_frames(frames: Sequence[AnnotatedFrame], most: int) -> Batch:
-    """Frames as prediction sees them, as one clip, with up to `most` of the objects on the first."""
+    """Return frames as prediction sees them, as one clip, with up to `most` of the objects on the first."""
     stack = frames[0].stack
     height, width = stack.labels[frames[0].frame].shape
     clip = _cut(frames, (0, 0, height, width), stack.image_size, _AS_IT_IS, 0)
@@ -218,7 +218,7 @@ _AS_IT_IS = np.arange(256, dtype=np.uint8)
 
 
 def _draw_window(rng: np.random.Generator, frame: AnnotatedFrame, size: int) -> Window:
-    """Choose a window round an object that appears, at `size` pixels, about as large as in prediction."""
+    """Return a window round an object that appears, at `size` pixels, about as large as in prediction."""
     labels, image_size = frame.stack.labels[frame.frame], frame.stack.image_size
     ys, xs = np.nonzero(labels == rng.choice(frame.ids))
     pixel = rng.integers(len(ys))
@@ -234,14 +234,14 @@ def _draw_window(rng: np.random.Generator, frame: AnnotatedFrame, size: int) -> 
 
 
 def _draw_shades(rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Choose what each of the 256 intensities becomes."""
+    """Return what each of the 256 intensities becomes."""
     gamma, gain, offset = exp(rng.normal(0, 0.15)), rng.uniform(0.85, 1.15), rng.uniform(-0.05, 0.05)
     shades = np.linspace(0, 1, 256) ** gamma * gain + offset
     return np.asarray(np.rint(shades.clip(0, 1) * 255), np.uint8)
 
 
 def _cut(frames: Sequence[AnnotatedFrame], window: Window, size: int, shades: NDArray[np.uint8], turn: int) -> Clip:
-    """Cut a window out of frames, at `size` pixels, in one of its eight orientations; nothing is chosen yet."""
+    """Return a window of frames, at `size` pixels, in one of its eight orientations, without chosen objects."""
     top, left, height, width = window
     images, labels = [], []
     for frame in frames:
@@ -257,7 +257,7 @@ def _cut(frames: Sequence[AnnotatedFrame], window: Window, size: int, shades: ND
 
 
 def _resampled(labels: NDArray[np.integer], window: Window, size: int) -> NDArray[np.integer]:
-    """Give the nearest label of each of `size` x `size` pixels of a window."""
+    """Return the nearest label of each of `size` x `size` pixels of a window."""
     top, left, height, width = window
     steps = (np.arange(size) + 0.5) / size
     rows, columns = (top + steps * height).astype(int), (left + steps * width).astype(int)
@@ -266,6 +266,6 @@ def _resampled(labels: NDArray[np.integer], window: Window, size: int) -> NDArra
 
 
 def _renumbered(labels: NDArray[np.integer]) -> NDArray[np.int32]:
-    """Give the labels the numbers from 1: ids in files may be in the billions, and are counted by number later."""
+    """Return the labels numbered from 1: ids in files may be in the billions, and are counted by number later."""
     ids = np.unique(labels)
     return np.ascontiguousarray(np.searchsorted(ids, labels) + int(ids[0] > 0), np.int32)

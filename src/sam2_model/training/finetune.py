@@ -11,11 +11,11 @@ import torch
 
 from sam2_model.config import NANO, Sam2Config, with_image_size
 from sam2_model.errors import ConfigError
-from sam2_model.imaginary.stages import Load, Stage
-from sam2_model.imaginary.validation import score_clip, score_image
 from sam2_model.sam2 import Sam2
 from sam2_model.training.annotated import AnnotatedBatches, AnnotatedFrame, Split, runs, whole_frames
 from sam2_model.training.loop import start_fine_tuning, train
+from sam2_model.training.scoring import score_clip, score_image
+from sam2_model.training.stages import Load, Stage
 
 T = TypeVar("T")
 
@@ -121,7 +121,7 @@ class Progress:
 
 
 def fine_tune(model: Sam2, split: Split, recipe: Recipe, *, seed: int) -> Iterator[Progress]:
-    """Fine-tune a copy of a model; the same arguments give the same weights.
+    """Train a copy of a model step by step; the same arguments give the same weights.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def fine_tune(model: Sam2, split: Split, recipe: Recipe, *, seed: int) -> Iterat
 
 @torch.inference_mode()
 def score_held_out(model: Sam2, frames: Sequence[AnnotatedFrame]) -> HeldOutScores:
-    """Prompt and follow the objects of annotated frames, outside of any gradient; always the same ones."""
+    """Return how well a model prompts and follows the objects of annotated frames; always the same ones."""
     pairs = [pair for run in runs(frames) for pair in pairwise(run)]
     prompted = [score_image(model, whole_frames([frame], _TESTED_OBJECTS)) for frame in _spread(frames)]
     followed = [
@@ -188,13 +188,13 @@ def score_held_out(model: Sam2, frames: Sequence[AnnotatedFrame]) -> HeldOutScor
 
 
 def _spread(items: Sequence[T]) -> list[T]:
-    """Take up to `_TESTED_FRAMES` of them, evenly spaced."""
+    """Return up to `_TESTED_FRAMES` of them, evenly spaced."""
     chosen = np.linspace(0, len(items) - 1, min(len(items), _TESTED_FRAMES)).round().astype(int)
     return [items[index] for index in chosen]
 
 
 def _stage(recipe: Recipe, frames: Sequence[AnnotatedFrame], smallest: int) -> Stage:
-    """Describe the training: single images, and clips where there are any."""
+    """Return the one stage of the training: single images, and clips where there are any."""
     size, *larger = sorted({min(smallest, px) for px in recipe.window_px or (smallest,)})
     loads = [Load(size, recipe.images, recipe.objects), *(Load(px, 1, recipe.objects) for px in larger)]
     longest = max(len(run) for run in runs(frames))

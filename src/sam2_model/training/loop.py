@@ -1,6 +1,6 @@
 """The training loop: seeded step by step, so that an interrupted run continues exactly as if it had not been."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,17 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from sam2_model.config import Sam2Config
 from sam2_model.errors import CheckpointError, ConfigError
-from sam2_model.imaginary.matching import match_memory
-from sam2_model.imaginary.parallel import average_gradients, rank
-from sam2_model.imaginary.stages import Load, Stage, stage_at, total_steps
 from sam2_model.sam2 import Sam2
-from sam2_model.training.batches import Batch, scene_batch
-from sam2_model.training.dense import DenseHead
+from sam2_model.training.batches import Batch
 from sam2_model.training.losses import Losses
+from sam2_model.training.parallel import average_gradients, rank
+from sam2_model.training.stages import Load, StageT, stage_at, total_steps
 from sam2_model.training.steps import Interaction, clip_losses, image_losses
 
 _WEIGHT_DECAY = 0.02
@@ -27,8 +24,8 @@ _CLIP_NORM = 1.0
 _AVERAGE = 0.998
 _LEAST_RANK = 16
 
-BatchSource = Callable[[np.random.Generator, Stage, Load], Batch]
-"""Where the batches of a stage come from; everything random about them comes from the generator."""
+BatchSource = Callable[[np.random.Generator, StageT, Load], Batch]
+"""Returns a batch of a stage; everything random about it comes from the generator."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,8 +38,9 @@ class TrainingState:
         The weights being trained.
     average : Sam2
         Their running average, which is what gets validated and exported.
-    head : DenseHead or None
-        Throw-away head that helps the image encoder to learn; None where not every object is annotated.
+    head : nn.Module or None
+        Throw-away head that helps the image encoder to learn, as in `steps.image_losses`; None where not every object
+        is annotated.
     optimizers : tuple of torch.optim.Optimizer
         Their parameter groups say whether they hold parameters of the trunk (`is_trunk`).
     seed : int
@@ -55,7 +53,7 @@ class TrainingState:
 
     model: Sam2
     average: Sam2
-    head: DenseHead | None
+    head: nn.Module | None
     optimizers: tuple[torch.optim.Optimizer, ...]
     seed: int
     step: int = 0
@@ -97,13 +95,8 @@ class StepReport:
     seconds: float
 
 
-def draw_scenes(rng: np.random.Generator, stage: Stage, load: Load) -> Batch:
-    """Make a batch of imaginary scenes, as the stage describes them."""
-    return scene_batch(rng, replace(stage.scenes, size=load.size, frames=load.frames), load.clips, load.objects)
-
-
-def start_training(model: Sam2, seed: int) -> TrainingState:
-    """State of a run from the beginning, with a throw-away head.
+def start_training(model: Sam2, seed: int, head: nn.Module) -> TrainingState:
+    """Return the state of a run from nothing, with a throw-away head.
 
     Raises
     ------
@@ -112,7 +105,6 @@ def start_training(model: Sam2, seed: int) -> TrainingState:
     """
     if not hasattr(torch.optim, "Muon"):
         raise ConfigError(f"Training a model needs torch 2.9 or newer, not {torch.__version__}. Fine-tuning does not.")
-    head = DenseHead(model.config.width)
     # Embeddings and tokens are tables of vectors; linear layers map vectors to vectors.
     linear = {m.weight for m in (*model.modules(), *head.modules()) if isinstance(m, nn.Linear)}
     parameters = [*model.parameters(), *head.parameters()]
@@ -127,20 +119,20 @@ def start_training(model: Sam2, seed: int) -> TrainingState:
 
 
 def start_fine_tuning(model: Sam2, seed: int) -> TrainingState:
-    """State of a run on annotated frames; parameters that ask for no gradient stay as they are."""
+    """Return the state of a run on annotated frames; parameters that ask for no gradient stay as they are."""
     trunk = set(model.image_encoder.trunk.parameters())
     return _start(model, seed, None, (_adam(list(model.parameters()), trunk),))
 
 
 def _start(
-    model: Sam2, seed: int, head: DenseHead | None, optimizers: tuple[torch.optim.Optimizer, ...]
+    model: Sam2, seed: int, head: nn.Module | None, optimizers: tuple[torch.optim.Optimizer, ...]
 ) -> TrainingState:
     average = deepcopy(model).eval().requires_grad_(requires_grad=False)
     return TrainingState(model.train(), average, head, optimizers, seed)
 
 
 def _groups(parameters: list[nn.Parameter], trunk: set[nn.Parameter]) -> list[dict[str, Any]]:
-    """Parameters of the trunk and others, as groups of an optimiser."""
+    """Return parameters of the trunk and others, as groups of an optimiser."""
     split = {is_trunk: [p for p in parameters if (p in trunk) == is_trunk] for is_trunk in (True, False)}
     return [{"params": params, "is_trunk": is_trunk} for is_trunk, params in split.items() if params]
 
@@ -149,17 +141,17 @@ def _adam(parameters: list[nn.Parameter], trunk: set[nn.Parameter]) -> torch.opt
     return torch.optim.AdamW(_groups(parameters, trunk), lr=0.0, weight_decay=_WEIGHT_DECAY)
 
 
-def train(state: TrainingState, stages: tuple[Stage, ...], source: BatchSource = draw_scenes) -> Iterator[StepReport]:
+def train(state: TrainingState, stages: Sequence[StageT], source: BatchSource[StageT]) -> Iterator[StepReport]:
     """Train until the stages are over.
 
     Parameters
     ----------
     state : TrainingState
         Changed in place.
-    stages : tuple of Stage
-        The curriculum, from its first step.
+    stages : sequence of Stage
+        All of them, whichever step the state has reached.
     source : callable
-        Where batches come from.
+        Returns the batches.
 
     Yields
     ------
@@ -169,13 +161,13 @@ def train(state: TrainingState, stages: tuple[Stage, ...], source: BatchSource =
     last = total_steps(stages)
     while state.step < last:
         stage, local = stage_at(stages, state.step)
-        if stage.matches_memory and local == 0:
-            match_memory(state.model, state.seed)
+        if stage.prepare is not None and local == 0:
+            stage.prepare(state.model, state.seed)
             state.average.load_state_dict(state.model.state_dict())
         yield _step(state, stage, local, source)
 
 
-def _step(state: TrainingState, stage: Stage, local: int, source: BatchSource) -> StepReport:
+def _step(state: TrainingState, stage: StageT, local: int, source: BatchSource[StageT]) -> StepReport:
     started = perf_counter()
     rng = np.random.default_rng([state.seed, state.step])
     seed = int(rng.integers(2**62))
@@ -249,20 +241,8 @@ def save_state(state: TrainingState, path: Path) -> None:
     partial.replace(path)
 
 
-def load_state(path: Path, config: Sam2Config) -> TrainingState:
-    """Read a run back.
-
-    Parameters
-    ----------
-    path : Path
-        A file written by `save_state`.
-    config : Sam2Config
-        The model it belongs to.
-
-    Returns
-    -------
-    TrainingState
-        Continues exactly where the run stopped.
+def load_state(state: TrainingState, path: Path) -> None:
+    """Replace a state that has just been started by what `save_state` wrote: it goes on exactly where the run stopped.
 
     Raises
     ------
@@ -272,21 +252,13 @@ def load_state(path: Path, config: Sam2Config) -> TrainingState:
     contents = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(contents, dict) or "optimizers" not in contents:
         raise CheckpointError(f"{path} is not the state of a training run. Start from weights with --weights instead.")
-    model = Sam2(config)
-    _load_strictly(model, contents["model"], path)
-    start = start_training if contents["head"] else start_fine_tuning
-    state = start(model, int(contents["seed"]))
-    _load_strictly(state.average, contents["average"], path)
-    if state.head:
-        state.head.load_state_dict(contents["head"])
+    modules = {"model": state.model, "average": state.average, "head": state.head or nn.Identity()}
+    for name, module in modules.items():
+        try:
+            module.load_state_dict(contents[name])
+        except RuntimeError as error:
+            raise CheckpointError(f"{path} belongs to another model: {error}") from error
     for optimizer, saved in zip(state.optimizers, contents["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
-    state.step, state.best_score = int(contents["step"]), float(contents["best_score"])
-    return state
-
-
-def _load_strictly(model: Sam2, tensors: dict[str, Tensor], path: Path) -> None:
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise CheckpointError(f"{path} belongs to another model: {error}") from error
+    state.seed, state.step = int(contents["seed"]), int(contents["step"])
+    state.best_score = float(contents["best_score"])

@@ -1,4 +1,4 @@
-"""What a prediction is charged for (Kirillov et al. 2023, appendix A; Ravi et al. 2024, appendix D).
+"""The losses of a prediction (Kirillov et al. 2023, appendix A; Ravi et al. 2024, appendix D).
 
 Two things differ from the papers, because small objects on a small model demanded it: cross-entropy is averaged in a
 window around the object instead of being focal over the image, and masks are compared there on a grid that is as fine
@@ -24,7 +24,7 @@ _CROSS_ENTROPY = 2.0
 _OTHERS = 0.1
 _PRESENCE = 3.0
 _ABSENT = 2.0
-"""Weight of an object that is gone, when its presence is told: in a stack most objects are, on most frames."""
+"""Weight of absent objects in the loss of the object score: in a stack most objects are absent on most frames."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +40,7 @@ class Losses:
     presence : Tensor
         Cross-entropy of the object score, scalar.
     dense : Tensor or float
-        What the throw-away head charges the image encoder; 0 without it.
+        Loss of the throw-away head of the image encoder; 0 without it.
     """
 
     mask: Tensor
@@ -55,7 +55,7 @@ class Losses:
 
 
 def mean_losses(parts: list[Losses]) -> Losses:
-    """Average over several predictions."""
+    """Return the average over several predictions."""
     return Losses(
         torch.stack([p.mask for p in parts]).mean(),
         torch.stack([p.iou for p in parts]).mean(),
@@ -92,25 +92,25 @@ class Target:
     thinning: int = 1
 
     def to(self, device: torch.device) -> "Target":
-        """Move to where the predictions are."""
+        """Return the target on the device of the predictions."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "thinning"}
         return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
 
     def sample(self, logits: Tensor) -> Tensor:
-        """Interpolate low-resolution logits (N, M, h, w) at the points of the windows, (N, M, G, G)."""
+        """Return low-resolution logits (N, M, h, w) interpolated at the points of the windows, (N, M, G, G)."""
         return self.rows[:, None] @ logits @ self.columns[:, None].transpose(-2, -1)
 
     def thin(self, logits: Tensor) -> Tensor:
-        """Keep the cells of logits (N, M, h, w) that are looked at outside the windows."""
+        """Return the cells of logits (N, M, h, w) that are looked at outside the windows."""
         return logits[..., :: self.thinning, :: self.thinning]
 
     def beyond(self, values: Tensor) -> Tensor:
-        """Sum up values of such cells outside the windows, (N, M)."""
+        """Return the sum of values of such cells outside the windows, (N, M)."""
         return (values * self.outside).sum((-2, -1))
 
 
 def target_of(masks: Tensor, stride: int) -> Target:
-    """Look at masks through a window around each object; an absent one gets the whole image.
+    """Return masks as seen through a window around each object; an absent one gets the whole image.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def target_of(masks: Tensor, stride: int) -> Target:
 
 
 def _axis(occupied: Tensor, stride: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Lay the windows along one axis of S pixels; `occupied` (N, S) says where the objects are.
+    """Return the windows along one axis of S pixels; `occupied` (N, S) is true where the objects are.
 
     Returns
     -------
@@ -162,7 +162,7 @@ def _axis(occupied: Tensor, stride: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def mask_loss(logits: Tensor, target: Target) -> Tensor:
-    """Cross-entropy near the object and dice, for each mask.
+    """Return cross-entropy near the object plus dice, for each mask.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def mask_loss(logits: Tensor, target: Target) -> Tensor:
 
 
 def intersection_over_union(logits: Tensor, target: Target) -> Tensor:
-    """IoU of thresholded low-resolution logits (N, M, h, w) with the truth, shape (N, M); 0 where one is empty."""
+    """Return the IoU of low-resolution logits (N, M, h, w) with the truth, shape (N, M); 0 where one is empty."""
     predicted, true = target.sample(logits) > 0, target.cover > 0
     beyond = target.beyond((target.thin(logits) > 0).float()) * target.cell_points
     shared = (predicted & true).sum((-2, -1))
@@ -198,14 +198,14 @@ def intersection_over_union(logits: Tensor, target: Target) -> Tensor:
 
 
 def prompt_losses(output: MaskDecoderOutput, target: Target) -> Losses:
-    """Charge the decoder's answer to N prompts.
+    """Return the losses of the decoder's answer to N prompts.
 
     Parameters
     ----------
     output : MaskDecoderOutput
         All four masks of N prompts.
     target : Target
-        The truth; of an absent object only the object score is charged.
+        The truth; of an absent object only the object score counts.
 
     Returns
     -------

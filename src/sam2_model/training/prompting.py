@@ -19,25 +19,15 @@ _STRETCH, _SHIFT = 0.15, 0.1
 
 
 def click_inside(generator: torch.Generator, masks: Tensor) -> Tensor:
-    """One point in each mask, more often well inside than near the outline.
+    """Return one point (x, y) in each mask (N, 1, S, S), shape (N, 1, 2), in pixels.
 
-    Parameters
-    ----------
-    generator : torch.Generator
-        Source of randomness.
-    masks : Tensor
-        Shape (N, 1, S, S), 0 or 1. An empty mask gives a point anywhere.
-
-    Returns
-    -------
-    Tensor
-        Shape (N, 1, 2), (x, y) in pixels.
+    It is more often well inside than near the outline; an empty mask gives a point anywhere.
     """
     return _draw_point(generator, masks, lambda interior: 0.1 + interior**3, 2)
 
 
 def box_around(generator: torch.Generator, masks: Tensor, sloppiest: float) -> Tensor:
-    """Bounding boxes, most of them drawn with care.
+    """Return bounding boxes of masks, most of them drawn with care.
 
     Parameters
     ----------
@@ -65,16 +55,7 @@ def box_around(generator: torch.Generator, masks: Tensor, sloppiest: float) -> T
 
 
 def first_prompts(generator: torch.Generator, masks: Tensor, boxes: float) -> tuple[Tensor, Tensor]:
-    """Give a click or a box for each object.
-
-    Parameters
-    ----------
-    generator : torch.Generator
-        Source of randomness.
-    masks : Tensor
-        Shape (N, 1, S, S), 0 or 1.
-    boxes : float
-        Fraction of the objects that get a box.
+    """Return a click or a box for the object of each mask (N, 1, S, S); `boxes` is the fraction that get a box.
 
     Returns
     -------
@@ -94,7 +75,7 @@ def first_prompts(generator: torch.Generator, masks: Tensor, boxes: float) -> tu
 
 
 def correction_clicks(generator: torch.Generator, logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """One more point for each object, where the prediction is wrong.
+    """Return one more point for each object, where the prediction is wrong; inside the object where it is perfect.
 
     Parameters
     ----------
@@ -103,7 +84,7 @@ def correction_clicks(generator: torch.Generator, logits: Tensor, masks: Tensor)
     logits : Tensor
         Shape (N, 1, h, w), low-resolution prediction.
     masks : Tensor
-        Shape (N, 1, S, S), 0 or 1. Where the prediction is perfect the point lies inside.
+        Shape (N, 1, S, S), 0 or 1.
 
     Returns
     -------
@@ -127,19 +108,9 @@ def correction_clicks(generator: torch.Generator, logits: Tensor, masks: Tensor)
 
 
 def rough_masks(generator: torch.Generator, masks: Tensor) -> Tensor:
-    """Mask prompts as painted in haste: too wide or too narrow, and beside the object.
+    """Return masks (N, 1, S, S) as painted in haste, too wide or too narrow and beside the object.
 
-    Parameters
-    ----------
-    generator : torch.Generator
-        Source of randomness.
-    masks : Tensor
-        Shape (N, 1, S, S), 0 or 1.
-
-    Returns
-    -------
-    Tensor
-        Shape (N, 1, S / 4, S / 4), +-10.
+    Mask prompts, as logits of 10 and -10, (N, 1, S / 4, S / 4).
     """
     N, _, S, _ = masks.shape
     area = masks.flatten(1).sum(1)
@@ -158,7 +129,7 @@ def rough_masks(generator: torch.Generator, masks: Tensor) -> Tensor:
 def _draw_point(
     generator: torch.Generator, candidates: Tensor, weigh: Callable[[Tensor], Tensor], reach: int
 ) -> Tensor:
-    """Draw one of the candidate pixels of each object.
+    """Return one random pixel among the candidates of each object, (N, 1, 2), (x, y).
 
     Parameters
     ----------
@@ -170,11 +141,6 @@ def _draw_point(
         Weight of a pixel by the fraction of candidates in the square around it.
     reach : int
         Pixels from the middle of this square to its sides.
-
-    Returns
-    -------
-    Tensor
-        Shape (N, 1, 2), (x, y) in pixels.
     """
     N, _, S, _ = candidates.shape
     # Objects are few pixels of a frame, so only these are weighed.
@@ -200,7 +166,7 @@ def _draw_point(
 
 
 def _span(occupied: Tensor) -> tuple[Tensor, Tensor]:
-    """First and last positive column of (N, S)."""
+    """Return the first and last positive column of (N, S)."""
     place = torch.arange(occupied.shape[1], dtype=torch.float32)
     far = float(occupied.shape[1])
     first = torch.where(occupied > 0, place, far).amin(1).clamp(max=far - 1)

@@ -1,20 +1,19 @@
 """One look at a batch: prompts on single images, or objects followed through clips, with corrections.
 
-Batches and the imaginary user stay on the CPU, whose random numbers are the same everywhere; what the model is shown
+Batches and the simulated user stay on the CPU, whose random numbers are the same everywhere; what the model is shown
 is moved to where the model is.
 """
 
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sam2_model.mask_decoder import MaskDecoderOutput, best_candidate, single_mask
 from sam2_model.mask_ops import ABSENT_LOGIT, PROMPT_LOGIT_LIMIT, as_low_res_logits, resize_logits
 from sam2_model.memory_bank import MAX_POINTERS, Direction, recall
 from sam2_model.sam2 import ImageFeatures, PointerMemory, Sam2, SpatialMemory
 from sam2_model.training.batches import Batch
-from sam2_model.training.dense import DenseHead, dense_target
 from sam2_model.training.losses import Losses, mean_losses, prompt_losses, target_of
 from sam2_model.training.prompting import correction_clicks, first_prompts, rough_masks
 from sam2_model.video.trajectory import expected_masks
@@ -25,7 +24,7 @@ _SECOND_LOOKS = 0.85
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """What the imaginary user does.
+    """What the simulated user does.
 
     Attributes
     ----------
@@ -55,49 +54,24 @@ class Interaction:
     shown_masks: float = 0.4
 
 
-def device_of(model: Sam2) -> torch.device:
-    """Where a model computes."""
-    return model.no_mem_embed.device
-
-
-def select(features: ImageFeatures, index: Tensor) -> ImageFeatures:
-    """Features of some images of a batch, in the order of `index`, shape (N,)."""
-    return ImageFeatures(features.fine[index], features.middle[index], features.embedding[index])
-
-
 def image_losses(
-    model: Sam2, batch: Batch, user: Interaction, generator: torch.Generator, head: DenseHead | None = None
+    model: Sam2, batch: Batch, user: Interaction, generator: torch.Generator, head: nn.Module | None = None
 ) -> Losses:
-    """Prompt the objects of single images and correct the answers.
+    """Return the losses of prompts on the objects of single images, averaged over the first prompt and corrections.
 
-    Parameters
-    ----------
-    model : Sam2
-        In training mode; gradients flow into all of it but the memory.
-    batch : Batch
-        Only its first frame is used.
-    user : Interaction
-        What the imaginary user does.
-    generator : torch.Generator
-        Source of randomness.
-    head : DenseHead, optional
-        Where given, the image encoder is also charged for the image as a whole.
-
-    Returns
-    -------
-    Losses
-        Averaged over the first prompt and the corrections.
+    Gradients flow into all of the model but the memory. Of the batch only the first frame is used. A `head` returns one
+    more loss from the features of B images and their label images (B, S, S).
     """
     masks = batch.masks[0]
-    encoded = model.encode_image(batch.images[0].to(device_of(model)))
-    features = select(encoded, batch.owner)
+    encoded = model.encode_image(batch.images[0].to(model.device))
+    features = encoded.rows(batch.owner)
     embedding = model.without_memory(features)
     starts_rough = torch.rand((), generator=generator) < user.rough_masks
-    shown = rough_masks(generator, masks).to(device_of(model)) if starts_rough else None
+    shown = rough_masks(generator, masks).to(model.device) if starts_rough else None
     losses = mean_losses(list(_interact(model, embedding, features, masks, user, generator, shown).losses))
     if head is None:
         return losses
-    return replace(losses, dense=head.loss(encoded, dense_target(batch.labels[0])))
+    return replace(losses, dense=head(encoded, batch.labels[0]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,8 +89,8 @@ def _interact(
     generator: torch.Generator,
     shown: Tensor | None,
 ) -> _Answer:
-    """First prompts, then correction clicks, with the previous answer shown as a mask or without."""
-    device = device_of(model)
+    """Return the answer to first prompts and correction clicks, with the previous answer shown as a mask or not."""
+    device = model.device
     target = target_of(masks, model.mask_stride).to(device)
     points, labels = (x.to(device) for x in first_prompts(generator, masks, user.boxes))
     if shown is not None:
@@ -138,7 +112,7 @@ def _interact(
 def _with_correction(
     generator: torch.Generator, points: Tensor, labels: Tensor, shown: Tensor, masks: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Append a click where the masks that are shown, (N, 1, h, w), are wrong."""
+    """Return the points and labels with one more click, where the masks that are shown, (N, 1, h, w), are wrong."""
     more_points, more_labels = correction_clicks(generator, shown.cpu(), masks)
     return torch.cat([points, more_points.to(points.device)], 1), torch.cat([labels, more_labels.to(labels.device)], 1)
 
@@ -154,7 +128,7 @@ class _Bank:
     conditioning: list[int] = field(default_factory=list)
 
     def follow(self, model: Sam2, features: ImageFeatures, frame: int) -> MaskDecoderOutput:
-        """Decode all objects on a frame from what is remembered, as in prediction."""
+        """Return the masks of all objects on a frame, decoded from what is remembered, as in prediction."""
         tracked = set(self.memories) - set(self.conditioning)
         chosen = recall(frame, self.conditioning, tracked, Direction.FORWARD, num_memories=model.config.num_memories)
         memories = [SpatialMemory(self.memories[m.frame], m.slot) for m in chosen.memories]
@@ -162,29 +136,21 @@ class _Bank:
         return model.follow(features, memories, pointers, expected_masks(chosen, frame, self.masks.__getitem__))
 
 
-def clip_losses(model: Sam2, batch: Batch, user: Interaction, generator: torch.Generator) -> Losses:
-    """Prompt the objects of clips on the first frame and follow them.
-
-    Parameters
-    ----------
-    model : Sam2
-        In training mode; gradients flow through the memories.
-    batch : Batch
-        At least two frames.
-    user : Interaction
-        What the imaginary user does.
-    generator : torch.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    Losses
-        Averaged over the frames whose masks were predicted.
-    """
+def _encoded_frames(model: Sam2, batch: Batch) -> list[ImageFeatures]:
+    """Return the features of each frame of clips, one row per object."""
     T, B = batch.images.shape[:2]
-    device = device_of(model)
-    encoded = model.encode_image(batch.images.flatten(0, 1).to(device))
-    frames = [select(encoded, batch.owner + t * B) for t in range(T)]
+    encoded = model.encode_image(batch.images.flatten(0, 1).to(model.device))
+    return [encoded.rows(batch.owner + t * B) for t in range(T)]
+
+
+def clip_losses(model: Sam2, batch: Batch, user: Interaction, generator: torch.Generator) -> Losses:
+    """Return the losses of objects of clips that are prompted on the first frame and followed through the others.
+
+    They are averaged over the frames whose masks were predicted, and gradients flow through the memories. The clips
+    have two frames or more.
+    """
+    frames = _encoded_frames(model, batch)
+    T, device = len(frames), model.device
     # A short stack has a short reach, an open one the full reach; both are met in prediction.
     is_short = bool(torch.rand((), generator=generator) < 0.5)
     bank = _Bank(T if is_short else MAX_POINTERS)
@@ -208,7 +174,7 @@ def clip_losses(model: Sam2, batch: Batch, user: Interaction, generator: torch.G
 def _start(
     model: Sam2, features: ImageFeatures, masks: Tensor, user: Interaction, generator: torch.Generator, bank: _Bank
 ) -> list[Losses]:
-    """Prompt the first frame by masks or by points; return what there is to be charged."""
+    """Prompt the first frame by masks or by points, and return its losses."""
     if torch.rand((), generator=generator) < user.mask_prompts:
         return [_remember_truth(model, features, masks, bank, 0)]
     bank.conditioning.append(0)
@@ -218,9 +184,9 @@ def _start(
 
 
 def _remember_truth(model: Sam2, features: ImageFeatures, masks: Tensor, bank: _Bank, frame: int) -> Losses:
-    """Add a frame whose masks are given to the bank; what is charged is that they are recognised."""
-    target = target_of(masks, model.mask_stride).to(device_of(model))
-    masks = masks.to(device_of(model))
+    """Add a frame whose masks are given to the bank, and return the losses of recognising them."""
+    target = target_of(masks, model.mask_stride).to(model.device)
+    masks = masks.to(model.device)
     is_present = masks.flatten(1).any(1, keepdim=True)
     bank.conditioning.append(frame)
     bank.memories[frame] = model.encode_memory(features, masks, is_present)
@@ -250,32 +216,19 @@ def _remember(
 
 
 def follow(model: Sam2, batch: Batch) -> list[MaskDecoderOutput]:
-    """Follow the true masks of the first frame through clips, as prediction does.
+    """Return the masks of objects followed through clips from true masks on the first frame, as in prediction.
 
-    Parameters
-    ----------
-    model : Sam2
-        The model.
-    batch : Batch
-        At least two frames.
-
-    Returns
-    -------
-    list of MaskDecoderOutput
-        One per frame after the first.
+    The clips have two frames or more; there is one answer for each frame after the first.
     """
-    T, B = batch.images.shape[:2]
-    device = device_of(model)
-    encoded = model.encode_image(batch.images.flatten(0, 1).to(device))
-    frames = [select(encoded, batch.owner + t * B) for t in range(T)]
-    bank = _Bank(min(T, MAX_POINTERS))
-    masks = batch.masks[0].to(device)
+    frames = _encoded_frames(model, batch)
+    bank = _Bank(min(len(frames), MAX_POINTERS))
+    masks = batch.masks[0].to(model.device)
     bank.conditioning.append(0)
     bank.memories[0] = model.encode_memory(frames[0], masks, masks.flatten(1).any(1, keepdim=True))
     bank.pointers[0] = model.mask_pointer(frames[0], masks)
     bank.masks[0] = as_low_res_logits(masks, model.mask_stride)
     outputs = []
-    for t in range(1, T):
+    for t in range(1, len(frames)):
         output = bank.follow(model, frames[t], t)
         _remember(model, frames[t], output, None, bank, t)
         outputs.append(output)

@@ -1,7 +1,7 @@
 """What is known while objects are followed: frames, prompts, and what each object left behind on each frame."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,17 +20,17 @@ class FrameSource(Protocol):
     """Frames read one at a time: a list, a memory map, or anything lazy."""
 
     def __len__(self) -> int:
-        """How many frames there are."""
+        """Return how many frames there are."""
         ...
 
     def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
-        """Frame `index`, shape (H, W, 3), uint8."""
+        """Return frame `index`, shape (H, W, 3), uint8."""
         ...
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class FramePrompt:
-    """What a user says of one object on one frame.
+    """The prompt of one object on one frame.
 
     Attributes
     ----------
@@ -51,13 +51,18 @@ class FramePrompt:
 
     @property
     def is_absence(self) -> bool:
-        """Whether it only says where the object is not."""
+        """Whether there are negative points alone: the object is not on the frame."""
         return self.box is None and self.mask is None and not (self.labels == 1).any()
 
     @property
     def is_mask_alone(self) -> bool:
         """Whether it is a mask and nothing else."""
         return self.mask is not None and self.box is None and not len(self.points)
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether it may mean a part, a whole or a group: one click at most, and no box."""
+        return self.box is None and len(self.points) <= 1
 
     def check(self, height: int, width: int) -> None:
         """Refuse what cannot be answered.
@@ -105,12 +110,12 @@ class FramePrompt:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameMemory:
-    """One object on one frame: what the model said, and what it keeps.
+    """What is remembered of one object on one frame.
 
     Attributes
     ----------
     mask : StoredMask
-        What `mask_logits` gives, without the cells round the object.
+        Mask logits (h, w), float32, one cell for `Sam2.mask_stride` pixels, put together by its `logits`.
     predicted_iou, object_score_logit : Tensor
         Scalars.
     pointer : Tensor
@@ -128,11 +133,6 @@ class FrameMemory:
     spatial: Tensor | None = None
     direction: Direction | None = None
 
-    @property
-    def mask_logits(self) -> Tensor:
-        """Shape (h, w), float32, one cell for `Sam2.mask_stride` pixels; put together at each access."""
-        return self.mask.logits()
-
 
 @dataclass(slots=True)
 class ObjectTrack:
@@ -141,23 +141,17 @@ class ObjectTrack:
     Attributes
     ----------
     prompts : dict
-        Frame to whether the prompt given there says that the object is absent. The prompts themselves are not kept:
+        Frame to whether the object is absent there, for the frames with a prompt. The prompts themselves are not kept:
         hundreds of masks would take the room of as many frames.
     conditioning : dict
         Frame to memory, for the frames whose prompt every other frame recalls, in the order of prompting.
     tracked : dict
         Frame to memory, for the frames that were followed.
-    visited : dict
-        Frame to the direction of its last visit. Kept under the reference policy alone, as is `pending`.
-    pending : dict
-        Frame to memory, for prompts answered since the last visit: not to be recalled before the next.
     """
 
     prompts: dict[int, bool] = field(default_factory=dict)
     conditioning: dict[int, FrameMemory] = field(default_factory=dict)
     tracked: dict[int, FrameMemory] = field(default_factory=dict)
-    visited: dict[int, Direction] = field(default_factory=dict)
-    pending: dict[int, FrameMemory] = field(default_factory=dict)
 
     @property
     def origin(self) -> int | None:
@@ -167,20 +161,6 @@ class ObjectTrack:
     def memory(self, frame: int) -> FrameMemory:
         """Return what is remembered of a frame that was prompted or visited."""
         return self.conditioning[frame] if frame in self.conditioning else self.tracked[frame]
-
-    def settle(self, *, corrections_condition: bool) -> None:
-        """Let the answers given since the last visit be recalled; needed under the reference policy alone.
-
-        A correction of a visited frame counts as followed unless `corrections_condition`, and is dropped where the
-        frame conditions already.
-        """
-        corrections = [f for f in self.pending if f in self.visited and not corrections_condition]
-        for frame in corrections:
-            self.tracked[frame] = self.pending.pop(frame)
-        self.conditioning |= self.pending
-        self.pending.clear()
-        for frame in self.conditioning:
-            self.tracked.pop(frame, None)
 
     def replace_memory(self, frame: int, memory: FrameMemory) -> None:
         """Put another memory in the place of one."""
@@ -195,12 +175,11 @@ class FeatureCache:
         self.max_frames = max_frames
         self._features: OrderedDict[int, ImageFeatures] = OrderedDict()
 
-    def get(self, frame: int, encode: Callable[[int], ImageFeatures]) -> ImageFeatures:
-        """Features of a frame, encoded where they are not at hand."""
-        if frame not in self._features:
-            self.put(frame, encode(frame))
-        self._features.move_to_end(frame)
-        return self._features[frame]
+    def get(self, frame: int) -> ImageFeatures | None:
+        """Return the features of a frame, if they are kept."""
+        if frame in self._features:
+            self._features.move_to_end(frame)
+        return self._features.get(frame)
 
     def put(self, frame: int, features: ImageFeatures) -> None:
         """Keep the features of a frame, dropping the least recently used."""
@@ -298,9 +277,9 @@ class FramePrediction:
     width: int
 
     def mask_logits(self) -> Tensor:
-        """Mask logits at the frame's size, (N, H, W), float32; positive means object."""
+        """Return the mask logits at the frame's size, (N, H, W), float32; positive means object."""
         return resize_logits(self.low_res_logits[:, None], self.height, self.width)[:, 0]
 
 
 PromptsByObject = Mapping[int, FramePrompt]
-"""Object id to what is said of it on one frame."""
+"""Object id to its prompt on one frame."""

@@ -28,7 +28,7 @@ class StoredMask:
 
     @classmethod
     def of(cls, logits: Tensor) -> "StoredMask":
-        """Store mask logits (h, w)."""
+        """Return mask logits (h, w) as they are stored."""
         corners = logits[[0, 0, -1, -1], [0, -1, 0, -1]]
         around = corners.median()  # of four values the second lowest: an object may lie in one corner, or in two
         other = logits != around
@@ -38,7 +38,7 @@ class StoredMask:
         return cls(window.clone(), corner, (logits.shape[0], logits.shape[1]), float(around))
 
     def logits(self) -> Tensor:
-        """Put the mask logits together again, (h, w)."""
+        """Return the whole mask logits, (h, w)."""
         logits = self.window.new_full(self.size, self.around)
         (row, column), (rows, columns) = self.corner, self.window.shape
         logits[row : row + rows, column : column + columns] = self.window

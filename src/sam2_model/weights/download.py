@@ -26,7 +26,7 @@ from sam2_model.weights.registry import (
     default_cache_dir,
     embedded_path,
     find_local,
-    published,
+    published_weights,
 )
 
 Progress = Callable[[int, int], None]
@@ -40,8 +40,8 @@ _WAITS_S = (0.0, 1.0, 5.0)
 _LEAST_BYTES, _PERIOD_S = 1 << 16, 60.0
 """What must arrive in which time. A server that sends a byte now and then never runs into the timeout."""
 
-_FORGOTTEN_S = 3600.0
-"""A partial file that nobody has written to for so long belongs to no download: a living one is slow for a minute."""
+_ABANDONED_S = 3600.0
+"""A partial file that was not written to for so long is abandoned: no download that runs is slow for so long."""
 
 
 class _LineBrokenError(Exception):
@@ -55,7 +55,7 @@ def download(
     cache_dir: Path | None = None,
     endpoint: str | None = None,
 ) -> Path:
-    """Fetch the published weights of a model, unless they are on this disk already.
+    """Return the file of a model's published weights, downloaded unless it is on this disk already.
 
     Parameters
     ----------
@@ -90,14 +90,14 @@ def download(
     """
     if model == EMBEDDED:
         return embedded_path()
-    weights = published(model) if isinstance(model, str) else model
+    weights = published_weights(model) if isinstance(model, str) else model
     present = find_local(weights, cache_dir=cache_dir)
     if present is not None and _is_genuine(present, weights):
         return present
     target = (cache_dir or default_cache_dir()) / weights.filename
     _make_room(target.parent, weights)
     url = weights.url(endpoint)
-    _remove_forgotten(target)
+    _remove_abandoned(target)
     partial = target.with_name(f"{target.name}.{uuid4().hex[:8]}.partial")
     try:
         with _created(partial) as file:
@@ -142,11 +142,11 @@ def _make_room(folder: Path, weights: PublishedWeights) -> None:
         )
 
 
-def _remove_forgotten(target: Path) -> None:
+def _remove_abandoned(target: Path) -> None:
     """Remove what downloads of the same file that were killed have left."""
     for stray in target.parent.glob(f"{glob.escape(target.name)}.*.partial"):
         with suppress(OSError):  # gone, or somebody else's
-            if time.time() - stray.lstat().st_mtime > _FORGOTTEN_S:
+            if time.time() - stray.lstat().st_mtime > _ABANDONED_S:
                 stray.unlink()
 
 
@@ -232,7 +232,7 @@ def _stream(url: str, start: int, weights: PublishedWeights) -> Generator[bytes,
 
 
 def _megabytes(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Join what arrives to pieces of about a megabyte.
+    """Yield what arrives in pieces of about a megabyte.
 
     Raises
     ------

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sam2_model.errors import CheckpointError, shown
 from sam2_model.weights.places import INDEX, WeightPlace, place_of
-from sam2_model.weights.safetensors_reader import read_safetensors
+from sam2_model.weights.safetensors_reader import DOWNLOAD_AGAIN, read_safetensors
 
 _ARCHIVE = b"PK\x03\x04"
 _BARE_PICKLE = b"\x80\x02"
@@ -29,12 +29,10 @@ _BARE_PICKLE = b"\x80\x02"
 
 _DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
-_AGAIN = "Download it again, and compare its size with the one announced there."
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class WeightFile:
-    """What lies in a file of weights.
+class Weights:
+    """Tensors and what their file states about them.
 
     Attributes
     ----------
@@ -48,8 +46,8 @@ class WeightFile:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_weights(path: Path) -> WeightFile:
-    """Open a PyTorch or safetensors file, or a folder as the `transformers` library saves models.
+def read_weights(path: Path) -> Weights:
+    """Return what lies in a PyTorch or safetensors file, or in a folder as the `transformers` library saves models.
 
     Raises
     ------
@@ -61,18 +59,18 @@ def read_weights(path: Path) -> WeightFile:
     return _join(place) if place.shard_of else _read_file(place.files[0])
 
 
-def _read_file(path: Path) -> WeightFile:
+def _read_file(path: Path) -> Weights:
     head = _first_bytes(path)
     if head[8:9] == b"{":
-        return WeightFile(*read_safetensors(path))
+        return Weights(*read_safetensors(path))
     if head.startswith(_ARCHIVE):
         _check_archive(path)
     if head.startswith((_ARCHIVE, _BARE_PICKLE)):
-        return WeightFile(_state_of(_read_torch(path), path))
+        return Weights(_state_of(_read_torch(path), path))
     raise CheckpointError(f"{path} {_what_else(head)}")
 
 
-def _join(place: WeightPlace) -> WeightFile:
+def _join(place: WeightPlace) -> Weights:
     """Read all shards of a folder. What only they say in their metadata is not about the whole."""
     expected: dict[str, set[str]] = {path.name: set() for path in place.files}
     for key, name in place.shard_of.items():
@@ -87,10 +85,10 @@ def _join(place: WeightPlace) -> WeightFile:
                 f"{', '.join(differing[:3])}). Download the whole folder again."
             )
         tensors |= found
-    return WeightFile(tensors)
+    return Weights(tensors)
 
 
-def write_weights(path: Path, weights: WeightFile, *, overwrite: bool = False) -> None:
+def write_weights(path: Path, weights: Weights, *, overwrite: bool = False) -> None:
     """Write a safetensors file under its final name, whole or not at all.
 
     Raises
@@ -120,7 +118,7 @@ def _first_bytes(path: Path) -> bytes:
     except OSError as error:
         raise CheckpointError(f"Cannot read {path}: {error.strerror}. Check that it may be read.") from error
     if not head:
-        raise CheckpointError(f"{path} is empty. {_AGAIN}")
+        raise CheckpointError(f"{path} is empty. {DOWNLOAD_AGAIN}")
     return head
 
 
@@ -137,13 +135,13 @@ def _what_else(head: bytes) -> str:
 
 def _read_torch(path: Path) -> object:
     try:
-        # Given a file rather than its name, which PyTorch would take for what it says.
+        # Given an open file, because PyTorch may judge a name by its ending.
         with path.open("rb") as file:
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         names = re.findall(r"GLOBAL ([\w.]+)", str(error))
         if not names:
-            raise CheckpointError(f"{path} is damaged, or no file of tensors. {_AGAIN}") from error
+            raise CheckpointError(f"{path} is damaged, or no file of tensors. {DOWNLOAD_AGAIN}") from error
         raise CheckpointError(
             f"{path} holds more than tensors: opening it would run code ({names[0]}), so it was not opened. If you "
             "trust its author, open it with PyTorch in a place where that does no harm and save the tensors alone."
@@ -151,16 +149,16 @@ def _read_torch(path: Path) -> object:
     except Exception as error:
         # Damaged bytes can make the reader fail in any way at all, with a message or without.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{path} is truncated or damaged ({reason}). {_AGAIN}") from error
+        raise CheckpointError(f"{path} is truncated or damaged ({reason}). {DOWNLOAD_AGAIN}") from error
 
 
 def _check_archive(path: Path) -> None:
-    # Of archives made in ways that it does not know, zipfile says that they are not implemented.
+    # Ways of making archives that zipfile does not know are not implemented there.
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise CheckpointError(f"{path} is truncated: its end is missing. {_AGAIN}") from error
+        raise CheckpointError(f"{path} is truncated: its end is missing. {DOWNLOAD_AGAIN}") from error
     names = [member.filename for member in members]
     if any(name.endswith("/constants.pkl") for name in names):
         raise CheckpointError(f"{path} is a TorchScript program, not weights. Save the model's state dict instead.")
@@ -170,7 +168,7 @@ def _check_archive(path: Path) -> None:
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
         raise CheckpointError(f"{path} was compressed. Unpack it, and save the weights with `torch.save`.")
     if sum(member.file_size for member in members) > path.stat().st_size or len(set(names)) < len(names):
-        raise CheckpointError(f"{path} is damaged: its members overlap or claim more than it holds. {_AGAIN}")
+        raise CheckpointError(f"{path} is damaged: its members overlap or claim more than it holds. {DOWNLOAD_AGAIN}")
 
 
 def _state_of(content: object, path: Path) -> dict[str, Tensor]:
@@ -214,7 +212,7 @@ def _check_tensors(state: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _unusual(tensor: Tensor) -> str | None:
-    """Say what a tensor is that cannot be a weight; None for one that can."""
+    """Return what a tensor is that cannot be a weight; None for one that can."""
     if type(tensor) not in (Tensor, torch.nn.Parameter):
         return f"a {type(tensor).__name__}"
     if tensor.is_nested or tensor.layout != torch.strided:

@@ -1,6 +1,6 @@
 """Two spellings of the same weights: Meta's parameter names, which are ours, and those of the `transformers` library.
 
-The second differs regularly enough to be told in rules. They hold for every size and both releases.
+The second differs so regularly that a few rules translate it, for every size and both releases.
 """
 
 import re
@@ -68,7 +68,7 @@ _RULES: tuple[tuple[str, str], ...] = (
 
 
 def is_transformers_layout(keys: Iterable[str]) -> bool:
-    """Whether these are the parameter names of the `transformers` library's SAM 2."""
+    """Return whether these are the parameter names of the `transformers` library's SAM 2."""
     return any(key.startswith(_TRANSFORMERS_TRUNK) for key in keys)
 
 
@@ -107,7 +107,7 @@ def _renamed(key: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
 
 
 def _with_one_fourier_matrix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Leave the matrix of the prompts, with which images are described, too."""
+    """Return weights without the second copy of the Fourier matrix."""
     rest = dict(state)
     of_images = rest.pop(_IMAGE_FOURIER, None)
     if of_images is None:

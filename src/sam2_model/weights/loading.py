@@ -19,11 +19,11 @@ from sam2_model.config import CONFIGS, Sam2Config, check_image_size, with_image_
 from sam2_model.device import choose_device
 from sam2_model.errors import CheckpointError, shown
 from sam2_model.sam2 import Sam2
-from sam2_model.weights.files import WeightFile, read_weights, write_weights
+from sam2_model.weights.files import Weights, read_weights, write_weights
 from sam2_model.weights.layouts import to_meta_layout
 from sam2_model.weights.metadata import Calibration, WeightMetadata, check_calibration, decode, encode
 from sam2_model.weights.places import place_of
-from sam2_model.weights.recognition import Shapes, check_layout, recognise
+from sam2_model.weights.recognition import Shapes, check_shapes, recognise
 from sam2_model.weights.registry import EMBEDDED, PUBLISHED, check_genuine, find_local, note_on_name, sha256_of
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class LoadedModel:
     @property
     def device(self) -> torch.device:
         """Where the network computes."""
-        return self.network.no_mem_embed.device
+        return self.network.device
 
 
 def load_model(
@@ -67,7 +67,7 @@ def load_model(
     device: str | torch.device = "cpu",
     image_size: int | None = None,
 ) -> LoadedModel:
-    """Load a model, strictly. Nothing is ever downloaded.
+    """Return a model ready to predict, loaded strictly. Nothing is ever downloaded.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def load_model(
         check_image_size(image_size)
     path = find_weights(source)
     with place_of(path).unchanged():
-        name, sha256 = _identity(path, source)
+        name, sha256 = _name_and_checksum(path, source)
         note = note_on_name(path, sha256)
         if note is not None:
             logger.warning("%s", note)
@@ -131,7 +131,7 @@ def find_weights(source: str | PathLike[str]) -> Path:
 
 
 def load_network(path: Path, device: torch.device, image_size: int | None = None) -> tuple[Sam2, Calibration | None]:
-    """Load the network in a weight file, and its calibration if it has one; parameters as in `load_model`.
+    """Return the network in a weight file, and its calibration if it has one; parameters as in `load_model`.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def load_network(path: Path, device: torch.device, image_size: int | None = None
         if image_size is not None:
             config = with_image_size(config, image_size)
         network = _blueprint(config, shapes)
-        check_layout(shapes, {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}, config)
+        check_shapes(shapes, {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}, config)
         del content  # the last hold on tensors in other precisions, so that filling frees them one by one
         _fill(network, state, device)
     except CheckpointError as error:
@@ -199,10 +199,10 @@ def save_model(
         metadata = encode(WeightMetadata(name, network.config, check_calibration(calibration)))
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path} was not written: {error}.") from error
-    write_weights(Path(path), WeightFile(tensors, metadata), overwrite=overwrite)
+    write_weights(Path(path), Weights(tensors, metadata), overwrite=overwrite)
 
 
-def _identity(path: Path, source: str | PathLike[str]) -> tuple[str, str]:
+def _name_and_checksum(path: Path, source: str | PathLike[str]) -> tuple[str, str]:
     """Return the name that weights go by, and their checksum, compared before they are opened."""
     if isinstance(source, str) and source in PUBLISHED:
         return source, check_genuine(path, PUBLISHED[source])
@@ -238,7 +238,7 @@ class _WithoutValues(TorchFunctionMode):
 
 
 def _fill(network: Sam2, state: dict[str, Tensor], device: torch.device) -> None:
-    """Give a blueprint its parameters, moving them out of `state` one by one so that none is in memory twice."""
+    """Put parameters into a blueprint, moved out of `state` one by one so that none is in memory twice."""
     converted = {}
     for key in list(state):
         tensor = state.pop(key)

@@ -17,6 +17,12 @@ from sam2_model.weights.strict_json import parse_json
 
 KEY = "napari_sam2"
 
+_TRUNK_NUMBERS = ("embed_dim", "num_heads")
+_TRUNK_TUPLES = ("stages", "global_blocks", "window_sizes", "position_grid")
+_NUMBERS = ("width", "memory_channels", "memory_layers", "memory_feedforward", "num_memories", "image_size")
+_USUAL: Mapping[str, object] = {"view_px": None, "neighbour_blocks": 0, "follows_masks": False, "has_memory": True}
+"""Fields of a configuration; the last are stated only where they differ from what is usual."""
+
 Calibration = Mapping[str, float]
 """Named numbers that turn raw scores into confidence."""
 
@@ -42,38 +48,18 @@ class WeightMetadata:
 
 def encode(metadata: WeightMetadata) -> dict[str, str]:
     """Return metadata in the form a safetensors file holds."""
-    config, trunk = metadata.config, metadata.config.trunk
-    fields: dict[str, object] = {
-        "name": metadata.name,
-        "release": config.release.value,
-        "embed_dim": trunk.embed_dim,
-        "num_heads": trunk.num_heads,
-        "stages": trunk.stages,
-        "global_blocks": trunk.global_blocks,
-        "window_sizes": trunk.window_sizes,
-        "position_grid": trunk.position_grid,
-        "width": config.width,
-        "memory_channels": config.memory_channels,
-        "memory_layers": config.memory_layers,
-        "memory_feedforward": config.memory_feedforward,
-        "num_memories": config.num_memories,
-        "image_size": config.image_size,
-    }
-    if config.view_px is not None:
-        fields["view_px"] = config.view_px
-    if config.neighbour_blocks:
-        fields["neighbour_blocks"] = config.neighbour_blocks
-    if config.follows_masks:
-        fields["follows_masks"] = config.follows_masks
-    if not config.has_memory:
-        fields["has_memory"] = config.has_memory
+    config = metadata.config
+    fields: dict[str, object] = {"name": metadata.name, "release": config.release.value}
+    fields |= {name: getattr(config.trunk, name) for name in (*_TRUNK_NUMBERS, *_TRUNK_TUPLES)}
+    fields |= {name: getattr(config, name) for name in _NUMBERS}
+    fields |= {name: value for name, usual in _USUAL.items() if (value := getattr(config, name)) != usual}
     if metadata.calibration is not None:
         fields["calibration"] = dict(metadata.calibration)
     return {KEY: json.dumps(fields)}
 
 
 def decode(metadata: Mapping[str, str]) -> WeightMetadata | None:
-    """Read what a safetensors file says about itself.
+    """Return what a safetensors file says about itself.
 
     Returns
     -------
@@ -100,28 +86,11 @@ def decode(metadata: Mapping[str, str]) -> WeightMetadata | None:
 def _decode(fields: object) -> WeightMetadata:
     if not isinstance(fields, dict):
         raise TypeError(f"{shown(fields)} is not an object")
-    trunk = HieraConfig(
-        embed_dim=fields["embed_dim"],
-        num_heads=fields["num_heads"],
-        stages=_numbers(fields, "stages"),
-        global_blocks=_numbers(fields, "global_blocks"),
-        position_grid=_numbers(fields, "position_grid"),
-        window_sizes=_numbers(fields, "window_sizes"),
-    )
-    config = Sam2Config(
-        trunk,
-        Release(fields["release"]),
-        width=fields["width"],
-        memory_channels=fields["memory_channels"],
-        memory_layers=fields["memory_layers"],
-        memory_feedforward=fields["memory_feedforward"],
-        num_memories=fields["num_memories"],
-        image_size=fields["image_size"],
-        view_px=fields.get("view_px"),
-        neighbour_blocks=fields.get("neighbour_blocks", 0),
-        follows_masks=fields.get("follows_masks", False),
-        has_memory=fields.get("has_memory", True),
-    )
+    trunk: dict[str, Any] = {name: fields[name] for name in _TRUNK_NUMBERS}
+    trunk |= {name: _numbers(fields, name) for name in _TRUNK_TUPLES}
+    others: dict[str, Any] = {name: fields[name] for name in _NUMBERS}
+    others |= {name: fields.get(name, usual) for name, usual in _USUAL.items()}
+    config = Sam2Config(HieraConfig(**trunk), Release(fields["release"]), **others)
     if not isinstance(fields["name"], str):
         raise TypeError(f"the name is {shown(fields['name'])}, not a text")
     return WeightMetadata(fields["name"], config, check_calibration(fields.get("calibration")))
@@ -156,7 +125,7 @@ def _finite(name: str, value: object) -> float:
     return number
 
 
-def _numbers(fields: Mapping[str, object], name: str) -> Any:  # `HieraConfig` says how many there must be
+def _numbers(fields: Mapping[str, object], name: str) -> tuple[object, ...]:
     values = fields[name]
     if not isinstance(values, list):
         raise TypeError(f"{name} is {shown(values)}, not a list of numbers")

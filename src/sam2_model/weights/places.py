@@ -52,34 +52,29 @@ class WeightPlace:
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
-        """See to it that the files are those of the beginning at the end, too.
+        """Raise an error if the files change inside this context.
 
         Raises
         ------
         CheckpointError
             If a file was replaced or written to meanwhile, whatever else went wrong because of that.
         """
-        before = self._stamps()
+        before = [_stamp(file) for file in self.files]
+        problem = None
         try:
             yield
         except CheckpointError as error:
-            if self._stamps() != before:
-                raise self._changed() from error
-            raise
-        if self._stamps() != before:
-            raise self._changed()
-
-    def _stamps(self) -> list[tuple[int, int, int, int] | None]:
-        return [_stamp(file) for file in self.files]
-
-    def _changed(self) -> CheckpointError:
-        return CheckpointError(
-            f"{self.path} was changed while it was read. Try again when the program that writes it is done."
-        )
+            problem = error
+        if [_stamp(file) for file in self.files] != before:
+            raise CheckpointError(
+                f"{self.path} was changed while it was read. Try again when the program that writes it is done."
+            ) from problem
+        if problem is not None:
+            raise problem
 
 
 def place_of(path: Path) -> WeightPlace:
-    """Find the files that a path stands for, without reading any but the index of a folder.
+    """Return the files that a path stands for, without reading any but the index of a folder.
 
     Raises
     ------
@@ -106,7 +101,7 @@ def place_of(path: Path) -> WeightPlace:
 
 
 def _kind(path: Path) -> int:
-    """File type and permissions of something that can be opened without waiting for anybody."""
+    """Return type and permissions of a file or folder, which opens without waiting for another program."""
     mode = _stat(path).st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise CheckpointError(

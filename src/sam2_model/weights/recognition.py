@@ -17,7 +17,7 @@ _ONLY_IN_2_1 = ("no_obj_embed_spatial", "obj_ptr_tpos_proj.weight", "obj_ptr_tpo
 _MEMORY = r"(memory_attention|memory_encoder)\."
 
 _LISTED = 5
-"""Tensors named in a message before it says how many more there are."""
+"""Tensors that a message names; the others are counted."""
 
 _OTHER_MODELS: tuple[tuple[str, str], ...] = (
     (r"(detector|tracker)(_model|_neck)?\.", "SAM 3"),
@@ -34,7 +34,7 @@ def recognise(shapes: Shapes) -> Sam2Config:
 
     The width of the patch embedding and the number of blocks tell the variant, the tensors that came with 2.1 the
     release; without memory attention and memory encoder they are a model for images, whose release does not show and
-    does not matter. Nothing else is compared: strict loading does that, and can then say what differs from which model.
+    does not matter. Nothing else is compared: strict loading does that, and then names what differs from which model.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def recognise(shapes: Shapes) -> Sam2Config:
     return likest if has_memory else replace(likest, has_memory=False, follows_masks=False)
 
 
-def check_layout(shapes: Shapes, expected: Shapes, config: Sam2Config) -> None:
+def check_shapes(shapes: Shapes, expected: Shapes, config: Sam2Config) -> None:
     """Refuse weights that are not, tensor by tensor, those of a model.
 
     Parameters

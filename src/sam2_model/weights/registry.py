@@ -91,7 +91,7 @@ PUBLISHED: Mapping[str, PublishedWeights] = MappingProxyType(_table())
 """Meta's eight files by model name, release 2.1 first."""
 
 
-def published(name: str) -> PublishedWeights:
+def published_weights(name: str) -> PublishedWeights:
     """Return the published weights of a model.
 
     Raises
@@ -115,7 +115,7 @@ def default_cache_dir() -> Path:
 
 
 def find_local(model: str | PublishedWeights, *, cache_dir: Path | None = None) -> Path | None:
-    """Find the weights of a model on this disk, without the network and without opening them.
+    """Return where the weights of a model are on this disk, without the network and without opening them.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def find_local(model: str | PublishedWeights, *, cache_dir: Path | None = None) 
     """
     if model == EMBEDDED:
         return embedded_path() if embedded_path().is_file() else None
-    weights = published(model) if isinstance(model, str) else model
+    weights = published_weights(model) if isinstance(model, str) else model
     own = (cache_dir or default_cache_dir()) / weights.filename
     if own.is_file():
         return own
@@ -169,7 +169,7 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def published_as(sha256: str) -> str | None:
+def published_name(sha256: str) -> str | None:
     """Return the model whose published file has this checksum, if there is one."""
     return next((weights.name for weights in PUBLISHED.values() if weights.sha256 == sha256), None)
 
@@ -186,7 +186,7 @@ def note_on_name(path: Path, sha256: str) -> str | None:
 
 
 def check_genuine(path: Path, weights: PublishedWeights) -> str:
-    """Compare a file with what was published, before anybody opens it.
+    """Return the checksum of a file that is the published one, compared before anybody opens it.
 
     Returns
     -------

@@ -25,7 +25,7 @@ _TYPES: Mapping[str, torch.dtype] = {
     "F16": torch.float16,
     "BF16": torch.bfloat16,
 }
-_AGAIN = "Download it again, and compare its size with the one announced there."
+DOWNLOAD_AGAIN = "Download it again, and compare its size with the one announced there."
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except OSError as error:
         raise CheckpointError(f"Cannot read {path}: {error.strerror}. Check that it may be read.") from error
     except ValueError as error:
-        raise CheckpointError(f"{path} is truncated or damaged ({error}). {_AGAIN}") from error
+        raise CheckpointError(f"{path} is truncated or damaged ({error}). {DOWNLOAD_AGAIN}") from error
     except _UnsupportedError as error:
         raise CheckpointError(f"{path} cannot be used. {error}") from error
 

@@ -11,7 +11,7 @@ from sam2_model.errors import CheckpointError
 from sam2_model.weights.loading import find_weights, load_network
 from sam2_model.weights.places import place_of
 from sam2_model.weights.recognition import model_title
-from sam2_model.weights.registry import PUBLISHED, check_genuine, note_on_name, published_as, sha256_of
+from sam2_model.weights.registry import PUBLISHED, check_genuine, note_on_name, published_name, sha256_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Verification:
 
 
 def verify(source: str | PathLike[str]) -> Verification:
-    """Try a weight file or folder of weights, given by path or by the name of a model.
+    """Return what is known of a weight file or folder after trying it, given by path or by the name of a model.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def verify(source: str | PathLike[str]) -> Verification:
     with place.unchanged():
         sha256 = sha256_of(place.path)
         note = note_on_name(place.path, sha256)
-        report = Verification(place.path, place.size_bytes, sha256, published_as(sha256), note)
+        report = Verification(place.path, place.size_bytes, sha256, published_name(sha256), note)
         try:
             if isinstance(source, str) and source in PUBLISHED:
                 check_genuine(place.path, PUBLISHED[source])

@@ -26,7 +26,8 @@ from napari_sam2.labels.merging import CommitPolicy
 from napari_sam2.labels.prompts import prompts_from_labels
 from napari_sam2.prompts import PointPrompt, PromptSet
 from napari_sam2.results import feature_table, score_table
-from napari_sam2.sessions.document import ImageUsed, Session
+from napari_sam2.sessions.document import Session
+from napari_sam2.sessions.images import ImageUsed
 from napari_sam2.sessions.replay import replay
 from napari_sam2.sessions.steps import Commit, HandEdit, MaskSource, ModelUsed, PackedPlane
 from napari_sam2.sessions.storage import write_document, write_session
@@ -438,7 +439,7 @@ def saved(shell, fake):
                     | dict(image)
                 ),
                 "steps": (Commit((committed,), CommitPolicy.KEEP),),
-                "takes": (held,),
+                "sources": (held,),
                 **choices,
             }
         )
@@ -507,7 +508,7 @@ def test_a_session_is_replayed_into_a_zarr(shell, saved, order):
 def test_labels_lie_on_the_image_however_it_was_shown(shell, saved, order):
     shape = tuple((FRAMES, 8, 12)[axis] for axis in order)
     plane = np.arange(shape[1] * shape[2], dtype=np.uint16).reshape(shape[1:])
-    saved(image={"order": order}, steps=(HandEdit({3: PackedPlane.pack(plane)}),), takes=())
+    saved(image={"order": order}, steps=(HandEdit({3: PackedPlane.pack(plane)}),), sources=())
     assert shell.run(REPLAY) == 0
     labels = tifffile.imread("out.tif")
     np.testing.assert_array_equal(labels.transpose(order)[3], plane)
@@ -517,7 +518,7 @@ def test_labels_lie_on_the_image_however_it_was_shown(shell, saved, order):
 def test_a_session_of_a_single_image_is_replayed(shell, saved):
     image = {"shape": (8, 12), "order": (1, 0), "path": shell.folder / "image.tif"}
     plane = np.arange(96, dtype=np.uint16).reshape(12, 8)
-    saved(image=image, steps=(HandEdit({0: PackedPlane.pack(plane)}),), takes=())
+    saved(image=image, steps=(HandEdit({0: PackedPlane.pack(plane)}),), sources=())
     assert shell.run(REPLAY) == 0
     np.testing.assert_array_equal(tifffile.imread("out.tif"), plane.T)
     assert shell.out == "0 objects on 1 frames, by no model: out.tif\n"
@@ -549,7 +550,7 @@ REFUSED_SESSIONS = {
     "another shape": ({"image": {"shape": (4, 8, 12)}}, r"has the shape \(5, 8, 12\) and the type uint16"),
     "another type": ({"image": {"dtype": "uint8"}}, "of shape .* and type uint8"),
     "no file": ({"image": {"path": None}}, "does not know the file of its image 'stack'"),
-    "no labels": ({"steps": (), "takes": ()}, "holds no labels"),
+    "no labels": ({"steps": (), "sources": ()}, "holds no labels"),
     "no such channel": ({"model": {"channels": (4,)}}, "There is no channel 4"),
 }
 
@@ -698,7 +699,7 @@ def test_what_libraries_log_of_a_damaged_file_is_not_shown_beside_the_sentence(s
     command = [
         sys.executable,
         "-m",
-        "napari_sam2.cli.verbs",
+        "napari_sam2.cli",
         *["propagate", "cut.tif", "--prompts", "a.json", "--output", "out.tif"],
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

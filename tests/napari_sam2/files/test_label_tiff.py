@@ -8,7 +8,7 @@ import tifffile
 from napari_sam2.errors import FrameError, ImageFileError, OptionError
 from napari_sam2.files import label_tiff
 from napari_sam2.files.images.reading import read_image
-from napari_sam2.files.label_tiff import LabelWriter
+from napari_sam2.files.label_tiff import TiffLabelWriter
 from napari_sam2.files.pixel_sizes import PixelSize
 
 LABELS = np.random.default_rng(0).integers(0, 200, (5, 25, 30), dtype=np.uint8)
@@ -25,7 +25,7 @@ def source_file(path, shape=LABELS.shape, **options):
 
 
 def interrupted_after_frame_0(path):
-    writer = LabelWriter(path, shape=LABELS.shape, dtype="uint8")
+    writer = TiffLabelWriter(path, shape=LABELS.shape, dtype="uint8")
     writer.write(0, LABELS[0])
     with pytest.raises(KeyboardInterrupt), writer:
         raise KeyboardInterrupt
@@ -35,7 +35,7 @@ def interrupted_after_frame_0(path):
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32"])
 def test_frames_are_written_and_read_in_any_order(tmp_path, dtype):
     path = tmp_path / "labels.tif"
-    with LabelWriter(path, shape=LABELS.shape, dtype=dtype) as writer:
+    with TiffLabelWriter(path, shape=LABELS.shape, dtype=dtype) as writer:
         assert len(writer) == 5
         write_all(writer)
         np.testing.assert_array_equal(writer.read(2), LABELS[2])
@@ -57,7 +57,7 @@ def test_odd_shapes_survive(tmp_path, shape):
     labels = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
     for dtype in (np.uint8, np.uint32):
         path = tmp_path / f"{np.dtype(dtype)}.tif"
-        with LabelWriter(path, shape=shape, dtype=dtype) as writer:
+        with TiffLabelWriter(path, shape=shape, dtype=dtype) as writer:
             write_all(writer, labels.reshape(-1, *shape[-2:]))
         np.testing.assert_array_equal(tifffile.imread(path).reshape(shape), labels)
 
@@ -65,7 +65,7 @@ def test_odd_shapes_survive(tmp_path, shape):
 @pytest.mark.parametrize("dtype", ["uint16", "uint32"])
 def test_the_unfinished_file_is_a_readable_tiff_beside_the_final_name(tmp_path, dtype):
     path = tmp_path / "labels.tif"
-    with LabelWriter(path, shape=LABELS.shape, dtype=dtype) as writer:
+    with TiffLabelWriter(path, shape=LABELS.shape, dtype=dtype) as writer:
         assert writer.partial_path.name.startswith("labels.tif.partial.")
         assert not tifffile.imread(writer.partial_path).any()
         writer.write(1, LABELS[1])
@@ -83,7 +83,7 @@ def test_an_interruption_keeps_what_was_written_under_the_partial_name(tmp_path)
 
 
 def test_an_interruption_before_the_first_frame_leaves_nothing(tmp_path):
-    writer = LabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8")
+    writer = TiffLabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8")
     with pytest.raises(KeyboardInterrupt), writer:
         raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
@@ -108,7 +108,7 @@ OME = {
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32"])
 def test_axes_and_pixel_size_are_those_of_the_source(tmp_path, options, dtype):
     source = source_file(tmp_path / "stack.tif", **options)
-    with LabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype=dtype, source=source) as writer:
+    with TiffLabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype=dtype, source=source) as writer:
         write_all(writer)
     labels = read_image(tmp_path / "labels.tif")
     assert labels.axes == source.axes
@@ -123,7 +123,7 @@ def test_axes_and_pixel_size_are_those_of_the_source(tmp_path, options, dtype):
 
 def test_axes_and_pixel_size_can_be_given_without_a_source(tmp_path):
     pixel_size = {"Z": PixelSize(1.5, "nm"), "Y": PixelSize(0.5, "nm"), "X": PixelSize(0.25, "nm")}
-    with LabelWriter(tmp_path / "a.tif", shape=LABELS.shape, dtype="uint8", axes="ZYX", pixel_size=pixel_size):
+    with TiffLabelWriter(tmp_path / "a.tif", shape=LABELS.shape, dtype="uint8", axes="ZYX", pixel_size=pixel_size):
         pass
     labels = read_image(tmp_path / "a.tif")
     assert (labels.axes, labels.pixel_size) == ("ZYX", pixel_size)
@@ -131,14 +131,14 @@ def test_axes_and_pixel_size_can_be_given_without_a_source(tmp_path):
 
 def test_channels_and_colours_of_the_source_are_left_out(tmp_path):
     source = source_file(tmp_path / "c.tif", (5, 2, 25, 30), imagej=True, metadata={"axes": "TCYX"})
-    with LabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8", source=source):
+    with TiffLabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8", source=source):
         pass
     assert read_image(tmp_path / "labels.tif").axes == "TYX"
 
 
 def test_a_stack_too_large_for_imagej_is_an_ome_tiff_with_64_bit_offsets(tmp_path, monkeypatch):
     monkeypatch.setattr(label_tiff, "LARGEST_IMAGEJ", 100)
-    with LabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8") as writer:
+    with TiffLabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8") as writer:
         write_all(writer)
     with tifffile.TiffFile(tmp_path / "labels.tif") as tif:
         assert tif.is_ome
@@ -147,7 +147,7 @@ def test_a_stack_too_large_for_imagej_is_an_ome_tiff_with_64_bit_offsets(tmp_pat
 
 
 def test_a_name_that_ends_in_ome_tif_is_an_ome_tiff(tmp_path):
-    with LabelWriter(tmp_path / "labels.ome.tif", shape=LABELS.shape, dtype="uint8"):
+    with TiffLabelWriter(tmp_path / "labels.ome.tif", shape=LABELS.shape, dtype="uint8"):
         pass
     assert read_image(tmp_path / "labels.ome.tif").is_ome
 
@@ -156,8 +156,8 @@ def test_an_existing_file_is_refused_or_replaced_at_the_end(tmp_path):
     path = tmp_path / "labels.tif"
     path.write_text("former")
     with pytest.raises(ImageFileError, match=r"exists already\. Choose another name"):
-        LabelWriter(path, shape=LABELS.shape, dtype="uint8")
-    with LabelWriter(path, shape=LABELS.shape, dtype="uint8", overwrite=True) as writer:
+        TiffLabelWriter(path, shape=LABELS.shape, dtype="uint8")
+    with TiffLabelWriter(path, shape=LABELS.shape, dtype="uint8", overwrite=True) as writer:
         write_all(writer)
         assert path.read_text() == "former"
     np.testing.assert_array_equal(tifffile.imread(path), LABELS)
@@ -170,7 +170,7 @@ def test_what_an_unfinished_run_left_is_said_and_stays_as_it_is(tmp_path, caplog
     before = left.read_bytes()
     second = interrupted_after_frame_0(tmp_path / "labels.tif").partial_path
     assert second == tmp_path / "labels.tif.partial-2.tif"
-    with LabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8", overwrite=overwrite):
+    with TiffLabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8", overwrite=overwrite):
         pass
     assert f"{left} is left of an earlier run" in caplog.text
     assert left.read_bytes() == second.read_bytes() == before
@@ -179,7 +179,7 @@ def test_what_an_unfinished_run_left_is_said_and_stays_as_it_is(tmp_path, caplog
 
 def test_a_file_that_appears_meanwhile_is_kept_and_so_are_the_labels(tmp_path):
     path = tmp_path / "labels.tif"
-    writer = LabelWriter(path, shape=LABELS.shape, dtype="uint8")
+    writer = TiffLabelWriter(path, shape=LABELS.shape, dtype="uint8")
     write_all(writer)
     path.write_text("someone else's")
     with pytest.raises(ImageFileError, match=r"exists already.*The labels are complete in .*partial"):
@@ -189,7 +189,7 @@ def test_a_file_that_appears_meanwhile_is_kept_and_so_are_the_labels(tmp_path):
 
 
 def test_closing_twice_is_closing_once_and_writing_afterwards_is_refused(tmp_path):
-    writer = LabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8")
+    writer = TiffLabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8")
     writer.close()
     writer.close()
     for use in (lambda: writer.write(0, LABELS[0]), lambda: writer.read(0)):
@@ -200,7 +200,7 @@ def test_closing_twice_is_closing_once_and_writing_afterwards_is_refused(tmp_pat
 def test_a_full_disk_is_noticed_before_work_starts(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=3_000_000))
     with pytest.raises(ImageFileError, match=r"The labels need 5 MB and .* has 3 MB left"):
-        LabelWriter(tmp_path / "labels.tif", shape=(4, 1000, 1000), dtype="uint8")
+        TiffLabelWriter(tmp_path / "labels.tif", shape=(4, 1000, 1000), dtype="uint8")
     assert not list(tmp_path.iterdir())
 
 
@@ -211,12 +211,12 @@ def test_space_that_cannot_be_reserved_is_an_error_before_work_starts(tmp_path, 
 
     monkeypatch.setattr(label_tiff.os, "posix_fallocate", full)
     with pytest.raises(ImageFileError, match="No space left on device"):
-        LabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8")
+        TiffLabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8")
     assert not list(tmp_path.iterdir())
 
 
 def test_space_is_reserved_for_every_frame(tmp_path):
-    with LabelWriter(tmp_path / "labels.tif", shape=(8, 512, 512), dtype="uint8") as writer:
+    with TiffLabelWriter(tmp_path / "labels.tif", shape=(8, 512, 512), dtype="uint8") as writer:
         blocks = getattr(writer.partial_path.stat(), "st_blocks", None)
         assert blocks is None or blocks * 512 >= 8 * 512 * 512
 
@@ -236,7 +236,7 @@ def test_a_name_that_cannot_be_written_is_refused_even_when_overwriting(tmp_path
     source = source_file(tmp_path / "stack.tif")
     (tmp_path / "folder.tif").mkdir()
     with pytest.raises(ImageFileError, match=message):
-        LabelWriter(tmp_path / name, shape=LABELS.shape, dtype="uint8", source=source, overwrite=True)
+        TiffLabelWriter(tmp_path / name, shape=LABELS.shape, dtype="uint8", source=source, overwrite=True)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["folder.tif", "stack.tif"]
 
 
@@ -245,7 +245,7 @@ def test_labels_are_not_written_among_the_frames_of_a_folder(tmp_path):
         tifffile.imwrite(tmp_path / f"{frame}.tif", LABELS[frame])
     source = read_image(tmp_path)
     with pytest.raises(ImageFileError, match="lies among the frames of the stack"):
-        LabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8", source=source)
+        TiffLabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8", source=source)
 
 
 def test_a_folder_that_may_not_be_written_to_is_refused(tmp_path, monkeypatch):
@@ -254,7 +254,7 @@ def test_a_folder_that_may_not_be_written_to_is_refused(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tifffile, "imwrite", denied)
     with pytest.raises(ImageFileError, match=r"cannot be written .*Permission denied.*another name or folder"):
-        LabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8")
+        TiffLabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8")
     assert not list(tmp_path.iterdir())
 
 
@@ -271,7 +271,7 @@ def test_a_folder_that_may_not_be_written_to_is_refused(tmp_path, monkeypatch):
 def test_a_form_that_is_no_label_image_is_refused(tmp_path, shape, dtype, message):
     source = source_file(tmp_path / "stack.tif")
     with pytest.raises(OptionError, match=message):
-        LabelWriter(tmp_path / "labels.tif", shape=shape, dtype=dtype, source=source)
+        TiffLabelWriter(tmp_path / "labels.tif", shape=shape, dtype=dtype, source=source)
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_a_form_that_is_no_label_image_is_refused(tmp_path, shape, dtype, messag
     ],
 )
 def test_labels_that_do_not_fit_the_file_are_refused(tmp_path, frame, labels, kind, message):
-    with LabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8") as writer:
+    with TiffLabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8") as writer:
         with pytest.raises(kind, match=message):
             writer.write(frame, labels)
         assert not writer.read(0).any()
@@ -295,4 +295,4 @@ def test_labels_that_do_not_fit_the_file_are_refused(tmp_path, frame, labels, ki
 @pytest.mark.parametrize("axes", ["YX", "TZYX", "XYZ", ""])
 def test_axes_that_do_not_fit_the_labels_are_refused(tmp_path, axes):
     with pytest.raises(OptionError, match="do not fit labels of shape"):
-        LabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8", axes=axes)
+        TiffLabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8", axes=axes)

@@ -9,7 +9,7 @@ import zarr
 from napari_sam2.errors import FrameError, ImageFileError, OptionError
 from napari_sam2.files import label_zarr
 from napari_sam2.files.images.reading import read_image
-from napari_sam2.files.label_zarr import ZarrLabelWriter, check_zarr_path
+from napari_sam2.files.label_zarr import ZarrLabelWriter
 from napari_sam2.files.pixel_sizes import PixelSize
 
 LABELS = np.random.default_rng(0).integers(0, 200, (5, 25, 30), dtype=np.uint8)
@@ -202,7 +202,7 @@ def test_labels_that_do_not_fit_the_file_are_refused(tmp_path):
 )
 def test_a_name_that_cannot_be_written_is_refused(tmp_path, name, message):
     with pytest.raises(ImageFileError, match=message):
-        check_zarr_path(tmp_path / name)
+        ZarrLabelWriter.checked_path(tmp_path / name)
 
 
 def test_a_disk_that_refuses_is_an_error_with_a_cure(tmp_path, monkeypatch):
@@ -218,4 +218,4 @@ def test_a_disk_that_refuses_is_an_error_with_a_cure(tmp_path, monkeypatch):
 def test_without_zarr_a_zarr_is_refused_with_a_cure(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "zarr", None)
     with pytest.raises(OptionError, match=r"zarr is not installed\. Write a \.tif, or install it: pip install"):
-        check_zarr_path(tmp_path / "labels.zarr")
+        ZarrLabelWriter.checked_path(tmp_path / "labels.zarr")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_sam2.files.images.reading import read_image
-from napari_sam2.files.label_tiff import LabelWriter
+from napari_sam2.files.label_tiff import TiffLabelWriter
 from napari_sam2.files.pixel_sizes import PixelSize, imagej_calibration, measured, ngff_scale, ome_metadata
 
 MICRO, ANGSTROM = "\N{MICRO SIGN}", "\u00c5"
@@ -26,7 +26,7 @@ NGFF_UNITS = {f"{prefix}{unit}" for prefix in ["", *NGFF_PREFIXES.split()] for u
 
 
 def stored(folder, pixel_size, name, axes="TYX"):
-    with LabelWriter(folder / name, shape=(2, 5, 6), dtype=np.uint16, axes=axes, pixel_size=pixel_size) as writer:
+    with TiffLabelWriter(folder / name, shape=(2, 5, 6), dtype=np.uint16, axes=axes, pixel_size=pixel_size) as writer:
         writer.write(0, np.ones((5, 6), np.uint16))
     return read_image(folder / name).pixel_size
 

@@ -40,7 +40,6 @@ def prompt_files(draw):
         model_sha256=draw(st.none() | st.text("0123456789abcdef", min_size=64, max_size=64)),
         contrast_limits=draw(st.none() | limits | st.lists(limits, min_size=1, max_size=3).map(tuple)),
         image_size=draw(st.none() | st.integers(1, 4096)),
-        policy=draw(st.none() | st.text()),
     )
 
 
@@ -118,7 +117,6 @@ RUNS = {"kind": "mask", "object_id": 2, "frame": 0, "shape": [3, 4]}
         (document(contrast_limits="auto"), "contrast_limits are 'auto'"),
         (document(image_size=True), "image_size is True"),
         (document(image_size=0), "image_size is 0"),
-        (document(policy=3), "policy is 3"),
         (document(model="nano"), "\"model\" is 'nano'"),
         (document(model={"sha256": "12"}), "model_sha256 is '12'"),
         (document(model={"size": 3}), '"size" is not a field here'),
@@ -230,12 +228,16 @@ def test_a_label_stack_gives_every_labelled_frame(tmp_path):
         read_prompts(tmp_path / "labels.tif", frame=9)
 
 
-def test_the_axes_of_a_label_image_may_be_named(tmp_path):
+def test_label_images_with_channels_are_refused(tmp_path):
     stack = np.stack([LABELS, LABELS])
     tifffile.imwrite(tmp_path / "labels.tif", stack, imagej=True, metadata={"axes": "CYX"})
     with pytest.raises(PromptError, match="axes CYX, and a label image has no channels"):
         read_prompts(tmp_path / "labels.tif")
-    assert read_prompts(tmp_path / "labels.tif", axes="TYX").prompts == PromptSet(prompts_from_labels(stack))
+
+
+def test_a_file_with_a_field_that_was_meant_for_later_opens(tmp_path):
+    (tmp_path / "prompts.json").write_text(json.dumps(document(prompts=[{**POINT, "x": 3}], policy="x")))
+    assert len(read_prompts(tmp_path / "prompts.json").prompts) == 1
 
 
 @pytest.mark.parametrize(

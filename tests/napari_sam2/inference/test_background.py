@@ -1,4 +1,4 @@
-"""The inference thread: numbered answers, cancel between two of them, and a thread that outlives every failure."""
+"""Jobs in the background: items as they come, cancelled between two of them, on threads that outlive every failure."""
 
 import gc
 import queue
@@ -7,53 +7,66 @@ import weakref
 
 import pytest
 
-from napari_sam2.inference.background import Answer, Failed, Finished, InferenceWorker
+from napari_sam2.inference.background import Cancelled, Failed, Job, JobThread, Reported, Returned
 
 PATIENCE_S = 20.0  # a limit for broken code; nothing waits for it
 
 
 class Inbox:
-    """What a worker has delivered, in order, and on which thread."""
+    """What jobs have told, in order, handed over on the thread of the test."""
 
     def __init__(self):
-        self.news = queue.Queue()
+        self.posted = queue.Queue()
+        self.told = []
         self.threads = set()
 
-    def __call__(self, news):
+    def job(self, work, name=""):
+        return Job(work, lambda event: self.told.append((name, event)), self.post)
+
+    def post(self, function):
         self.threads.add(threading.current_thread())
-        self.news.put(news)
+        self.posted.put(function)
 
     def take(self):
-        return self.news.get(timeout=PATIENCE_S)
+        self.posted.get(timeout=PATIENCE_S)()
+        return self.told[-1][1]
 
-    def until_ended(self, number):
-        """Everything up to the end of a request."""
-        taken = [self.take()]
-        while not (isinstance(taken[-1], Finished | Failed) and taken[-1].number == number):
-            taken.append(self.take())
-        return taken
+    def until_ended(self, name=""):
+        """All that is told up to the end of a job."""
+        while not any(one == name and not isinstance(event, Reported) for one, event in self.told):
+            self.take()
+        return [event for one, event in self.told if one == name]
+
+    def hand_over(self):
+        while not self.posted.empty():
+            self.posted.get()()
 
 
 class Gate:
-    """A job that says when it has begun, and goes on when it may."""
+    """Work that tells when it has begun, and goes on when it may."""
 
     def __init__(self, items=(1, 2, 3)):
         self.items = items
         self.has_begun = threading.Event()
         self.may_go = threading.Event()
-        self.is_closed = threading.Event()
+        self.is_tidy = False
 
-    def __call__(self):
+    def __call__(self, report):
         try:
             for item in self.items:
                 self.has_begun.set()
                 assert self.may_go.wait(PATIENCE_S)
-                yield item
+                report(item)
+            return "done"
         finally:
-            self.is_closed.set()
+            self.is_tidy = True
 
     def wait(self):
         assert self.has_begun.wait(PATIENCE_S)
+
+
+def reporting(*items):
+    return lambda report: [report(item) for item in items] and None
 
 
 @pytest.fixture
@@ -62,175 +75,141 @@ def inbox():
 
 
 @pytest.fixture
-def worker(inbox):
-    with InferenceWorker(inbox) as worker:
-        yield worker
+def thread():
+    thread = JobThread()
+    yield thread
+    thread.close(PATIENCE_S)
 
 
-def test_answers_carry_the_number_of_their_request(worker, inbox):
-    assert worker.submit(lambda: "ab") == 1
-    assert worker.submit(lambda: iter("c")) == 2
-    assert inbox.until_ended(2) == [
-        Answer(1, "a"),
-        Answer(1, "b"),
-        Finished(1, is_cancelled=False),
-        Answer(2, "c"),
-        Finished(2, is_cancelled=False),
-    ]
-
-
-def test_requests_run_one_after_the_other_on_one_thread_of_their_own(worker, inbox):
-    threads = []
-    for _ in range(5):
-        last = worker.submit(lambda: [threads.append(threading.current_thread())])
-    inbox.until_ended(last)
-    assert set(threads) == inbox.threads
-    assert len(inbox.threads) == 1
+def test_a_job_reports_and_returns_on_the_thread_of_whoever_started_it(inbox):
+    gate = Gate((1, 2))
+    gate.may_go.set()
+    inbox.job(gate).start()
+    assert inbox.until_ended() == [Reported(1), Reported(2), Returned("done")]
     assert threading.current_thread() not in inbox.threads
 
 
-def test_answers_are_delivered_while_the_request_goes_on(worker, inbox):
-    gate = Gate()
-    number = worker.submit(lambda: (item for items in ([0], gate()) for item in items))
-    assert inbox.take() == Answer(number, 0)
-    assert not gate.is_closed.is_set()
-    gate.may_go.set()
-    assert len(inbox.until_ended(number)) == 4
+def test_what_a_job_raises_is_told(inbox):
+    error = OSError("no room")
 
-
-def test_a_cancelled_request_stops_before_its_next_item(worker, inbox):
-    gate = Gate()
-    number = worker.submit(gate)
-    gate.wait()
-    worker.cancel(number)
-    gate.may_go.set()
-    assert inbox.until_ended(number) == [Answer(number, 1), Finished(number, is_cancelled=True)]
-    assert gate.is_closed.is_set()
-
-
-def test_a_request_cancelled_before_its_turn_never_begins(worker, inbox):
-    first, second, third = Gate(), Gate(), Gate()
-    numbers = [worker.submit(gate) for gate in (first, second, third)]
-    first.wait()
-    worker.cancel(numbers[1])
-    for gate in (first, second, third):
-        gate.may_go.set()
-    news = inbox.until_ended(numbers[2])
-    assert not second.has_begun.is_set()
-    assert [one for one in news if one.number == numbers[1]] == [Finished(numbers[1], is_cancelled=True)]
-    assert [one.item for one in news if isinstance(one, Answer)] == [1, 2, 3, 1, 2, 3]
-
-
-def test_everything_can_be_cancelled_at_once_and_new_requests_run(worker, inbox):
-    gates = [Gate() for _ in range(3)]
-    numbers = [worker.submit(gate) for gate in gates]
-    gates[0].wait()
-    worker.cancel()
-    gates[0].may_go.set()
-    new = worker.submit(lambda: "x")
-    news = inbox.until_ended(new)
-    assert [one for one in news if isinstance(one, Finished)] == [
-        *(Finished(number, is_cancelled=True) for number in numbers),
-        Finished(new, is_cancelled=False),
-    ]
-    assert news[-2] == Answer(new, "x")
-
-
-def test_cancelling_what_has_finished_changes_nothing(worker, inbox):
-    number = worker.submit(lambda: "a")
-    inbox.until_ended(number)
-    worker.cancel(number)
-    worker.cancel(99)
-    assert inbox.until_ended(worker.submit(lambda: "b"))[-1].is_cancelled is False
-
-
-def test_a_receiver_can_tell_stale_answers_by_their_number(worker, inbox):
-    old, new = Gate("old"), Gate("new")
-    worker.submit(old)
-    old.wait()
-    newest = worker.submit(new)
-    old.may_go.set()
-    new.may_go.set()
-    news = inbox.until_ended(newest)
-    assert "".join(one.item for one in news if isinstance(one, Answer) and one.number == newest) == "new"
-    assert {one.number for one in news} == {newest - 1, newest}
-
-
-def test_a_failure_is_delivered_once_and_the_thread_lives_on(worker, inbox):
-    error = ValueError("no such frame")
-
-    def fail():
-        yield 1
+    def work(report):
+        report(1)
         raise error
 
-    number = worker.submit(fail)
-    assert inbox.until_ended(number) == [Answer(number, 1), Failed(number, error)]
-    after = worker.submit(lambda: "a")
-    assert inbox.until_ended(after) == [Answer(after, "a"), Finished(after, is_cancelled=False)]
+    inbox.job(work).start()
+    assert inbox.until_ended() == [Reported(1), Failed(error)]
 
 
-def test_a_failure_before_the_first_item_is_delivered_as_well(worker, inbox):
-    number = worker.submit(lambda: 1 / 0)
-    (news,) = inbox.until_ended(number)
+def test_a_cancelled_job_ends_after_the_item_in_hand_which_still_arrives(inbox):
+    gate = Gate()
+    job = inbox.job(gate).start()
+    gate.wait()
+    job.cancel()
+    gate.may_go.set()
+    assert inbox.until_ended() == [Reported(1), Cancelled()]
+    assert gate.is_tidy
+
+
+def test_of_a_dropped_job_nothing_is_told_not_even_what_was_on_its_way(inbox):
+    gate = Gate()
+    job = inbox.job(gate).start()
+    gate.may_go.set()
+    first = inbox.posted.get(timeout=PATIENCE_S)
+    job.drop()
+    first()
+    inbox.posted.get(timeout=PATIENCE_S)()
+    assert inbox.told == []
+
+
+def test_a_result_that_was_on_its_way_when_its_job_was_dropped_is_not_told(inbox):
+    job = inbox.job(lambda report: "late")
+    job.run()
+    job.drop()
+    inbox.hand_over()
+    assert inbox.told == []
+
+
+def test_jobs_run_one_after_the_other_on_one_thread_of_their_own(thread, inbox):
+    threads = []
+    for name in "abcde":
+        thread.submit(inbox.job(lambda report: threads.append(threading.current_thread()), name))
+    inbox.until_ended("e")
+    assert set(threads) == inbox.threads
+    assert len(inbox.threads) == 1
+    assert [name for name, _ in inbox.told] == list("abcde")
+
+
+def test_items_are_told_while_the_job_goes_on(thread, inbox):
+    gate = Gate()
+
+    def work(report):
+        report(0)
+        gate(report)
+
+    thread.submit(inbox.job(work))
+    assert inbox.take() == Reported(0)
+    assert not gate.is_tidy
+    gate.may_go.set()
+    assert len(inbox.until_ended()) == 5
+
+
+def test_a_job_cancelled_before_its_turn_never_begins(thread, inbox):
+    gates = {name: Gate() for name in "abc"}
+    jobs = {name: inbox.job(gate, name) for name, gate in gates.items()}
+    for job in jobs.values():
+        thread.submit(job)
+    gates["a"].wait()
+    jobs["b"].cancel()
+    for gate in gates.values():
+        gate.may_go.set()
+    assert len(inbox.until_ended("c")) == 4
+    assert not gates["b"].has_begun.is_set()
+    assert inbox.until_ended("b") == [Cancelled()]
+
+
+def test_cancelling_what_has_ended_changes_nothing(thread, inbox):
+    job = inbox.job(reporting("a"))
+    thread.submit(job)
+    ended = inbox.until_ended()
+    job.cancel()
+    inbox.hand_over()
+    assert inbox.until_ended() == ended == [Reported("a"), Returned(None)]
+
+
+def test_a_failure_is_told_once_and_the_thread_lives_on(thread, inbox):
+    thread.submit(inbox.job(lambda report: 1 / 0, "broken"))
+    thread.submit(inbox.job(reporting("a"), "after"))
+    assert inbox.until_ended("after") == [Reported("a"), Returned(None)]
+    (news,) = inbox.until_ended("broken")
     assert isinstance(news.error, ZeroDivisionError)
 
 
-def test_thread_settings_are_made_once_on_the_thread_before_the_first_request(inbox):
-    order = []
-    with InferenceWorker(inbox, lambda: order.append(threading.current_thread())) as worker:
-        for _ in range(2):
-            last = worker.submit(lambda: [order.append("request")])
-        inbox.until_ended(last)
-    assert order == [inbox.threads.pop(), "request", "request"]
-
-
-def test_settings_that_fail_are_told_to_whoever_asks_and_tried_again(inbox):
-    errors = [RuntimeError("no device")]
-
-    def prepare():
-        if errors:
-            raise errors.pop()
-
-    with InferenceWorker(inbox, prepare) as worker:
-        (news,) = inbox.until_ended(worker.submit(lambda: "a"))
-        assert str(news.error) == "no device"
-        assert len(inbox.until_ended(worker.submit(lambda: "a"))) == 2
-
-
 def test_closing_while_busy_ends_after_the_item_in_hand(inbox):
-    worker = InferenceWorker(inbox)
+    thread = JobThread()
     busy, waiting = Gate(), Gate()
-    numbers = [worker.submit(busy), worker.submit(waiting)]
+    jobs = [inbox.job(busy, "busy"), inbox.job(waiting, "waiting")]
+    for job in jobs:
+        thread.submit(job)
     busy.wait()
-    worker.close(timeout_s=0)
-    assert worker._thread.is_alive()
-    with pytest.raises(RuntimeError, match="closed"):
-        worker.submit(list)
-    busy.may_go.set()
-    worker.close()
-    assert not worker._thread.is_alive()
-    assert not waiting.has_begun.is_set()
-    news = [inbox.take() for _ in range(3)]
-    assert news == [Answer(numbers[0], 1), *(Finished(number, is_cancelled=True) for number in numbers)]
-
-
-def test_closing_from_its_own_thread_does_not_wait_for_itself(inbox):
-    def deliver(news):
-        inbox(news)
-        worker.close()
-
-    worker = InferenceWorker(deliver)
-    number = worker.submit(lambda: "ab")
-    assert inbox.until_ended(number) == [Answer(number, "a"), Finished(number, is_cancelled=True)]
-    worker._thread.join(PATIENCE_S)
-    assert not worker._thread.is_alive()
-
-
-def test_closing_twice_is_closing_once(worker):
-    worker.close()
-    worker.close()
+    for job in jobs:
+        job.cancel()
+    thread.close(timeout_s=0)
+    assert thread._thread.is_alive()
     with pytest.raises(RuntimeError, match="Make a new one"):
-        worker.submit(list)
+        thread.submit(inbox.job(busy))
+    busy.may_go.set()
+    thread.close()
+    assert not thread._thread.is_alive()
+    assert not waiting.has_begun.is_set()
+    inbox.hand_over()
+    assert inbox.told == [("busy", Reported(1)), ("busy", Cancelled()), ("waiting", Cancelled())]
+
+
+def test_closing_from_its_own_thread_does_not_wait_for_itself():
+    thread = JobThread()
+    thread.submit(Job(lambda report: thread.close(), lambda event: None, lambda function: function()))
+    thread._thread.join(PATIENCE_S)
+    assert not thread._thread.is_alive()
 
 
 class Heavy:
@@ -238,7 +217,7 @@ class Heavy:
 
 
 class WatchedQueue:
-    """A queue that says when somebody waits at it."""
+    """A queue that tells when somebody waits at it."""
 
     def __init__(self):
         self.inner = queue.Queue()
@@ -250,26 +229,27 @@ class WatchedQueue:
         return self.inner.get()
 
 
-@pytest.mark.parametrize("fails", [False, True], ids=["answered", "failed"])
-def test_nothing_of_a_request_is_kept_alive_while_the_thread_waits_for_the_next(monkeypatch, fails):
+@pytest.mark.parametrize("fails", [False, True], ids=["returned", "failed"])
+def test_nothing_of_a_job_is_kept_alive_while_the_thread_waits_for_the_next(monkeypatch, fails):
     held = []
     watched = WatchedQueue()
     monkeypatch.setattr(queue, "SimpleQueue", lambda: watched)
 
-    def job_of(heavy):
-        def job():
+    def work_of(heavy):
+        def work(report):
             item = Heavy()
             held.extend((weakref.ref(heavy), weakref.ref(item)))
-            yield item
+            report(item)
             if fails:
                 raise ValueError(heavy)
 
-        return job
+        return work
 
-    with InferenceWorker(lambda news: None) as worker:
-        assert watched.is_waited_at.wait(PATIENCE_S)
-        watched.is_waited_at.clear()
-        worker.submit(job_of(Heavy()))
-        assert watched.is_waited_at.wait(PATIENCE_S)
-        gc.collect()
-        assert [reference() for reference in held] == [None, None]
+    thread = JobThread()
+    assert watched.is_waited_at.wait(PATIENCE_S)
+    watched.is_waited_at.clear()
+    thread.submit(Job(work_of(Heavy()), lambda event: None, lambda function: None))
+    assert watched.is_waited_at.wait(PATIENCE_S)
+    gc.collect()
+    assert [reference() for reference in held] == [None, None]
+    thread.close()

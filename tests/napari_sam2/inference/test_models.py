@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_sam2.errors import ModelError
+from napari_sam2.inference.machine import measure_machine
 from napari_sam2.inference.models import (
     check_model,
     download_model,
     find_model,
     list_models,
-    measure_machine,
     verify_model,
 )
 from napari_sam2.inference.sam2 import Sam2Predictor

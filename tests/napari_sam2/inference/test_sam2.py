@@ -11,7 +11,7 @@ from scipy.ndimage import distance_transform_edt
 from napari_sam2.api import propagate
 from napari_sam2.errors import ModelError, OptionError
 from napari_sam2.frames import FrameStack, single_frame
-from napari_sam2.inference.predictor import Direction, Predictor
+from napari_sam2.inference.predictor import Predictor
 from napari_sam2.inference.sam2 import (
     Sam2Predictor,
     _frame_prompt,
@@ -20,9 +20,11 @@ from napari_sam2.inference.sam2 import (
     most_threads,
     use_threads,
 )
+from napari_sam2.labels.composing import compose
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
-from napari_sam2.results import ObjectMask, compose
+from napari_sam2.results import ObjectMask
 from sam2_model.config import CONFIGS
+from sam2_model.memory_bank import Direction
 from sam2_model.sam2 import Sam2
 from sam2_model.video.predictor import VideoPredictor
 from sam2_model.video.state import FramePrompt

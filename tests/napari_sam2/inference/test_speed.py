@@ -10,9 +10,9 @@ from napari_sam2.inference.speed import (
     EFFICIENCY,
     FRAME_COSTS,
     KEPT_TIMES,
+    Activity,
     FrameTime,
     SpeedLog,
-    Work,
     estimate_seconds,
     estimate_sentence,
     measured_sentence,
@@ -22,40 +22,40 @@ from sam2_model.memory_bank import MAX_POINTERS
 from sam2_model.sam2 import PointerMemory, Sam2, SpatialMemory
 
 
-def time_of(seconds, *, source="nano", device="cpu", work=Work.FOLLOWING, size=256, objects=1):
-    return FrameTime(source, device, work, size, objects, seconds)
+def time_of(seconds, *, source="nano", device="cpu", activity=Activity.FOLLOWING, size=256, objects=1):
+    return FrameTime(source, device, activity, size, objects, seconds)
 
 
 def test_the_median_is_typical_so_that_one_slow_frame_counts_for_nothing():
     log = SpeedLog()
     for seconds in (0.2, 0.3, 9.0):
         log.record(time_of(seconds))
-    assert log.typical("nano", Work.FOLLOWING) == time_of(0.3)
+    assert log.typical("nano", Activity.FOLLOWING) == time_of(0.3)
 
 
 def test_what_was_not_measured_is_not_known():
     log = SpeedLog()
     log.record(time_of(0.2))
-    assert log.typical("tiny", Work.FOLLOWING) is None
-    assert log.typical("nano", Work.ANSWERING) is None
-    assert log.typical("nano", Work.FOLLOWING, "cuda:0") is None
-    assert log.typical("nano", Work.FOLLOWING, "cpu") is not None
+    assert log.typical("tiny", Activity.FOLLOWING) is None
+    assert log.typical("nano", Activity.ANSWERING) is None
+    assert log.typical("nano", Activity.FOLLOWING, "cuda:0") is None
+    assert log.typical("nano", Activity.FOLLOWING, "cpu") is not None
 
 
 def test_the_newest_circumstances_are_told_and_never_mixed_with_others():
     log = SpeedLog()
     log.record(time_of(0.1))
     log.record(time_of(5.0, size=1024, objects=4))
-    assert log.typical("nano", Work.FOLLOWING) == time_of(5.0, size=1024, objects=4)
+    assert log.typical("nano", Activity.FOLLOWING) == time_of(5.0, size=1024, objects=4)
     log.record(time_of(0.3))
-    assert log.typical("nano", Work.FOLLOWING).seconds == pytest.approx(0.2)
+    assert log.typical("nano", Activity.FOLLOWING).seconds == pytest.approx(0.2)
 
 
 def test_old_times_are_forgotten():
     log = SpeedLog()
     for seconds in [9.0] * KEPT_TIMES + [1.0] * KEPT_TIMES:
         log.record(time_of(seconds))
-    assert log.typical("nano", Work.FOLLOWING).seconds == 1.0
+    assert log.typical("nano", Activity.FOLLOWING).seconds == 1.0
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Points
 
 from napari_sam2.errors import FrameError, OptionError
-from napari_sam2.layers.grid import frame_at, frames_of, frames_of_channels, grid_of, in_frames, is_aligned
+from napari_sam2.layers.grid import grid_of
+from napari_sam2.layers.images import frames_of, frames_of_channels
+from napari_sam2.layers.places import frame_at, in_frames, is_aligned
 
 SHAPE = (3, 4, 5)
 STACK = np.arange(60, dtype=np.uint16).reshape(SHAPE)

@@ -11,7 +11,7 @@ from napari_sam2.errors import FrameError, OptionError
 from napari_sam2.labels.merging import CommitPolicy
 from napari_sam2.layers import label_edits
 from napari_sam2.layers.grid import grid_of
-from napari_sam2.layers.label_edits import commit, delete_object, merge_objects, read_frame, write_frame
+from napari_sam2.layers.label_edits import commit, delete_object, merge_objects, write_frame
 from napari_sam2.workspace.history import History
 from tests.napari_sam2.conftest import DRAWING, drawn
 
@@ -73,9 +73,9 @@ def test_a_frame_of_a_rolled_stack_is_written_as_it_is_shown(layer, order):
     plane = np.arange(grid.height * grid.width).reshape(grid.height, grid.width)
     patch = write_frame(layer, grid, 3, plane)
     np.testing.assert_array_equal(pixels(layer).transpose(order)[3], plane)
-    np.testing.assert_array_equal(read_frame(layer, grid, 3), plane)
+    np.testing.assert_array_equal(grid.plane(layer.data, 3), plane)
     patch.undo()
-    assert not read_frame(layer, grid, 3)[2:, 2:].all()
+    assert not grid.plane(layer.data, 3)[2:, 2:].all()
 
 
 def test_a_single_image_has_one_frame_to_write():

@@ -12,9 +12,10 @@ from napari.layers import Image, Labels
 from napari.utils.colormaps import DirectLabelColormap
 
 from napari_sam2.errors import OptionError
-from napari_sam2.layers.grid import grid_of, is_aligned
+from napari_sam2.layers.grid import grid_of
 from napari_sam2.layers.label_edits import write_frame
 from napari_sam2.layers.label_layers import new_labels_layer, object_colour, set_features, widen
+from napari_sam2.layers.places import is_aligned
 from napari_sam2.results import ObjectScore, feature_table, score_table
 
 STACK = np.zeros((3, 8, 12), np.uint16)
@@ -48,11 +49,11 @@ def test_a_new_layer_lies_on_its_image_pixel_by_pixel(scale, translate, rotate, 
 
 def test_a_new_layer_takes_over_name_units_and_axis_labels():
     image = Image(STACK, units=("s", "um", "um"), axis_labels=("t", "y", "x"), scale=(1, 0.5, 0.5))
-    labels = new_labels_layer(image, name="current_object", dtype=np.uint32)
+    labels = new_labels_layer(image, name="current_object")
     assert labels.name == "current_object"
     assert labels.units == image.units
     assert labels.axis_labels == ("t", "y", "x")
-    assert labels.data.dtype == np.uint32
+    assert labels.data.dtype == np.uint16
     assert isinstance(labels.data, np.ndarray)
     assert not labels.data.any()
 
@@ -69,9 +70,15 @@ def test_a_new_layer_and_its_image_show_the_same_in_a_viewer():
     np.testing.assert_allclose(labels.extent.world, image.extent.world)
 
 
-def test_large_labels_are_kept_on_disk_a_chunk_per_frame_until_nobody_needs_them():
+@pytest.fixture
+def small_memory(monkeypatch):
+    """Labels of more than a hundred bytes go to disk."""
+    monkeypatch.setattr("napari_sam2.layers.label_layers.MAX_BYTES_IN_MEMORY", 100)
+
+
+def test_large_labels_are_kept_on_disk_a_chunk_per_frame_until_nobody_needs_them(small_memory):
     image = Image(STACK)
-    labels = new_labels_layer(image, name="labels", max_bytes=100)
+    labels = new_labels_layer(image, name="labels")
     array = labels.data
     assert isinstance(array, zarr.Array)
     assert (array.shape, array.chunks, array.dtype) == (STACK.shape, (1, 8, 12), np.uint16)
@@ -86,30 +93,16 @@ def test_large_labels_are_kept_on_disk_a_chunk_per_frame_until_nobody_needs_them
     assert not folder.exists()
 
 
-def test_frames_of_a_rolled_stack_are_chunks_on_disk():
+def test_frames_of_a_rolled_stack_are_chunks_on_disk(small_memory):
     image = Image(STACK)
-    labels = new_labels_layer(image, grid_of(image, (2, 0, 1)), name="labels", max_bytes=100)
+    labels = new_labels_layer(image, grid_of(image, (2, 0, 1)), name="labels")
     assert labels.data.chunks == (3, 8, 1)
 
 
-def test_large_labels_stay_in_a_folder_that_was_given(tmp_path):
-    labels = new_labels_layer(Image(STACK), name="labels", max_bytes=100, folder=tmp_path / "labels.zarr")
-    labels.data[1] = 4
-    del labels
-    gc.collect()
-    assert zarr.open_array(tmp_path / "labels.zarr", mode="r")[1, 0, 0] == 4
-
-
-def test_without_zarr_large_labels_are_refused_with_a_cure(monkeypatch):
+def test_without_zarr_large_labels_are_refused_with_a_cure(monkeypatch, small_memory):
     monkeypatch.setitem(sys.modules, "zarr", None)
     with pytest.raises(OptionError, match="Install zarr to keep them on disk: pip install"):
-        new_labels_layer(Image(STACK), name="labels", max_bytes=100)
-
-
-@pytest.mark.parametrize("dtype", [np.int32, np.uint8, float])
-def test_a_type_that_is_none_for_labels_is_refused(dtype):
-    with pytest.raises(OptionError, match="Use uint16 or uint32"):
-        new_labels_layer(Image(STACK), name="labels", dtype=dtype)
+        new_labels_layer(Image(STACK), name="labels")
 
 
 # Features
@@ -208,11 +201,14 @@ def test_the_first_colours_are_bright_and_different():
     ],
 )
 @pytest.mark.parametrize("max_bytes", [2**30, 0], ids=["in memory", "on disk"])
-def test_a_layer_is_widened_as_far_as_a_number_needs_and_keeps_its_labels(dtype, object_id, expected, max_bytes):
+def test_a_layer_is_widened_as_far_as_a_number_needs_and_keeps_its_labels(
+    monkeypatch, dtype, object_id, expected, max_bytes
+):
     data = np.zeros((3, 4, 5), dtype)
     data[1, 2, 3] = 7
     layer = Labels(data.copy())
-    is_wider = widen(layer, grid_of(Image(data)), object_id, max_bytes=max_bytes)
+    monkeypatch.setattr("napari_sam2.layers.label_layers.MAX_BYTES_IN_MEMORY", max_bytes)
+    is_wider = widen(layer, grid_of(Image(data)), object_id)
     assert is_wider == (dtype != expected)
     assert layer.data.dtype == expected
     np.testing.assert_array_equal(np.asarray(layer.data), data)

@@ -13,22 +13,22 @@ SHAPE = (5, 12, 16)
 
 
 class Room:
-    """Sources of prompts on a stack; `spoken` counts what they announce."""
+    """Sources of prompts on a stack; `others_edited` counts what they announce."""
 
     def __init__(self):
         self.image = Image(np.zeros(SHAPE, np.uint8))
-        self.frame, self.spoken, self.edits = 0, 0, []
+        self.frame, self.others_edited, self.edits = 0, 0, []
         self.sources = PromptSources(
             self.image, grid_of(self.image), lambda object_id: (1.0, 0.0, 0.0, 1.0), lambda: self.frame
         )
-        self.sources.spoken.connect(self._on_spoken)
+        self.sources.others_edited.connect(self._on_others)
         self.sources.edited.connect(self._on_edit)
 
-    def _on_spoken(self):
-        self.spoken += 1
+    def _on_others(self):
+        self.others_edited += 1
 
-    def _on_edit(self, edit):
-        self.edits.append(edit)
+    def _on_edit(self, before, after):
+        self.edits.append((before, after))
 
     def said(self):
         return set(self.sources.read().prompts)
@@ -99,19 +99,19 @@ def test_edits_of_the_user_are_announced_as_long_as_the_layer_is_read(room, labe
     points = Points([(3, 5, 6)])
     for layer in (labels, points):
         room.sources.add(layer)
-    before = room.spoken
+    before = room.others_edited
     points.add([(3, 6, 6)])
-    assert room.spoken > before
-    before = room.spoken
+    assert room.others_edited > before
+    before = room.others_edited
     labels.data = np.zeros(SHAPE, np.uint16)
-    assert room.spoken > before
+    assert room.others_edited > before
     assert room.sources.read().object_ids == (1,)
     for layer in (labels, points):
         room.sources.remove(layer)
-    before = room.spoken
+    before = room.others_edited
     points.add([(3, 7, 6)])
     labels.data = np.ones(SHAPE, np.uint16)
-    assert room.spoken == before
+    assert room.others_edited == before
 
 
 @pytest.mark.parametrize("frames", [[1], [1, 4]])
@@ -126,7 +126,7 @@ def test_only_painted_frames_are_read_again(room, labels, frames):
 
 def test_a_prompt_that_is_settled_is_not_said_until_it_is_changed(room, labels):
     room.sources.add(labels)
-    room.sources.settled = frozenset(room.sources.said_by_others)
+    room.sources.retired = frozenset(room.sources.prompts_of_others)
     assert room.said() == set()
     labels.data_setitem((np.array([2]), np.array([8]), np.array([8])), 4)
     assert room.said() == {mask_of(labels, 4, 2)}
@@ -134,7 +134,7 @@ def test_a_prompt_that_is_settled_is_not_said_until_it_is_changed(room, labels):
 
 def test_a_settled_prompt_that_was_taken_away_is_said_when_it_comes_back(room, labels):
     room.sources.add(labels)
-    room.sources.settled = frozenset(room.sources.said_by_others)
+    room.sources.retired = frozenset(room.sources.prompts_of_others)
     room.sources.remove(labels)
     assert room.said() == set()
     room.sources.add(labels)
@@ -154,8 +154,8 @@ def test_a_mask_that_overrules_takes_the_place_of_prompts_of_any_layer(room, lab
 
 def test_edits_of_our_layers_are_told_with_what_was_there_before(room):
     room.sources.own.points.add([(1, 2, 3)])
-    assert [len(edit.after.points) - len(edit.before.points) for edit in room.edits] == [1]
-    room.sources.restore(lambda: room.sources.own.restore(room.edits[0].before))
+    assert [len(after.points) - len(before.points) for before, after in room.edits] == [1]
+    room.sources.restore(lambda: room.sources.own.restore(room.edits[0][0]))
     assert len(room.edits) == 1
     assert room.said() == set()
 
@@ -165,13 +165,13 @@ def test_nothing_is_heard_once_closed_and_all_of_it_when_opened_again(room, labe
     room.sources.close()
     labels.data_setitem((np.array([1]), np.array([0]), np.array([0])), 6)
     room.sources.own.points.add([(1, 2, 3)])
-    assert (room.spoken, room.edits) == (0, [])
+    assert (room.others_edited, room.edits) == (0, [])
     room.sources.reopen()
     assert room.sources.read().object_ids == (1, 4, 6)
     room.sources.own.points.add([(1, 4, 3)])
-    assert [len(edit.after.points) - len(edit.before.points) for edit in room.edits] == [1]
+    assert [len(after.points) - len(before.points) for before, after in room.edits] == [1]
     labels.data_setitem((np.array([1]), np.array([1]), np.array([1])), 6)
-    assert room.spoken
+    assert room.others_edited
 
 
 def test_layers_of_the_user_are_found_by_the_objects_they_say_something_of(room, labels):
@@ -180,6 +180,6 @@ def test_layers_of_the_user_are_found_by_the_objects_they_say_something_of(room,
     room.sources.add(labels)
     room.sources.add(points)
     room.sources.read()
-    assert room.sources.others_about([7, 8]) == (points,)
-    assert room.sources.others_about([4, 7]) == (labels, points)
-    assert room.sources.others_about([1]) == ()
+    assert room.sources.others_with([7, 8]) == (points,)
+    assert room.sources.others_with([4, 7]) == (labels, points)
+    assert room.sources.others_with([1]) == ()

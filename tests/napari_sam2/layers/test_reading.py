@@ -11,6 +11,7 @@ from napari_sam2.errors import FrameError, PromptError
 from napari_sam2.layers.grid import grid_of
 from napari_sam2.layers.labels_reader import LabelsReader
 from napari_sam2.layers.reading import prompts_of_points, prompts_of_shapes
+from napari_sam2.prompt_checks import check_prompts
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from tests.napari_sam2.conftest import DRAWING, drawn
 
@@ -182,7 +183,7 @@ def test_polygons_of_one_object_on_one_frame_are_parts_of_one_mask(image, grid):
     first, second = prompts_of_shapes(shapes, image, grid)
     assert (first.object_id, np.count_nonzero(first.mask)) == (1, 4 + 6)
     assert (second.object_id, np.count_nonzero(second.mask)) == (2, 4)
-    PromptSet([first, second]).check(FRAMES, HEIGHT, WIDTH)
+    check_prompts(PromptSet([first, second]), FRAMES, HEIGHT, WIDTH)
 
 
 def test_a_path_whose_ends_meet_is_a_mask(image, grid):

@@ -13,9 +13,7 @@ import numpy as np
 import pytest
 
 from napari_sam2.saving.autosave import Autosaver, discard, left_over, prune
-from napari_sam2.saving.snapshot import restore, snapshot
 from napari_sam2.sessions.storage import iter_committed, iter_masks, read_session
-from napari_sam2.workspace.choices import Choices
 from tests.napari_sam2.bench import Bench
 from tests.napari_sam2.fake_predictor import FakePredictor
 
@@ -25,9 +23,7 @@ class Kept(Bench):
 
     def __init__(self, root, predictor=None):
         super().__init__(predictor or FakePredictor())
-        self.saver = Autosaver(
-            self.work, root, take=lambda: snapshot(self.work, Choices()), post=self.posted.put, interval_s=0.01
-        )
+        self.saver = Autosaver(self.work, root, take=self.snapshot, post=self.posted.put, interval_s=0.01)
 
     def hand_over(self):
         """Hand over what has been posted."""
@@ -40,35 +36,35 @@ class Kept(Bench):
     def close(self, **how):
         self.hand_over()
         self.saver.close(**how)
-        self.work.close()
+        super().close()
 
 
 def taken_up(work):
     other = Bench(FakePredictor())
-    restore(other.work, work.folder)
+    other.open_session(work.folder)
     return other
 
 
 def test_what_is_done_is_found_again(tmp_path):
     bench = Kept(tmp_path)
     bench.click(2, 10, 8)
-    bench.work.propagate()
+    bench.propagate()
     bench.settle()
-    bench.work.commit()
+    bench.commit()
     bench.settle()
     bench.click(1, 10, 20)
     bench.close()
     (work,) = left_over(tmp_path)
     other = taken_up(work)
-    np.testing.assert_array_equal(other.work.committed.data, bench.work.committed.data)
-    np.testing.assert_array_equal(other.work.current.data, bench.work.current.data)
-    assert other.work.prompts == bench.work.prompts
-    other.work.close()
+    np.testing.assert_array_equal(other.committed(), bench.committed())
+    np.testing.assert_array_equal(other.current(), bench.current())
+    assert other.prompts == bench.prompts
+    other.close()
 
 
 def test_nothing_is_written_of_a_viewer_in_which_nothing_was_done(tmp_path):
     bench = Kept(tmp_path)
-    bench.work.choose_object(3)
+    bench.choose(3)
     bench.close()
     assert left_over(tmp_path) == ()
     assert list(tmp_path.iterdir()) == []
@@ -88,10 +84,10 @@ def test_work_of_a_running_viewer_is_not_offered(tmp_path):
 def test_work_that_is_taken_back_is_not_found(tmp_path):
     bench = Kept(tmp_path)
     bench.click(2, 10, 8)
-    bench.work.undo()
+    bench.undo()
     bench.settle()
     bench.close()
-    assert all(not work.session.prompts and not work.session.takes for work in left_over(tmp_path))
+    assert all(not work.session.prompts and not work.session.sources for work in left_over(tmp_path))
 
 
 def moments(bench, place, monkeypatch, act):
@@ -121,21 +117,21 @@ def state_of(folder):
     masks = {frame: [mask.object_id for mask in held] for frame, held in iter_masks(folder)}
     labels = {frame: plane.tolist() for frame, plane in iter_committed(folder)}
     session = read_session(folder)
-    return masks, labels, session.steps, session.takes
+    return masks, labels, session.steps, session.sources
 
 
 @pytest.mark.parametrize("step", ["commit", "undo"])
 def test_whoever_crashes_while_a_step_is_written_has_the_work_from_before_or_after_it(tmp_path, monkeypatch, step):
     bench = Kept(tmp_path / "work")
     bench.click(2, 10, 8)
-    bench.work.propagate()
+    bench.propagate()
     bench.settle()
     bench.saver.wait_until_written()
     if step == "undo":
-        bench.work.commit()
+        bench.commit()
         bench.settle()
         bench.saver.wait_until_written()
-    copies = moments(bench, tmp_path / "moments", monkeypatch, getattr(bench.work, step))
+    copies = moments(bench, tmp_path / "moments", monkeypatch, getattr(bench, step))
     bench.close()
     found = [state_of(folder) for folder in copies]
     before, after = found[0], found[-1]
@@ -171,8 +167,8 @@ def test_what_could_not_be_written_is_written_with_what_comes_next(tmp_path, mon
     bench.close()
     (work,) = left_over(tmp_path)
     other = taken_up(work)
-    assert other.work.results.held.frames == (2, 4)
-    other.work.close()
+    assert other.frames_with_masks == (2, 4)
+    other.close()
 
 
 def test_work_that_is_not_to_be_kept_leaves_nothing(tmp_path):
@@ -199,7 +195,7 @@ KILLED = """
     import sys, threading
     from pathlib import Path
     from tests.napari_sam2.fake_predictor import FakePredictor
-    from tests.napari_sam2.test_autosave import Kept
+    from tests.napari_sam2.saving.test_autosave import Kept
 
     reached = threading.Event()
 
@@ -210,10 +206,10 @@ KILLED = """
 
     bench = Kept(Path(sys.argv[1]), FakePredictor(before_follow=before_follow))
     bench.click(2, 10, 8)
-    bench.space.commit()
+    bench.commit()
     bench.settle()
     bench.click(2, 10, 20)
-    bench.space.propagate("forward")
+    bench.propagate("forward")
     reached.wait()
     bench.hand_over()
     bench.saver.wait_until_written()
@@ -232,10 +228,10 @@ def test_killed_while_following_everything_that_was_finished_is_offered_back(tmp
     child.wait()
     (work,) = left_over(tmp_path)
     other = taken_up(work)
-    assert other.work.committed.data[2, 10, 8] == 1
-    assert [frame for frame in range(6) if (other.work.current.data[frame] == 2).any()] == [2, 3, 4]
-    assert other.work.prompts.object_ids == (2,)
-    other.work.propagate("forward")
+    assert other.committed()[2, 10, 8] == 1
+    assert [frame for frame in range(6) if (other.current()[frame] == 2).any()] == [2, 3, 4]
+    assert other.prompts.object_ids == (2,)
+    other.propagate("forward")
     other.settle()
-    assert (other.work.current.data[5] == 2).any()
-    other.work.close()
+    assert (other.current()[5] == 2).any()
+    other.close()

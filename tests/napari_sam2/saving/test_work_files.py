@@ -10,53 +10,49 @@ from napari.layers import Image
 from napari.layers._source import layer_source
 
 from napari_sam2.files.images.reading import read_image
-from napari_sam2.layers.export import LabelFormat
+from napari_sam2.files.results_folder import LabelFormat
 from napari_sam2.saving.work_files import WorkFiles
 from napari_sam2.sessions.sources import open_image
 from napari_sam2.sessions.storage import read_session
-from napari_sam2.workspace.images import Workbench
-from napari_sam2.workspace.requests import Activity
+from napari_sam2.workspace.workbench import Workbench
+from tests.napari_sam2.bench import WorkbenchDriver
 from tests.napari_sam2.fake_predictor import FakePredictor
 
 SHAPE = (4, 24, 30)
 
 
-class Desk:
+class Desk(WorkbenchDriver):
     """A bench with a desk, in a viewer without a window."""
 
     def __init__(self, root, *names):
         self.viewer, self.posted = ViewerModel(), queue.Queue()
         for name in names:
             self.add(name)
-        self.bench = Workbench(self.viewer, load_model=lambda source: FakePredictor(), post=self.posted.put)
+        super().__init__(Workbench(self.viewer, load_model=lambda source: FakePredictor(), post=self.posted.put))
         self.desk = WorkFiles(self.bench, post=self.posted.put, root=root)
 
     def add(self, name, shape=SHAPE):
         return self.viewer.add_image(np.zeros(shape, np.uint8), contrast_limits=(0, 255), name=name)
 
-    @property
-    def work(self):
-        return self.bench.workspace
-
     def settle(self):
-        while self.work.status.activity is not Activity.READY or self.desk.progress is not None:
+        while not self.is_ready or self.desk.progress is not None:
             self.posted.get(timeout=10)()
 
     def worked(self):
-        self.work.prompt_layers.points.add([(1, 10, 8)])
+        self.points.add([(1, 10, 8)])
         self.settle()
-        self.work.propagate()
+        self.propagate()
         self.settle()
-        self.bench.commit()
-        self.work.prompt_layers.points.add([(2, 16, 20)])
+        self.commit()
+        self.points.add([(2, 16, 20)])
         self.settle()
-        self.work.objects.rename(1, "nucleus")
+        self.rename(1, "nucleus")
         return self
 
     def close(self):
         while not self.posted.empty():
             self.posted.get()()
-        self.bench.close()
+        super().close()
 
 
 @pytest.fixture
@@ -75,17 +71,17 @@ def other(tmp_path):
 
 def test_a_saved_session_is_opened_in_another_viewer_with_all_that_was_chosen(desk, other, tmp_path):
     desk.worked()
-    desk.bench.direction, desk.bench.threshold = "forward", 0.3
+    desk.set_choices(direction="forward", threshold=0.3)
     desk.desk.save(tmp_path / "work.sam2session")
     desk.settle()
     assert desk.desk.message.startswith("Saved")
     told = []
-    other.bench.choices_changed.connect(lambda: told.append(other.bench.direction))
+    other.on_choices(lambda: told.append(other.choices.direction))
     assert other.desk.open(tmp_path / "work.sam2session")
     assert told == ["forward"]
-    assert other.bench.threshold == 0.3
-    np.testing.assert_array_equal(other.work.committed.data, desk.work.committed.data)
-    np.testing.assert_array_equal(other.work.current.data, desk.work.current.data)
+    assert other.choices.threshold == 0.3
+    np.testing.assert_array_equal(other.committed(), desk.committed())
+    np.testing.assert_array_equal(other.current(), desk.current())
 
 
 def test_the_image_of_a_session_is_opened_from_its_file(desk, tmp_path, npe2pm):
@@ -93,13 +89,13 @@ def test_the_image_of_a_session_is_opened_from_its_file(desk, tmp_path, npe2pm):
     tifffile.imwrite(path, np.zeros(SHAPE, np.uint8))
     with npe2pm.tmp_plugin(package="napari"):
         (image,) = desk.viewer.open(path, contrast_limits=(0, 255))
-        desk.bench.choose(image)
+        desk.choose_image(image)
         desk.worked().desk.save(tmp_path / "work.sam2session")
         desk.settle()
         empty = Desk(tmp_path / "other")
         assert empty.desk.open(tmp_path / "work.sam2session"), empty.desk.message
-        assert empty.bench.image.source.path == str(path)
-        np.testing.assert_array_equal(empty.work.committed.data, desk.work.committed.data)
+        assert empty.chosen_image.source.path == str(path)
+        np.testing.assert_array_equal(empty.committed(), desk.committed())
         empty.close()
 
 
@@ -107,7 +103,7 @@ def test_the_image_of_a_session_is_opened_from_its_file(desk, tmp_path, npe2pm):
     ("prepare", "message"),
     [
         (lambda other: other.viewer.layers.clear(), "open that image"),
-        (lambda other: other.work.prompt_layers.points.add([(0, 5, 5)]), "has begun already"),
+        (lambda other: other.points.add([(0, 5, 5)]), "has begun already"),
     ],
 )
 def test_a_session_that_cannot_be_opened_says_why_and_changes_nothing(desk, other, tmp_path, prepare, message):
@@ -118,7 +114,7 @@ def test_a_session_that_cannot_be_opened_says_why_and_changes_nothing(desk, othe
         other.settle()
     assert not other.desk.open(tmp_path / "work.sam2session")
     assert message in other.desk.message
-    assert other.work is None or not other.work.committed.data.any()
+    assert other.work is None or not other.committed().any()
 
 
 def test_a_file_that_is_no_session_is_refused(desk, tmp_path):
@@ -157,13 +153,13 @@ def test_tracks_are_added_as_a_layer(desk):
 
 def test_work_of_a_closed_viewer_is_offered_taken_up_and_then_gone(desk, tmp_path):
     desk.worked()
-    committed, current = desk.work.committed.data.copy(), desk.work.current.data.copy()
+    committed, current = desk.committed().copy(), desk.current().copy()
     desk.close()
     later = Desk(tmp_path / "autosave", "stack")
     (work,) = later.desk.left_over
     later.desk.take_up(work)
-    np.testing.assert_array_equal(later.work.committed.data, committed)
-    np.testing.assert_array_equal(later.work.current.data, current)
+    np.testing.assert_array_equal(later.committed(), committed)
+    np.testing.assert_array_equal(later.current(), current)
     assert later.desk.left_over == ()
     assert work.folder.exists()  # until what goes on from it is written
     later.close()
@@ -189,24 +185,24 @@ def test_work_that_was_saved_and_closed_is_not_offered(desk, tmp_path):
 def test_work_that_went_on_after_it_was_saved_is_offered(desk, tmp_path):
     desk.worked().desk.save(tmp_path / "work.sam2session")
     desk.settle()
-    desk.work.prompt_layers.points.add([(3, 5, 5)])
+    desk.points.add([(3, 5, 5)])
     desk.settle()
     desk.close()
     assert len(Desk(tmp_path / "autosave").desk.left_over) == 1
 
 
 def test_work_on_an_image_with_axes_of_length_one_goes_on_where_it_has_none(desk, tmp_path):
-    desk.bench.choose(desk.add("other", (1, *SHAPE)))
-    desk.work.prompt_layers.points.add([(0, 1, 10, 8)])
+    desk.choose_image(desk.add("other", (1, *SHAPE)))
+    desk.points.add([(0, 1, 10, 8)])
     desk.settle()
-    desk.work.propagate()
+    desk.propagate()
     desk.settle()
-    desk.bench.commit()
+    desk.commit()
     desk.desk.save(tmp_path / "work.sam2session")
     desk.settle()
     plain = Desk(tmp_path / "plain", "other")
     assert plain.desk.open(tmp_path / "work.sam2session"), plain.desk.message
-    np.testing.assert_array_equal(plain.work.committed.data, desk.work.committed.data[0])
+    np.testing.assert_array_equal(plain.committed(), desk.committed()[0])
     plain.desk.export(tmp_path / "out")
     plain.settle()
     desk.desk.export(tmp_path / "out of five axes")
@@ -226,8 +222,8 @@ def test_a_session_says_what_the_axes_are_where_the_file_says_something_else(des
     tifffile.imwrite(path, np.zeros(shape, np.uint8), photometric="minisblack", **saved_as)
     with layer_source(path=str(path)):
         image = Image(np.zeros(shape, np.uint8), contrast_limits=(0, 255), name="planes")
-    desk.bench.choose(desk.viewer.add_layer(image))
-    desk.work.prompt_layers.points.add([(1, 10, 8)])
+    desk.choose_image(desk.viewer.add_layer(image))
+    desk.points.add([(1, 10, 8)])
     desk.settle()
     desk.desk.save(tmp_path / "work.sam2session")
     desk.desk.export(tmp_path / "out")  # waits for nothing, and says so
@@ -243,9 +239,9 @@ def test_an_export_has_axes_and_pixel_size_of_the_file_of_the_image(desk, tmp_pa
     tifffile.imwrite(path, np.zeros(SHAPE, np.uint8), imagej=True, resolution=(4, 4), metadata=spacing)
     with layer_source(path=str(path)):
         image = Image(np.zeros(SHAPE, np.uint8), contrast_limits=(0, 255), name="fiji")
-    desk.bench.choose(desk.viewer.add_layer(image))
+    desk.choose_image(desk.viewer.add_layer(image))
     mine = desk.viewer.add_labels(np.zeros(SHAPE, np.uint8))
-    desk.bench.use_target(mine)
+    desk.commit_into(mine)
     desk.worked().desk.export(tmp_path / "out")
     desk.settle()
     written = read_image(tmp_path / "out" / "labels.tif")
@@ -262,7 +258,7 @@ def test_an_image_that_napari_cannot_open_is_said_in_a_sentence(desk, tmp_path, 
     tifffile.imwrite(path, np.zeros(SHAPE, np.uint8))
     with layer_source(path=str(path)):
         image = Image(np.zeros(SHAPE, np.uint8), contrast_limits=(0, 255), name="opened")
-    desk.bench.choose(desk.viewer.add_layer(image))
+    desk.choose_image(desk.viewer.add_layer(image))
     desk.worked().desk.save(tmp_path / "work.sam2session")
     desk.settle()
     path.write_bytes(b"no image any more")

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 
 from napari_sam2.labels.merging import CommitPolicy
 from napari_sam2.prompts import MaskPrompt, PointPrompt, PromptSet, Target
-from napari_sam2.sessions.document import ImageUsed, Session, planes_of, to_json
+from napari_sam2.sessions.document import Session, planes_of, to_json
 from napari_sam2.sessions.document_json import from_json
+from napari_sam2.sessions.images import ImageUsed
 from napari_sam2.sessions.steps import Commit, HandEdit, MaskSource, ModelUsed, PackedPlane, Renumbering
 from tests.napari_sam2.drawn_sessions import sessions
 
@@ -27,7 +28,7 @@ def example():
             Renumbering(1, 3),
             HandEdit({4: PLANE}),
         ),
-        takes=(MaskSource(2, (PAINTED,), MODEL, (3,)),),
+        sources=(MaskSource(2, (PAINTED,), MODEL, (3,)),),
         prompts=PromptSet([PAINTED]),
         approved=(Target(2, 3),),
         names={3: "nucleus"},

@@ -142,7 +142,7 @@ def test_a_plane_is_read_once_and_only_as_long_as_its_frame_can_make_it():
 def test_frames_of_all_ranges_together_have_a_limit(monkeypatch):
     document = written()
     document["takes"] = [{"object_id": 2, "model": 0, "prompts": [0], "frames": [[0, 4]]}] * 3
-    assert len(read(document).takes) == 3
+    assert len(read(document).sources) == 3
     monkeypatch.setattr(document_json, "MOST_FRAMES", 18)
     with pytest.raises(SessionError, match="takes 2: the session names more than 18 frames in all"):
         read(document)

@@ -9,15 +9,16 @@ import pytest
 from napari_sam2.api import propagate
 from napari_sam2.errors import PromptError, SessionError
 from napari_sam2.frames import FrameStack
-from napari_sam2.inference.predictor import Direction
 from napari_sam2.labels.merging import CommitPolicy
 from napari_sam2.labels.prompts import prompts_from_labels
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt
 from napari_sam2.results import score_table
 from napari_sam2.sample_data import nuclei_stack_image, nuclei_stack_labels
-from napari_sam2.sessions.document import ImageUsed, Session
+from napari_sam2.sessions.document import Session
+from napari_sam2.sessions.images import ImageUsed
 from napari_sam2.sessions.replay import dtype_replayed, frames_replayed, models_used, replay
 from napari_sam2.sessions.steps import Commit, HandEdit, MaskSource, ModelUsed, PackedPlane, Renumbering
+from sam2_model.memory_bank import Direction
 from tests.napari_sam2.conftest import FRAMES, drawn
 from tests.napari_sam2.fake_predictor import FakePredictor
 
@@ -35,13 +36,13 @@ def box(object_id, columns, *, frame=0, rows=(1, 2)):
     return BoxPrompt(object_id, frame, rows[0], columns[0], rows[1], columns[1])
 
 
-def take(*prompts, frames=EVERYWHERE, model=MODEL):
+def source(*prompts, frames=EVERYWHERE, model=MODEL):
     return MaskSource(prompts[0].object_id, prompts, model, tuple(frames))
 
 
-def session(*steps, takes=(), **choices):
+def session(*steps, sources=(), **choices):
     image = ImageUsed(name="toy", shape=(FRAMES, 8, 12), dtype="uint16")
-    return Session(image=image, steps=steps, takes=tuple(takes), **choices)
+    return Session(image=image, steps=steps, sources=tuple(sources), **choices)
 
 
 def replayed(work, frames, predictor=None):
@@ -63,33 +64,33 @@ def replayed(work, frames, predictor=None):
 def test_a_replay_gives_what_the_same_prompts_give_in_python(toy_movie, frames):
     prompts = [PointPrompt(1, 2, 2, 2), PointPrompt(2, 0, 2, 8), PointPrompt(2, 3, 3, 8), PointPrompt(3, 4, 6, 2)]
     expected = propagate(toy_movie, prompts, model=FakePredictor())
-    takes = [take(*(p for p in prompts if p.object_id == i)) for i in (1, 2, 3)]
-    labels, scores = replayed(session(takes=takes), frames)
+    sources = [source(*(p for p in prompts if p.object_id == i)) for i in (1, 2, 3)]
+    labels, scores = replayed(session(sources=sources), frames)
     np.testing.assert_array_equal(labels, expected.labels)
     assert scores.equals(expected.scores)
-    committed, _ = replayed(session(Commit(tuple(takes), KEEP)), frames)
+    committed, _ = replayed(session(Commit(tuple(sources), KEEP)), frames)
     np.testing.assert_array_equal(committed, expected.labels)
 
 
 def test_only_masks_that_were_held_are_given(frames):
-    labels, scores = replayed(session(takes=[take(box(1, (1, 2), frame=2), frames=(1, 2, 4))]), frames)
+    labels, scores = replayed(session(sources=[source(box(1, (1, 2), frame=2), frames=(1, 2, 4))]), frames)
     assert labels.any((1, 2)).tolist() == [False, True, True, False, True]
     assert scores["frame"].tolist() == [1, 2, 4]
 
 
 def test_each_mask_comes_from_the_prompts_as_they_were_then(frames):
     first, second = box(1, (1, 3)), box(1, (6, 8), frame=3)
-    old, new = take(first, frames=(0, 1, 4)), take(first, second, frames=(2, 3))
-    labels, _ = replayed(session(takes=[old, new]), frames)
+    old, new = source(first, frames=(0, 1, 4)), source(first, second, frames=(2, 3))
+    labels, _ = replayed(session(sources=[old, new]), frames)
     assert [np.flatnonzero(plane[1]).tolist() for plane in labels] == [[1, 2, 3]] * 3 + [[6, 7, 8]] + [[1, 2, 3]]
 
 
 def test_a_target_of_which_the_same_was_said_in_two_states_is_asked_once(frames):
     fake = FakePredictor()
     clicks = [box(1, (1, 3), frame=f) for f in (0, 2, 4)]
-    states = [take(*clicks[: n + 1], frames=(2 * n,)) for n in range(3)]
-    again = take(*clicks, box(1, (5, 6), frame=3), frames=(0, 3))
-    labels, _ = replayed(session(Commit((again,), KEEP), takes=states), frames, fake)
+    states = [source(*clicks[: n + 1], frames=(2 * n,)) for n in range(3)]
+    again = source(*clicks, box(1, (5, 6), frame=3), frames=(0, 3))
+    labels, _ = replayed(session(Commit((again,), KEEP), sources=states), frames, fake)
     assert sorted(call[1] for call in fake.calls if call[0] == "prompt") == [0, 2, 3, 4]
     assert fake.count("follow") == 0
     assert labels[:, 1].any(1).tolist() == [True, False, True, True, True]
@@ -97,8 +98,8 @@ def test_a_target_of_which_the_same_was_said_in_two_states_is_asked_once(frames)
 
 def test_objects_are_followed_together_and_no_further_than_their_masks(frames):
     fake = FakePredictor()
-    takes = [take(box(1, (1, 3), frame=2), frames=(1, 3)), take(box(2, (6, 8), frame=1), frames=(1, 3))]
-    replayed(session(takes=takes), frames, fake)
+    sources = [source(box(1, (1, 3), frame=2), frames=(1, 3)), source(box(2, (6, 8), frame=1), frames=(1, 3))]
+    replayed(session(sources=sources), frames, fake)
     follows = [call[1:] for call in fake.calls if call[0] == "follow"]
     forward, backward = Direction.FORWARD, Direction.BACKWARD
     assert follows == [(1, (2,), forward), (2, (1, 2), forward), (3, (1, 2), forward), (1, (1,), backward)]
@@ -106,14 +107,14 @@ def test_objects_are_followed_together_and_no_further_than_their_masks(frames):
 
 def test_frames_are_given_as_soon_as_they_are_complete(frames):
     fake = FakePredictor()
-    work = session(takes=[take(box(1, (1, 3)))])
+    work = session(sources=[source(box(1, (1, 3)))])
     for done in replay(work, lambda model: frames, lambda model: fake):
         assert fake.count("follow") <= done.frame + 1
 
 
 def test_an_absence_takes_part(frames):
     prompts = (box(1, (1, 3)), PointPrompt(1, 2, 1, 2, positive=False))
-    labels, scores = replayed(session(takes=[take(*prompts)]), frames)
+    labels, scores = replayed(session(sources=[source(*prompts)]), frames)
     assert labels.any((1, 2)).tolist() == [True, True, False, False, False]
     assert len(scores) == FRAMES
 
@@ -138,7 +139,7 @@ class Brush(FakePredictor):
 
 def test_each_mask_comes_from_its_own_model_and_view(toy_movie):
     other = ModelUsed("brush", "b" * 64, 256, contrast_limits=(0.0, 1.0))
-    work = session(takes=[take(box(1, (1, 3)), frames=(0, 1)), take(box(2, (6, 8)), frames=(1, 2), model=other)])
+    work = session(sources=[source(box(1, (1, 3)), frames=(0, 1)), source(box(2, (6, 8)), frames=(1, 2), model=other)])
     assert models_used(work) == (MODEL, other)
     seen = {}
 
@@ -163,7 +164,7 @@ class Case:
 
     steps: Sequence[object]
     expected: str
-    takes: Sequence[MaskSource] = ()
+    sources: Sequence[MaskSource] = ()
     choices: dict[str, object] = field(default_factory=dict)
 
 
@@ -179,7 +180,7 @@ def mask(object_id, row):
 
 
 def commit(*prompts, policy=KEEP, locked=()):
-    return Commit(tuple(take(prompt) for prompt in prompts), policy, locked)
+    return Commit(tuple(source(prompt) for prompt in prompts), policy, locked)
 
 
 A, B, C = box(1, (1, 4)), box(2, (3, 6)), box(3, (5, 8))
@@ -213,9 +214,9 @@ CASES = {
     "by score against a commit after a hand edit": Case(
         [by_hand("............"), commit(A), commit(DRAWN, policy=BY_SCORE)], ".112222....."
     ),
-    "uncommitted on top, by score": Case([commit(A)], ".112222.....", [take(DRAWN)], {"policy": BY_SCORE}),
+    "uncommitted on top, by score": Case([commit(A)], ".112222.....", [source(DRAWN)], {"policy": BY_SCORE}),
     "uncommitted on top of a hand edit, by score": Case(
-        [commit(A), by_hand(".1111.......")], ".111122.....", [take(DRAWN)], {"policy": BY_SCORE}
+        [commit(A), by_hand(".1111.......")], ".111122.....", [source(DRAWN)], {"policy": BY_SCORE}
     ),
     "deleted": Case([commit(A, B), Renumbering(1, 0)], ".....22....."),
     "merged": Case([commit(A, B), Renumbering(1, 2)], ".222222....."),
@@ -225,27 +226,27 @@ CASES = {
     "left by hand": Case([commit(A), by_hand("7...........")], "7..........."),
     "erased by hand": Case([commit(A), by_hand("............")], "............"),
     "committed over what was left by hand": Case([by_hand("77.........."), commit(A)], "77111......."),
-    "uncommitted on top": Case([commit(A)], ".111122.....", [take(B)]),
-    "uncommitted on top, overwriting": Case([commit(A)], ".112222.....", [take(B)], {"policy": OVERWRITE}),
-    "uncommitted and hidden": Case([commit(A)], ".1111.......", [take(B)], {"hidden": (2,)}),
-    "uncommitted and too doubtful": Case([commit(A)], ".1111.......", [take(B)], {"least_confidence": 0.9}),
-    "uncommitted and sure enough": Case([commit(A)], ".111122.....", [take(B)], {"least_confidence": 0.7}),
-    "uncommitted and locked": Case([commit(A)], ".112222.....", [take(B)], {"policy": OVERWRITE, "locked": (2,)}),
+    "uncommitted on top": Case([commit(A)], ".111122.....", [source(B)]),
+    "uncommitted on top, overwriting": Case([commit(A)], ".112222.....", [source(B)], {"policy": OVERWRITE}),
+    "uncommitted and hidden": Case([commit(A)], ".1111.......", [source(B)], {"hidden": (2,)}),
+    "uncommitted and too doubtful": Case([commit(A)], ".1111.......", [source(B)], {"least_confidence": 0.9}),
+    "uncommitted and sure enough": Case([commit(A)], ".111122.....", [source(B)], {"least_confidence": 0.7}),
+    "uncommitted and locked": Case([commit(A)], ".112222.....", [source(B)], {"policy": OVERWRITE, "locked": (2,)}),
     "uncommitted over what is locked": Case(
-        [commit(A)], ".111122.....", [take(B)], {"policy": OVERWRITE, "locked": (1,)}
+        [commit(A)], ".111122.....", [source(B)], {"policy": OVERWRITE, "locked": (1,)}
     ),
-    "held and committed": Case([commit(A, B, locked=(2,))], ".111122.....", [take(B)], {"locked": (2,)}),
+    "held and committed": Case([commit(A, B, locked=(2,))], ".111122.....", [source(B)], {"locked": (2,)}),
     "everything": Case(
         [commit(A), by_hand(".1111....99."), commit(B, policy=OVERWRITE), Renumbering(9, 4)],
         ".11222233.44"[:9] + "44.",
-        [take(box(3, (7, 9)))],
+        [source(box(3, (7, 9)))],
     ),
 }
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_steps_are_made_in_order(frames, case):
-    labels, _ = replayed(session(*case.steps, takes=case.takes, **case.choices), frames)
+    labels, _ = replayed(session(*case.steps, sources=case.sources, **case.choices), frames)
     np.testing.assert_array_equal(labels[1, 1], drawn(case.expected)[0])
 
 
@@ -254,12 +255,12 @@ def test_the_scores_are_the_newest_since_a_frame_was_last_edited_by_hand(frames)
         commit(A, B, C),
         by_hand("1111...33..."),
         Renumbering(3, 0),
-        takes=[MaskSource(4, prompts_of_mask(4), MODEL, (1,))],
+        sources=[MaskSource(4, prompts_of_mask(4), MODEL, (1,))],
     )
     _, scores = replayed(work, frames)
     on_frame = scores.groupby("frame")["object_id"].apply(list).to_dict()
     assert on_frame == {0: [1, 2], 1: [4], 2: [1, 2], 3: [1, 2], 4: [1, 2]}
-    _, again = replayed(replace(work, takes=(take(GIVEN, frames=(0, 1)),)), frames)
+    _, again = replayed(replace(work, sources=(source(GIVEN, frames=(0, 1)),)), frames)
     of_first = again[again["object_id"] == 1].set_index("frame")["confidence"].to_dict()
     assert of_first == pytest.approx({0: 1, 1: 1, 2: 0.72, 3: 0.72, 4: 0.72})
 
@@ -298,16 +299,22 @@ def plane_of(*values, shape=(8, 12)):
     ("work", "message"),
     [
         (session(), "holds no labels"),
-        (session(takes=[take(A, frames=(2, 5))]), "labels on frame 5, and its image has 5 frames"),
+        (session(sources=[source(A, frames=(2, 5))]), "labels on frame 5, and its image has 5 frames"),
         (session(HandEdit({7: plane_of(1)})), "labels on frame 7"),
         (session(HandEdit({0: plane_of(1, shape=(8, 13))})), "8 x 13 pixels, and the frames of the image have 8 x 12"),
         (session(HandEdit({0: plane_of(-1)})), "holds the label -1"),
         (session(HandEdit({0: plane_of(2**32)})), "holds the label 4294967296"),
-        (session(takes=[take(PointPrompt(1, 0, 2, 40))]), "outside"),
-        (session(takes=[take(PointPrompt(1, 9, 2, 4))]), "there is no frame 9"),
-        (session(takes=[take(PointPrompt(1, 0, 2, 4, positive=False))]), "only negative points"),
-        (session(takes=[take(A, model=replace(MODEL, sha256="a" * 64))]), "weights of fake that have the SHA-256 aaa"),
-        (session(takes=[take(A, model=replace(MODEL, image_size=512))]), "at a working size of 512 px, .* at 256 px"),
+        (session(sources=[source(PointPrompt(1, 0, 2, 40))]), "outside"),
+        (session(sources=[source(PointPrompt(1, 9, 2, 4))]), "there is no frame 9"),
+        (session(sources=[source(PointPrompt(1, 0, 2, 4, positive=False))]), "only negative points"),
+        (
+            session(sources=[source(A, model=replace(MODEL, sha256="a" * 64))]),
+            "weights of fake that have the SHA-256 aaa",
+        ),
+        (
+            session(sources=[source(A, model=replace(MODEL, image_size=512))]),
+            "at a working size of 512 px, .* at 256 px",
+        ),
     ],
 )
 def test_a_session_that_cannot_be_replayed_is_refused_before_any_work(frames, work, message):
@@ -319,12 +326,12 @@ def test_a_session_that_cannot_be_replayed_is_refused_before_any_work(frames, wo
 
 def test_another_stack_is_refused(toy_movie):
     with pytest.raises(SessionError, match="4 frames of 8 x 12 pixels, and the session was made on 5 of 8 x 12"):
-        replay(session(takes=[take(A)]), lambda model: FrameStack(toy_movie[:4]), lambda model: FakePredictor())
+        replay(session(sources=[source(A)]), lambda model: FrameStack(toy_movie[:4]), lambda model: FakePredictor())
 
 
 def test_a_second_model_that_is_another_one_is_refused_before_the_first_works(frames):
     fake = FakePredictor()
-    work = session(takes=[take(A), take(B, model=replace(MODEL, sha256="c" * 64))])
+    work = session(sources=[source(A), source(B, model=replace(MODEL, sha256="c" * 64))])
     with pytest.raises(SessionError, match="cccc"):
         replay(work, lambda model: frames, lambda model: fake)
     assert fake.calls == []
@@ -340,7 +347,7 @@ def test_a_replay_with_the_embedded_model_is_the_propagation(nano):
     model = ModelUsed("nano", nano.sha256, nano.working_size(*stack.shape[1:]))
     work = Session(
         image=ImageUsed(name="nuclei", shape=stack.shape, dtype="uint16"),
-        takes=tuple(take(prompt, frames=range(13, 18), model=model) for prompt in prompts),
+        sources=tuple(source(prompt, frames=range(13, 18), model=model) for prompt in prompts),
     )
     scores = []
     for done in replay(work, lambda model: FrameStack(stack), lambda model: nano):

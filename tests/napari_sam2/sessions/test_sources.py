@@ -7,7 +7,8 @@ import tifffile
 from napari_sam2.errors import ImageFileError, OptionError, SessionError
 from napari_sam2.frames import FrameStack
 from napari_sam2.prompts import PointPrompt
-from napari_sam2.sessions.document import ImageUsed, Session
+from napari_sam2.sessions.document import Session
+from napari_sam2.sessions.images import ImageUsed
 from napari_sam2.sessions.sources import open_image
 from napari_sam2.sessions.steps import MaskSource, ModelUsed
 
@@ -19,9 +20,9 @@ def used(**view):
 
 
 def session(path, shape, *models, limits=LIMITS, **image):
-    takes = tuple(MaskSource(1, (PointPrompt(1, 0, 0, 0),), model, (0,)) for model in models or (used(),))
+    sources = tuple(MaskSource(1, (PointPrompt(1, 0, 0, 0),), model, (0,)) for model in models or (used(),))
     found = ImageUsed(**{"name": "stack", "shape": shape, "dtype": "uint8", "path": path} | image)
-    return Session(image=found, takes=takes, contrast_limits=limits)
+    return Session(image=found, sources=sources, contrast_limits=limits)
 
 
 def seen(work, model=None, **options):

@@ -87,17 +87,17 @@ def test_touched_frames_become_a_hand_edit_of_what_is_there_when_they_are_settle
     log = WorkLog()
     log.touch([4, 2])
     assert log.touched == {2, 4}
-    log.settle(filled)
+    log.record_touched(filled)
     assert values(log.steps[0]) == {2: 2, 4: 4}
     assert log.touched == frozenset()
-    log.settle(lambda frame: pytest.fail("nothing was touched"))
+    log.record_touched(lambda frame: pytest.fail("nothing was touched"))
 
 
 def test_hand_edits_after_each_other_are_one():
     log = WorkLog()
     for frames, value in (([1, 2], 5), ([2, 3], 6)):
         log.touch(frames)
-        log.settle(lambda frame, value=value: filled(value))
+        log.record_touched(lambda frame, value=value: filled(value))
     assert len(log.steps) == 1
     assert values(log.steps[0]) == {1: 5, 2: 6, 3: 6}
 
@@ -105,10 +105,10 @@ def test_hand_edits_after_each_other_are_one():
 def test_a_hand_edit_after_a_commit_stands_behind_it():
     log = WorkLog()
     log.touch([1])
-    log.settle(filled)
+    log.record_touched(filled)
     log.record(commit(1))
     log.touch([1])
-    log.settle(lambda frame: filled(9))
+    log.record_touched(lambda frame: filled(9))
     assert [type(step) for step in log.steps] == [HandEdit, Commit, HandEdit]
     assert values(log.steps[2]) == {1: 9}
 
@@ -116,16 +116,16 @@ def test_a_hand_edit_after_a_commit_stands_behind_it():
 def test_an_empty_frame_is_written_down_only_where_a_step_left_something():
     log = WorkLog()
     log.touch([0, 1])
-    log.settle(lambda frame: EMPTY)
+    log.record_touched(lambda frame: EMPTY)
     assert log.steps == ()
     log.record(commit(1))
     log.touch([0, 1])
-    log.settle(lambda frame: EMPTY)
+    log.record_touched(lambda frame: EMPTY)
     assert values(log.steps[1]) == {1: 0}
     log.touch([1, 2])
-    log.settle(filled)
+    log.record_touched(filled)
     log.touch([2])
-    log.settle(lambda frame: EMPTY)
+    log.record_touched(lambda frame: EMPTY)
     assert values(log.steps[1]) == {1: 1, 2: 0}
 
 
@@ -137,7 +137,7 @@ def test_nothing_is_settled_when_a_frame_cannot_be_read():
         raise FrameError(f"Frame {frame} is lost.")
 
     with pytest.raises(FrameError):
-        log.settle(fail)
+        log.record_touched(fail)
     assert log.touched == {1, 2}
     assert log.steps == ()
 
@@ -165,7 +165,7 @@ def test_a_step_stays_when_somebody_painted_after_it():
     log.record(step)
     log.touch([3])
     assert not log.withdraw(step)
-    log.settle(filled)
+    log.record_touched(filled)
     assert not log.withdraw(step)
 
 
@@ -184,7 +184,7 @@ def test_a_copy_of_a_log_goes_its_own_way():
     log = WorkLog([commit(0)])
     log.touch([3])
     other = log.copy()
-    other.settle(filled)
+    other.record_touched(filled)
     log.touch([4])
     log.record(commit(1))
     assert [type(step) for step in other.steps] == [Commit, HandEdit]

@@ -15,16 +15,13 @@ from napari_sam2.files.partial import this_host
 from napari_sam2.prompts import PromptSet
 from napari_sam2.results import ObjectMask
 from napari_sam2.sessions import storage
-from napari_sam2.sessions.document import ImageUsed, Session, to_json
+from napari_sam2.sessions.document import Session, to_json
+from napari_sam2.sessions.images import ImageUsed
 from napari_sam2.sessions.replay import dtype_replayed, frames_replayed
 from napari_sam2.sessions.steps import HandEdit, PackedPlane
 from napari_sam2.sessions.storage import (
-    StoredFrames,
-    frames_stored,
     iter_committed,
     iter_masks,
-    read_committed,
-    read_masks,
     read_session,
     write_committed,
     write_document,
@@ -46,6 +43,11 @@ PLANE = np.arange(96, dtype=np.uint32).reshape(8, 12)
 
 def edited(*planes):
     return Session(image=SESSION.image, steps=(HandEdit(dict(enumerate(map(PackedPlane.pack, planes)))),))
+
+
+def frames_stored(path):
+    """Frames of which there are masks, and frames of which there are labels."""
+    return [frame for frame, _ in iter_masks(path)], [frame for frame, _ in iter_committed(path)]
 
 
 def assert_same_masks(masks, expected):
@@ -91,18 +93,13 @@ def test_a_session_is_read_back_exactly_from_a_file_and_from_a_folder(tmp_path_f
 
 def test_masks_and_labels_are_read_back_exactly(stored):
     assert read_session(stored) == SESSION
-    assert frames_stored(stored) == StoredFrames(masks=(3, 12), committed=(12,))
-    assert_same_masks(read_masks(stored, 12), MASKS)
-    assert_same_masks(read_masks(stored, 3), MASKS[:1])
-    plane = read_committed(stored, 12)
+    assert frames_stored(stored) == ([3, 12], [12])
+    masks = dict(iter_masks(stored))
+    assert_same_masks(masks[12], MASKS)
+    assert_same_masks(masks[3], MASKS[:1])
+    ((_, plane),) = iter_committed(stored)
     np.testing.assert_array_equal(plane, PLANE)
     assert plane.dtype == PLANE.dtype
-
-
-def test_frames_of_which_nothing_is_stored_are_empty(stored):
-    assert read_masks(stored, 4) == ()
-    assert read_masks(stored, 999_999_999) == ()
-    assert read_committed(stored, 5) is None
 
 
 def test_all_frames_are_read_in_order(stored):
@@ -116,7 +113,7 @@ def test_all_frames_are_read_in_order(stored):
 
 def test_a_session_without_anything_stored_has_no_frames(tmp_path):
     write_session(tmp_path / "work.sam2session", SESSION)
-    assert frames_stored(tmp_path / "work.sam2session") == StoredFrames((), ())
+    assert frames_stored(tmp_path / "work.sam2session") == ([], [])
     assert list(iter_masks(tmp_path / "work.sam2session")) == []
 
 
@@ -128,8 +125,8 @@ def test_a_file_is_a_zip_of_a_folder(stored, tmp_path):
             archive.extractall(tmp_path / "unzipped")
         stored = tmp_path / "unzipped"
     assert read_session(stored) == SESSION
-    assert frames_stored(stored) == StoredFrames(masks=(3, 12), committed=(12,))
-    assert_same_masks(read_masks(stored, 12), MASKS)
+    assert frames_stored(stored) == ([3, 12], [12])
+    assert_same_masks(dict(iter_masks(stored))[12], MASKS)
 
 
 def test_masks_are_asked_for_one_frame_at_a_time(tmp_path):
@@ -175,7 +172,7 @@ def test_a_document_takes_the_place_of_the_one_before_and_leaves_the_frames(tmp_
     later = Session(image=SESSION.image, names={1: "nucleus"})
     write_document(tmp_path, later)
     assert read_session(tmp_path) == later
-    assert_same_masks(read_masks(tmp_path, 12), MASKS)
+    assert_same_masks(dict(iter_masks(tmp_path))[12], MASKS)
 
 
 def test_frames_that_became_empty_are_removed(tmp_path):
@@ -183,7 +180,7 @@ def test_frames_that_became_empty_are_removed(tmp_path):
     write_masks(tmp_path, 12, (), state=1)
     write_committed(tmp_path, 12, PLANE * 0, state=1)
     write_document(tmp_path, SESSION, state=1)
-    assert frames_stored(tmp_path) == StoredFrames(masks=(3,), committed=())
+    assert frames_stored(tmp_path) == ([3], [])
     assert sorted(path.name for path in tmp_path.glob("*/*")) == ["000003.npz"]
 
 
@@ -193,13 +190,13 @@ def test_masks_and_labels_count_from_the_moment_at_which_the_document_says_so(tm
     write_masks(tmp_path, 3, (), state=1)
     write_committed(tmp_path, 5, PLANE, state=1)
     write_committed(tmp_path, 12, PLANE + 1, state=1)
-    assert frames_stored(tmp_path) == StoredFrames(masks=(3, 12), committed=(12,))
-    assert_same_masks(read_masks(tmp_path, 12), MASKS)
-    np.testing.assert_array_equal(read_committed(tmp_path, 12), PLANE)
+    assert frames_stored(tmp_path) == ([3, 12], [12])
+    assert_same_masks(dict(iter_masks(tmp_path))[12], MASKS)
+    np.testing.assert_array_equal(dict(iter_committed(tmp_path))[12], PLANE)
     write_document(tmp_path, SESSION, state=1)
-    assert frames_stored(tmp_path) == StoredFrames(masks=(12,), committed=(5, 12))
-    assert_same_masks(read_masks(tmp_path, 12), MASKS[:1])
-    np.testing.assert_array_equal(read_committed(tmp_path, 12), PLANE + 1)
+    assert frames_stored(tmp_path) == ([12], [5, 12])
+    assert_same_masks(dict(iter_masks(tmp_path))[12], MASKS[:1])
+    np.testing.assert_array_equal(dict(iter_committed(tmp_path))[12], PLANE + 1)
     assert len(list(tmp_path.glob("*/*"))) == 3
 
 
@@ -231,7 +228,7 @@ def test_what_a_crash_left_half_written_is_not_read(tmp_path):
     in_a_folder(tmp_path)
     (tmp_path / "masks" / "000004.partial.123.npz").write_bytes(b"half")
     (tmp_path / "masks" / "notes.txt").write_text("mine")
-    assert frames_stored(tmp_path).masks == (3, 12)
+    assert [frame for frame, _ in iter_masks(tmp_path)] == [3, 12]
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
@@ -305,7 +302,7 @@ def test_masks_that_are_damaged_are_refused(tmp_path):
     for content in (b"", whole[:50], whole[:-50], (tmp_path / "committed" / "000001.npz").read_bytes()):
         path.write_bytes(content)
         with pytest.raises(SessionError, match="masks of frame 12 are damaged"):
-            read_masks(tmp_path, 12)
+            list(iter_masks(tmp_path))
 
 
 def test_masks_whose_windows_do_not_fit_are_refused(tmp_path):
@@ -316,7 +313,7 @@ def test_masks_whose_windows_do_not_fit_are_refused(tmp_path):
     for name, value in (("logits", stored["logits"][:-1]), ("window", stored["window"][:1]), ("is_given", np.ones(1))):
         np.savez(path, **(stored | {name: value}))
         with pytest.raises(SessionError, match="masks of frame 0 are damaged"):
-            read_masks(tmp_path, 0)
+            list(iter_masks(tmp_path))
 
 
 def test_labels_that_are_damaged_are_refused(tmp_path):
@@ -324,29 +321,28 @@ def test_labels_that_are_damaged_are_refused(tmp_path):
     path = tmp_path / "committed" / "000012.npz"
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(SessionError, match="committed labels of frame 12 are damaged"):
-        read_committed(tmp_path, 12)
+        list(iter_committed(tmp_path))
     np.savez(path, plane=np.zeros(3, np.float32))
     with pytest.raises(SessionError, match="float32"):
-        read_committed(tmp_path, 12)
+        list(iter_committed(tmp_path))
 
 
 def test_no_code_is_run_that_a_file_brings_along(tmp_path):
     in_a_folder(tmp_path)
-    for kind, read, name in (("masks", read_masks, "logits"), ("committed", read_committed, "plane")):
+    for kind, read, name in (("masks", iter_masks, "logits"), ("committed", iter_committed, "plane")):
         path = tmp_path / kind / "000012.npz"
         np.savez(path, **(dict(np.load(path)) | {name: np.array([PromptSet()], object)}))
         with pytest.raises(SessionError, match="damaged"):
-            read(tmp_path, 12)
+            list(read(tmp_path))
 
 
-@pytest.mark.parametrize(("frame", "read"), [(20, read_masks), (20, read_committed), (10**9, read_committed)])
+@pytest.mark.parametrize(("frame", "read"), [(20, iter_masks), (20, iter_committed), (10**9, iter_committed)])
 def test_frames_beyond_the_stack_are_refused(tmp_path, frame, read):
     write_document(tmp_path, SESSION)
     write_masks(tmp_path, frame, MASKS)
     write_committed(tmp_path, frame, PLANE)
-    for ask in (lambda: read(tmp_path, 0), lambda: frames_stored(tmp_path)):
-        with pytest.raises(SessionError, match=f"of frame {frame}, and the image has 20 frames, numbered from 0"):
-            ask()
+    with pytest.raises(SessionError, match=f"of frame {frame}, and the image has 20 frames, numbered from 0"):
+        list(read(tmp_path))
 
 
 def test_masks_and_labels_of_another_size_than_the_frames_are_refused(tmp_path):
@@ -354,7 +350,7 @@ def test_masks_and_labels_of_another_size_than_the_frames_are_refused(tmp_path):
     write_masks(tmp_path, 0, MASKS)
     write_committed(tmp_path, 0, PLANE)
     with pytest.raises(SessionError, match="a mask lies outside the frame of 5 x 7 pixels"):
-        read_masks(tmp_path, 0)
+        list(iter_masks(tmp_path))
     with pytest.raises(SessionError, match=r"shape \(8, 12\), and shape \(5, 7\) is needed"):
         list(iter_committed(tmp_path))
 
@@ -414,7 +410,7 @@ def test_nobody_waits_for_a_pipe(tmp_path, pipe):
     (tmp_path / pipe).unlink(missing_ok=True)
     os.mkfifo(tmp_path / pipe)
     with pytest.raises((SessionError, ImageFileError), match=r"no file|pipe"):
-        read_masks(tmp_path / pipe.split("/")[0], 0)
+        list(iter_masks(tmp_path / pipe.split("/")[0]))
 
 
 @pytest.mark.parametrize("name", ["9" * 5000, "0" * 7 + ".s" + "9" * 5000])
@@ -422,7 +418,7 @@ def test_a_frame_whose_number_has_no_end_is_no_frame(tmp_path, name):
     path = archive_of(
         tmp_path / "a.sam2session", ("session.json", to_json(SESSION, tmp_path)), (f"masks/{name}.npz", b"")
     )
-    assert frames_stored(path).masks == ()
+    assert list(iter_masks(path)) == []
 
 
 @settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
@@ -457,11 +453,6 @@ def test_only_errors_of_ours_leave_whatever_a_file_holds(tmp_path_factory, data)
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content[: data.draw(st.sampled_from([None, None, len(content) // 2, -10]))])
-    for read in (
-        read_session,
-        frames_stored,
-        lambda path: read_masks(path, 3),
-        lambda path: list(iter_committed(path)),
-    ):
+    for read in (read_session, lambda path: list(iter_masks(path)), lambda path: list(iter_committed(path))):
         with suppress(NapariSam2Error):
             read(path)

@@ -8,11 +8,11 @@ import pytest
 
 from napari_sam2.errors import OptionError
 from napari_sam2.frames import FrameStack
-from napari_sam2.inference.predictor import Direction
+from napari_sam2.labels.composing import compose
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
-from napari_sam2.results import compose
-from napari_sam2.tracking.propagation import PropagationPlan, label_frames, plan_propagation, remaining_steps, run
+from napari_sam2.tracking.propagation import PropagationPlan, label_frames, plan_propagation, remaining_visits, run
 from napari_sam2.tracking.stack import TrackedStack
+from sam2_model.memory_bank import Direction
 from tests.napari_sam2.conftest import FRAMES
 
 SIGNS = {Direction.FORWARD: ">", Direction.BACKWARD: "<"}
@@ -28,8 +28,8 @@ def absent(object_id, frame):
 
 def written(plan):
     """Steps of a plan as text: frame, direction, objects; in brackets what is not reported."""
-    steps = [f"{s.frame}{SIGNS[s.direction]}{''.join(map(str, s.object_ids))}" for s in plan.steps]
-    return " ".join(t if s.is_reported else f"({t})" for t, s in zip(steps, plan.steps, strict=True))
+    steps = [f"{s.frame}{SIGNS[s.direction]}{''.join(map(str, s.object_ids))}" for s in plan.visits]
+    return " ".join(t if s.is_reported else f"({t})" for t, s in zip(steps, plan.visits, strict=True))
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def test_a_plan_goes_from_each_objects_first_frame(case):
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_no_object_is_visited_twice_on_a_frame_and_no_frame_left_out(case):
     visited = defaultdict(list)
-    for step in planned(case).steps:
+    for step in planned(case).visits:
         for object_id in step.object_ids:
             visited[object_id].append(step.frame)
     origins = {}
@@ -176,7 +176,7 @@ def test_the_labels_of_a_frame_hold_the_objects_of_both_passes(session, plan):
 
 
 def test_labels_do_not_depend_on_the_order_of_the_passes(session, plan):
-    expected = together(run(session, plan.steps))
+    expected = together(run(session, plan.visits))
     labels = {item.frame: item.labels for item in label_frames(session, plan)}
     assert labels.keys() == expected.keys()
     for frame, one in labels.items():
@@ -207,14 +207,14 @@ def test_closing_stops_between_frames(session, plan, fake):
 
 
 @pytest.mark.parametrize("stop", range(8))
-def test_the_remaining_steps_resume_to_the_same_labels(session, plan, stop, fake):
-    expected = together(run(session, plan.steps))
+def test_the_remaining_visits_resume_to_the_same_labels(session, plan, stop, fake):
+    expected = together(run(session, plan.visits))
     fake.calls.clear()
-    first = run(session, plan.steps)
+    first = run(session, plan.visits)
     done = [next(first) for _ in range(stop)]
     first.close()
-    done += run(session, plan.steps[stop:])
-    assert fake.count("follow") == len(plan.steps)
+    done += run(session, plan.visits[stop:])
+    assert fake.count("follow") == len(plan.visits)
     resumed = together(done)
     for frame in range(FRAMES):
         np.testing.assert_array_equal(resumed[frame], expected[frame])
@@ -236,7 +236,7 @@ def test_an_empty_plan_visits_nothing(session, fake):
 
 
 def left_over(session, prompts, **options):
-    return written(PropagationPlan(remaining_steps(session, plan_propagation(prompts, FRAMES, **options).steps)))
+    return written(PropagationPlan(remaining_visits(session, plan_propagation(prompts, FRAMES, **options).visits)))
 
 
 def applied(session, prompts):
@@ -251,13 +251,13 @@ def untold(fake, toy_movie):
 
 def test_after_a_whole_propagation_nothing_remains(untold):
     prompts = applied(untold, PromptSet(at(1, 2)))
-    list(run(untold, plan_propagation(prompts, FRAMES).steps))
+    list(run(untold, plan_propagation(prompts, FRAMES).visits))
     assert left_over(untold, prompts) == ""
 
 
 def test_a_propagation_that_was_stopped_goes_on_where_it_stopped(untold):
     prompts = applied(untold, PromptSet(at(1, 2)))
-    stopped = run(untold, plan_propagation(prompts, FRAMES).steps)
+    stopped = run(untold, plan_propagation(prompts, FRAMES).visits)
     for _ in range(2):
         next(stopped)
     stopped.close()
@@ -266,39 +266,39 @@ def test_a_propagation_that_was_stopped_goes_on_where_it_stopped(untold):
 
 def test_an_object_added_late_is_followed_alone(untold):
     prompts = applied(untold, PromptSet(at(1, 2)))
-    list(run(untold, plan_propagation(prompts, FRAMES).steps))
+    list(run(untold, plan_propagation(prompts, FRAMES).visits))
     prompts = applied(untold, PromptSet(at(1, 2) + at(2, 3)))
     assert left_over(untold, prompts) == "3>2 4>2 2<2 1<2 0<2"
 
 
 def test_a_corrected_object_is_followed_anew_and_the_others_are_left_alone(untold):
     prompts = applied(untold, PromptSet(at(1, 2) + at(2, 2)))
-    list(run(untold, plan_propagation(prompts, FRAMES).steps))
+    list(run(untold, plan_propagation(prompts, FRAMES).visits))
     prompts = applied(untold, PromptSet(at(1, 2) + at(2, 2, 4)))
     assert left_over(untold, prompts) == "2>2 3>2 4>2 1<2 0<2"
 
 
 def test_a_wider_range_is_followed_beyond_what_stands(untold):
     prompts = applied(untold, PromptSet(at(1, 0)))
-    list(run(untold, plan_propagation(prompts, FRAMES, stop=2).steps))
+    list(run(untold, plan_propagation(prompts, FRAMES, stop=2).visits))
     assert left_over(untold, prompts) == "3>1 4>1"
 
 
 def test_frames_that_were_only_passed_through_are_reported_when_they_are_asked_for(untold):
     prompts = applied(untold, PromptSet(at(1, 0)))
-    list(run(untold, plan_propagation(prompts, FRAMES, start=3).steps))
+    list(run(untold, plan_propagation(prompts, FRAMES, start=3).visits))
     assert left_over(untold, prompts) == "0>1 1>1 2>1"
 
 
 def test_what_was_lost_is_followed_again_from_where_the_object_was_shown(untold):
     prompts = applied(untold, PromptSet(at(1, 0) + at(2, 0)))
-    steps = plan_propagation(prompts, FRAMES).steps
+    steps = plan_propagation(prompts, FRAMES).visits
     list(run(untold, steps))
-    left = remaining_steps(untold, steps, is_held=lambda object_id, frame: (object_id, frame) != (2, 3))
+    left = remaining_visits(untold, steps, is_held=lambda object_id, frame: (object_id, frame) != (2, 3))
     assert written(PropagationPlan(left)) == "0>2 1>2 2>2 3>2"
 
 
 def test_a_range_that_begins_behind_the_last_one_passes_through_what_lies_between(untold):
     prompts = applied(untold, PromptSet(at(1, 0)))
-    list(run(untold, plan_propagation(prompts, FRAMES, stop=1).steps))
+    list(run(untold, plan_propagation(prompts, FRAMES, stop=1).visits))
     assert left_over(untold, prompts, start=3) == "(0>1) (1>1) (2>1) 3>1 4>1"

@@ -5,10 +5,10 @@ import pytest
 
 from napari_sam2.errors import PromptError
 from napari_sam2.frames import FrameStack
-from napari_sam2.inference.predictor import Direction
-from napari_sam2.prompts import BoxPrompt, PointPrompt, PromptSet
-from napari_sam2.results import compose
+from napari_sam2.labels.composing import compose
+from napari_sam2.prompts import BoxPrompt, PointPrompt, PromptSet, Target
 from napari_sam2.tracking.stack import TrackedStack
+from sam2_model.memory_bank import Direction
 from tests.napari_sam2.fake_predictor import FakePredictor, FakeTracker
 
 A0, A2 = PointPrompt(1, 0, 2, 1), PointPrompt(1, 2, 3, 1)
@@ -61,7 +61,7 @@ def test_prompts_of_a_target_reach_the_model_in_the_order_given(toy_movie):
         session = TrackedStack(FakePredictor(), FrameStack(toy_movie))
         (result,) = applied(session, *prompts)
         sizes.append(np.count_nonzero(compose(result.objects, 8, 12, np.dtype(np.uint16))))
-        assert session.prompts.on_frame(0) == {2: tuple(prompts)}
+        assert dict(session.prompts) == {Target(2, 0): tuple(prompts)}
     assert sizes[0] < sizes[1] == 12
 
 

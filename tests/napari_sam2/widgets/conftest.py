@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_sam2.widgets.segment_widget import SegmentWidget
-from napari_sam2.workspace.requests import Activity
+from tests.napari_sam2.bench import WorkbenchDriver
 from tests.napari_sam2.fake_predictor import FakePredictor
 
 FRAMES, HEIGHT, WIDTH = 6, 40, 50
@@ -16,7 +16,7 @@ def no_traces_of_the_user(plugin_settings, monkeypatch, tmp_path):
     monkeypatch.setattr("napari_sam2.saving.work_files.user_data_path", lambda *args, **how: tmp_path / "data")
 
 
-class Dock:
+class Dock(WorkbenchDriver):
     """The widget in the dock of a viewer, and what a user does with it."""
 
     def __init__(self, qtbot, viewer, fake):
@@ -25,24 +25,21 @@ class Dock:
         self.dock = viewer.window.add_dock_widget(self.widget, name="SAM 2")
 
     @property
-    def work(self):
-        return self.widget.bench.workspace
+    def bench(self):  # not held here: the widget must be freed when its dock is closed
+        return self.widget.bench
 
     def settle(self):
-        self.qtbot.waitUntil(lambda: self.work.status.activity is Activity.READY)
+        self.qtbot.waitUntil(lambda: self.is_ready)
         self.widget._refresh()
 
     def click(self, frame, y, x):
-        self.work.show(frame)
-        self.work.prompt_layers.points.add([(frame, y, x)])
+        self.show(frame)
+        self.points.add([(frame, y, x)])
         self.settle()
 
     def propagate(self):
         self.widget.propagation.propagate.click()
         self.settle()
-
-    def labels(self):
-        return np.asarray(self.work.current.data)
 
 
 @pytest.fixture

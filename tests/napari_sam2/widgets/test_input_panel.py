@@ -7,35 +7,31 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_sam2.frames import FrameStack, single_frame
-from napari_sam2.widgets.gui_thread import GuiThread
 from napari_sam2.widgets.input_panel import SIDE, InputPanel, preview
-from napari_sam2.workspace.images import Workbench
-from napari_sam2.workspace.requests import Activity
+from napari_sam2.widgets.parts import GuiThread
+from napari_sam2.workspace.workbench import Workbench
+from tests.napari_sam2.bench import WorkbenchDriver
 
 SHAPE = (4, 40, 60)
 
 
-class ModelInput:
+class ModelInput(WorkbenchDriver):
     """A panel over a workbench, and what a user does with it."""
 
     def __init__(self, qtbot, viewer, fake):
         self.qtbot, self.viewer = qtbot, viewer
         self.gui_thread = GuiThread()
-        self.bench = Workbench(viewer, load_model=lambda source: fake, post=self.gui_thread.post)
+        super().__init__(Workbench(viewer, load_model=lambda source: fake, post=self.gui_thread.post))
         self.panel = InputPanel(self.bench)
         qtbot.addWidget(self.panel)
         self.panel.show()
 
-    @property
-    def work(self):
-        return self.bench.workspace
-
     def click(self, frame, y, x):
-        self.work.prompt_layers.points.add([(frame, y, x)])
+        self.points.add([(frame, y, x)])
         self.settle()
 
     def settle(self):
-        self.qtbot.waitUntil(lambda: self.work.status.activity is Activity.READY)
+        self.qtbot.waitUntil(lambda: self.is_ready)
         self.panel.refresh()
 
     def pixel(self):
@@ -49,7 +45,7 @@ class ModelInput:
     def sees(self, *colour):
         self.qtbot.waitUntil(lambda: self.pixel() == colour)
 
-    def choose(self, number, name):
+    def choose_colour(self, number, name):
         combo = self.panel.colours[number]
         combo.setCurrentText(name)
         combo.activated.emit(combo.currentIndex())
@@ -73,7 +69,7 @@ def image(viewer):
 def model_input(qtbot, viewer, image, fake):
     model_input = ModelInput(qtbot, viewer, fake)
     yield model_input
-    model_input.bench.close()
+    model_input.close()
 
 
 def test_the_values_that_are_black_and_white_are_said_and_the_size_once_it_is_known(model_input):
@@ -83,19 +79,19 @@ def test_the_values_that_are_black_and_white_are_said_and_the_size_once_it_is_kn
 
 
 def test_the_thumbnail_shows_the_frame_in_the_aspect_of_the_image(model_input):
-    model_input.work.show(0)
+    model_input.show(0)
     model_input.sees(128, 128, 128)
     size = model_input.panel.thumbnail.sizeHint()
     assert (size.width(), size.height()) == (SIDE, round(SIDE * 40 / 60))
-    model_input.work.show(3)
+    model_input.show(3)
     model_input.sees(166, 166, 166)
 
 
 def test_a_panel_that_nobody_sees_reads_nothing_until_it_is_shown(model_input):
-    model_input.work.show(0)
+    model_input.show(0)
     model_input.sees(128, 128, 128)
     model_input.panel.hide()
-    model_input.work.show(3)
+    model_input.show(3)
     model_input.panel.refresh()
     assert model_input.pixel() == (128, 128, 128)
     model_input.panel.show()
@@ -104,7 +100,7 @@ def test_a_panel_that_nobody_sees_reads_nothing_until_it_is_shown(model_input):
 
 def test_contrast_changed_after_the_first_prompt_is_seen_when_it_is_asked_for(model_input, image, fake):
     assert not model_input.panel.use_contrast.isEnabled()
-    model_input.work.show(0)
+    model_input.show(0)
     model_input.click(0, 10, 12)
     image.contrast_limits = (0, 100)
     model_input.panel.refresh()
@@ -133,16 +129,16 @@ def test_images_that_are_chosen_are_seen_in_colours(model_input, viewer):
     viewer.add_image(np.full(SHAPE, 5.0), contrast_limits=(0, 10), name="second")
     viewer.add_image(np.full(SHAPE, 9.0), contrast_limits=(0, 9), name="third")
     model_input.panel.refresh()
-    model_input.work.show(0)
-    model_input.choose(1, "second")
-    assert model_input.work.channels == (viewer.layers["stack"], viewer.layers["second"])
+    model_input.show(0)
+    model_input.choose_colour(1, "second")
+    assert model_input.channels == (viewer.layers["stack"], viewer.layers["second"])
     assert model_input.panel.values.text().startswith("Red 0 to 200, green 0 to 10 → dark to bright")
     assert model_input.panel.colour_labels[0].text() == "Red"
     model_input.sees(128, 128, 0)
-    model_input.choose(2, "third")
+    model_input.choose_colour(2, "third")
     model_input.sees(128, 128, 255)
-    model_input.choose(1, "none")
-    assert model_input.work.channels == (viewer.layers["stack"],)
+    model_input.choose_colour(1, "none")
+    assert model_input.channels == (viewer.layers["stack"],)
     assert model_input.panel.colour_labels[0].text() == "Grey"
     model_input.sees(128, 128, 128)
 
@@ -150,14 +146,14 @@ def test_images_that_are_chosen_are_seen_in_colours(model_input, viewer):
 def test_the_current_contrast_of_channels_is_used_without_losing_them(model_input, viewer):
     second = viewer.add_image(np.full(SHAPE, 5.0), contrast_limits=(0, 10), name="second")
     model_input.panel.refresh()
-    model_input.choose(1, "second")
-    model_input.work.show(0)
+    model_input.choose_colour(1, "second")
+    model_input.show(0)
     model_input.click(0, 10, 12)
     second.contrast_limits = (0, 5)
     model_input.panel.refresh()
     model_input.panel.use_contrast.click()
     model_input.settle()
-    assert len(model_input.work.channels) == 2
+    assert len(model_input.channels) == 2
     model_input.sees(128, 255, 0)
 
 
@@ -173,7 +169,7 @@ def test_rgb_images_are_seen_as_they_are(qtbot, viewer, fake):
     assert model_input.panel.values.text() == "Colours as they are"
     assert all(combo.isHidden() for combo in model_input.panel.colours)
     model_input.sees(10, 20, 30)
-    model_input.bench.close()
+    model_input.close()
 
 
 def test_the_level_of_a_multiscale_image_can_be_chosen(qtbot, viewer, fake):
@@ -184,13 +180,13 @@ def test_the_level_of_a_multiscale_image_can_be_chosen(qtbot, viewer, fake):
     assert [level.itemText(i) for i in range(level.count())] == ["64 x 64 px", "32 x 32 px"]
     level.setCurrentIndex(1)
     level.activated.emit(1)
-    assert model_input.work.current.data.shape == (32, 32)
-    model_input.work.prompt_layers.points.add([(20, 20)])
+    assert model_input.current().shape == (32, 32)
+    model_input.points.add([(20, 20)])
     model_input.settle()
     level.setCurrentIndex(0)
     level.activated.emit(0)
     assert level.currentIndex() == 1  # it was refused
-    model_input.bench.close()
+    model_input.close()
 
 
 def test_an_image_with_one_level_offers_none(model_input):
@@ -217,7 +213,7 @@ class SlowStack:
 def slow(model_input):
     """A stack that takes its time, in the place of what the model sees."""
     stack = SlowStack()
-    model_input.work.model_input.frames = FrameStack(stack, contrast_limits=(0, 255))
+    model_input.see(FrameStack(stack, contrast_limits=(0, 255)))
     yield stack
     stack.may_read.set()
 
@@ -241,7 +237,7 @@ def test_a_frame_that_cannot_be_read_is_said_where_it_would_be(model_input, slow
 
 
 def test_without_work_there_is_nothing_to_be_seen(model_input, viewer):
-    model_input.work.show(0)
+    model_input.show(0)
     model_input.sees(128, 128, 128)
     viewer.layers.remove("stack")
     model_input.qtbot.waitUntil(lambda: model_input.panel.values.text() == "")
@@ -251,10 +247,9 @@ def test_without_work_there_is_nothing_to_be_seen(model_input, viewer):
 
 def test_nothing_is_read_any_more_when_the_workbench_closes(model_input, slow):
     model_input.panel.refresh()
-    reading = model_input.panel._reading
-    model_input.bench.close()
+    model_input.close()
     slow.may_read.set()
-    reading.join()
+    model_input.qtbot.waitUntil(lambda: "napari-sam2 job" not in [thread.name for thread in threading.enumerate()])
     handed_over = []
     model_input.panel._gui_thread.post(lambda: handed_over.append(True))
     model_input.qtbot.waitUntil(lambda: bool(handed_over))

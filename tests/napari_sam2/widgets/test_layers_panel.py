@@ -5,31 +5,27 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
-from napari_sam2.widgets.gui_thread import GuiThread
 from napari_sam2.widgets.layers_panel import LayersPanel
-from napari_sam2.workspace.images import Workbench
-from napari_sam2.workspace.requests import Activity
+from napari_sam2.widgets.parts import GuiThread
+from napari_sam2.workspace.workbench import Workbench
+from tests.napari_sam2.bench import WorkbenchDriver
 from tests.napari_sam2.widgets.conftest import FRAMES, HEIGHT, WIDTH
 
 SHAPE = (FRAMES, HEIGHT, WIDTH)
 
 
-class Choice:
+class Choice(WorkbenchDriver):
     """A panel over a workbench, and what a user does with it."""
 
     def __init__(self, qtbot, viewer, fake):
         self.qtbot, self.viewer = qtbot, viewer
         self.gui_thread = GuiThread()
-        self.bench = Workbench(viewer, load_model=lambda source: fake, post=self.gui_thread.post)
+        super().__init__(Workbench(viewer, load_model=lambda source: fake, post=self.gui_thread.post))
         self.panel = LayersPanel(self.bench)
         qtbot.addWidget(self.panel)
 
-    @property
-    def work(self):
-        return self.bench.workspace
-
     def settle(self):
-        self.qtbot.waitUntil(lambda: self.work.status.activity is Activity.READY)
+        self.qtbot.waitUntil(lambda: self.is_ready)
         self.panel.refresh()
 
     def add_labels(self, name, value=0):
@@ -68,7 +64,7 @@ def viewer():
 def choice(qtbot, viewer, stack, fake):
     choice = Choice(qtbot, viewer, fake)
     yield choice
-    choice.bench.close()
+    choice.close()
 
 
 def test_without_layers_of_ones_own_it_says_how_to_get_them(choice):
@@ -91,11 +87,11 @@ def test_layers_of_the_user_are_listed_and_ours_are_not(choice, viewer):
 def test_a_layer_that_is_ticked_is_read_until_it_is_unticked(choice):
     layer = choice.add_labels("rough", 4)
     choice.tick("rough")
-    assert choice.work.sources.others == (layer,)
-    assert (choice.work.current.data[2, 10:20, 10:20] == 4).all()
+    assert choice.layers_read == (layer,)
+    assert (choice.current()[2, 10:20, 10:20] == 4).all()
     choice.tick("rough", Qt.CheckState.Unchecked)
-    assert choice.work.sources.others == ()
-    assert not choice.work.current.data.any()
+    assert choice.layers_read == ()
+    assert not choice.current().any()
 
 
 def test_a_layer_that_cannot_be_read_does_not_stay_ticked(choice, viewer):
@@ -103,7 +99,7 @@ def test_a_layer_that_cannot_be_read_does_not_stay_ticked(choice, viewer):
     choice.panel.refresh()
     choice.tick("small")
     assert choice.item("small").checkState() == Qt.CheckState.Unchecked
-    assert "'small' of shape (9, 9) does not lie on image" in choice.work.status.message
+    assert "'small' of shape (9, 9) does not lie on image" in choice.message
 
 
 def test_names_are_those_of_now_and_the_tick_stays_with_the_layer(choice, viewer):
@@ -124,18 +120,18 @@ def test_a_layer_that_is_removed_is_listed_no_more(choice, viewer):
     viewer.layers.remove(layer)
     choice.qtbot.waitUntil(lambda: choice.listed() == [])
     choice.settle()
-    assert not choice.work.current.data.any()
+    assert not choice.current().any()
 
 
 def test_objects_are_committed_where_it_is_chosen(choice):
     mine = choice.add_labels("mine", 4)
     assert choice.targets() == ["committed_objects", "mine"]
     choice.commit_to("mine")
-    assert choice.work.committed is mine
+    assert choice.committed_layer is mine
     assert choice.panel.target.currentText() == "mine"
-    choice.work.prompt_layers.points.add([(2, 30, 30)])
+    choice.points.add([(2, 30, 30)])
     choice.settle()
-    choice.bench.commit()
+    choice.commit()
     assert mine.data[2, 30, 30] == 5
 
 
@@ -157,21 +153,21 @@ def test_a_layer_serves_one_purpose_at_a_time(choice):
 
 
 def test_what_is_refused_is_said_and_shown_as_it_was(choice):
-    choice.work.prompt_layers.points.add([(2, 30, 30)])
+    choice.points.add([(2, 30, 30)])
     choice.settle()
     choice.add_labels("mine", 1)
     choice.commit_to("mine")
-    assert "'mine' has an object 1 already" in choice.work.status.message
+    assert "'mine' has an object 1 already" in choice.message
     assert choice.panel.target.currentText() == "committed_objects"
 
 
 def test_another_image_has_choices_of_its_own(choice, viewer):
     choice.add_labels("rough", 4)
     choice.tick("rough")
-    choice.bench.choose(viewer.add_image(np.zeros(SHAPE), name="other"))
+    choice.choose_image(viewer.add_image(np.zeros(SHAPE), name="other"))
     choice.panel.refresh()
     assert choice.listed() == ["rough (Labels)"]
     assert choice.item("rough").checkState() == Qt.CheckState.Unchecked
-    choice.bench.choose(viewer.layers["stack"])
+    choice.choose_image(viewer.layers["stack"])
     choice.panel.refresh()
     assert choice.item("rough").checkState() == Qt.CheckState.Checked

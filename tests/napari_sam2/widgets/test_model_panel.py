@@ -11,11 +11,13 @@ from napari.components import ViewerModel
 from qtpy.QtWidgets import QFileDialog
 
 from napari_sam2.errors import ModelError
-from napari_sam2.inference.models import Machine, find_model
-from napari_sam2.inference.speed import FrameTime, Work
+from napari_sam2.inference.machine import Machine
+from napari_sam2.inference.models import find_model
+from napari_sam2.inference.speed import Activity, FrameTime
 from napari_sam2.widgets.model_chooser import CHOOSE_FILE
 from napari_sam2.widgets.model_panel import ModelPanel, ModelTasks
-from napari_sam2.workspace.images import Workbench
+from napari_sam2.workspace.workbench import Workbench
+from tests.napari_sam2.bench import WorkbenchDriver
 from tests.napari_sam2.fake_predictor import FakePredictor
 
 ABSENT = "tiny (156 MB, not downloaded)"
@@ -70,14 +72,16 @@ def hub(cache):
 def bench():
     viewer = ViewerModel()
     viewer.add_image(np.zeros((300, 300), np.uint8), contrast_limits=(0, 255))
-    bench = Workbench(viewer, load_model=lambda source, device="auto": FakePredictor(), post=lambda function: None)
+    bench = WorkbenchDriver(
+        Workbench(viewer, load_model=lambda source, device="auto": FakePredictor(), post=lambda function: None)
+    )
     yield bench
     bench.close()
 
 
 @pytest.fixture
 def panel(qtbot, bench, hub):
-    panel = ModelPanel(bench, ModelTasks(hub.download, hub.check, lambda: Machine(("cpu",), 50e9)))
+    panel = ModelPanel(bench.bench, ModelTasks(hub.download, hub.check, lambda: Machine(("cpu",), 50e9)))
     qtbot.addWidget(panel)
     qtbot.addWidget(panel.details)
     return panel
@@ -180,7 +184,7 @@ def test_who_chooses_again_while_a_model_is_tried_gets_the_last_one(panel, bench
     (cache / "sam2.1_hiera_small.pt").write_bytes(b"weights")
     panel.chooser.list_models()
     used = []
-    bench.use_model = used.append
+    bench.bench.use_choices = lambda choices: used.append(choices.model)
     choose(panel, "tiny")
     choose(panel, "small")
     qtbot.waitUntil(lambda: used != [])
@@ -189,7 +193,7 @@ def test_who_chooses_again_while_a_model_is_tried_gets_the_last_one(panel, bench
 
 def test_a_model_chosen_elsewhere_is_shown(panel, bench, tmp_path):
     bench.model = tmp_path / "restored.pt"
-    bench.status_changed.emit()
+    bench.announce_status()
     assert panel.chooser.currentText() == "restored.pt"
 
 
@@ -284,10 +288,12 @@ def test_closing_during_a_download_stops_it_and_raises_nothing(panel, bench, hub
 
 def test_nothing_is_measured_before_the_details_are_open(qtbot, bench, hub):
     asked = []
-    panel = ModelPanel(bench, ModelTasks(hub.download, hub.check, lambda: asked.append(1) or Machine(("cpu",), 50e9)))
+    panel = ModelPanel(
+        bench.bench, ModelTasks(hub.download, hub.check, lambda: asked.append(1) or Machine(("cpu",), 50e9))
+    )
     qtbot.addWidget(panel)
     qtbot.addWidget(panel.details)
-    bench.status_changed.emit()
+    bench.announce_status()
     assert asked == []
     panel.more.click()
     assert "timing" in panel.details.speed.text()
@@ -308,12 +314,12 @@ def test_facts_of_the_embedded_model(measured):
 
 
 def test_what_was_measured_takes_the_place_of_the_estimate(measured, bench):
-    bench.speeds.record(FrameTime("nano", "cpu", Work.ANSWERING, 512, 1, 0.2))
-    bench.status_changed.emit()
+    bench.record_speed(FrameTime("nano", "cpu", Activity.ANSWERING, 512, 1, 0.2))
+    bench.announce_status()
     assert measured.details.speed.text().startswith("200 ms an answer")
     assert "estimated" in measured.details.speed.text()
-    bench.speeds.record(FrameTime("nano", "cpu", Work.FOLLOWING, 512, 3, 0.5))
-    bench.status_changed.emit()
+    bench.record_speed(FrameTime("nano", "cpu", Activity.FOLLOWING, 512, 3, 0.5))
+    bench.announce_status()
     assert measured.details.speed.text() == ("500 ms a frame with 3 objects at 512 px, 200 ms an answer: measured here")
 
 
@@ -339,14 +345,16 @@ def test_a_device_is_chosen(measured, bench):
 
 def test_a_device_that_was_set_elsewhere_is_shown_though_it_is_not_there(measured, bench):
     bench.use_device("mps")
-    bench.status_changed.emit()
+    bench.announce_status()
     assert measured.details.device.currentText() == "mps"
 
 
 def test_the_model_is_loaded_on_the_chosen_device_and_says_where_it_is(qtbot):
-    loaded, posted = queue.Queue(), queue.Queue()
+    loaded, posted, may_load = queue.Queue(), queue.Queue(), threading.Event()
+    may_load.set()
 
     def load(source, **chosen):
+        assert may_load.wait(20)
         fake = FakePredictor()
         fake.device = chosen.get("device", "cuda:0")
         loaded.put((source, chosen))
@@ -354,12 +362,14 @@ def test_the_model_is_loaded_on_the_chosen_device_and_says_where_it_is(qtbot):
 
     viewer = ViewerModel()
     viewer.add_image(np.zeros((30, 30), np.uint8), contrast_limits=(0, 255))
-    bench = Workbench(viewer, load_model=load, post=posted.put)
-    bench.workspace.prompt_layers.points.add([(5, 5)])
+    bench = WorkbenchDriver(Workbench(viewer, load_model=load, post=posted.put))
+    bench.points.add([(5, 5)])
     assert loaded.get(timeout=20) == ("nano", {})
     qtbot.waitUntil(lambda: bench.device_in_use == "cuda:0")
+    may_load.clear()
     bench.use_device("cpu")
     assert bench.device_in_use == ""
+    may_load.set()
     assert loaded.get(timeout=20) == ("nano", {"device": "cpu"})
     qtbot.waitUntil(lambda: bench.device_in_use == "cpu")
     bench.close()

@@ -9,8 +9,7 @@ from qtpy.QtWidgets import QLineEdit, QPushButton
 from napari_sam2.widgets.object_table import DOUBT, LOCKED, NAME, OBJECT, PROMPTS, SHOWN, ObjectTable
 from napari_sam2.widgets.objects_panel import ObjectsPanel
 from napari_sam2.workspace.object_rows import Doubt, ObjectRow, RowReader, doubt_text, prompts_text
-from napari_sam2.workspace.requests import Activity
-from tests.napari_sam2.test_workbench import Room
+from tests.napari_sam2.workspace.test_workbench import Room
 
 LEFT, RIGHT, BELOW = (10, 6), (10, 22), (18, 14)
 GREY = (0.5, 0.5, 0.5, 1.0)
@@ -28,19 +27,19 @@ class Desk(Room):
             self.panel.show()
             self.panel.activateWindow()
         self.table.setFocus()
-        self.show()
+        self.refresh()
 
-    def show(self):
+    def refresh(self):
         """Show how things stand, as the dock widget does."""
         self.panel.show_objects(self.work)
 
     def settle(self):
         super().settle()
-        self.show()
+        self.refresh()
 
     def give(self, object_id, place, frame=0):
-        self.work.choose_object(object_id)
-        points = self.work.prompt_layers.points
+        self.choose(object_id)
+        points = self.points
         points.add([(frame, *place)] if points.ndim == 3 else [place])
         self.settle()
 
@@ -54,13 +53,13 @@ class Desk(Room):
         where = self.table.visualRect(self.cell(object_id, column)).center()
         held = modifiers[0] if modifiers else Qt.KeyboardModifier.NoModifier
         self.qtbot.mouseClick(self.table.viewport(), Qt.MouseButton.LeftButton, held, where)
-        self.show()
+        self.refresh()
 
     def double_click(self, object_id, column):
         where = self.table.visualRect(self.cell(object_id, column)).center()
         self.qtbot.mouseClick(self.table.viewport(), Qt.MouseButton.LeftButton, pos=where)
         self.qtbot.mouseDClick(self.table.viewport(), Qt.MouseButton.LeftButton, pos=where)
-        self.show()
+        self.refresh()
 
     def add_to_selection(self, object_id):
         self.click(object_id, OBJECT, Qt.KeyboardModifier.ControlModifier)
@@ -68,9 +67,9 @@ class Desk(Room):
     def press(self, key, modifier=Qt.KeyboardModifier.NoModifier):
         self.qtbot.keyClick(self.table, key, modifier)
         self.hand_over()
-        while self.work.status.activity is not Activity.READY:
+        while not self.is_ready:
             self.posted.get(timeout=10)()
-        self.show()
+        self.refresh()
 
     def type_name(self, name):
         editor = self.table.viewport().findChild(QLineEdit)
@@ -78,7 +77,7 @@ class Desk(Room):
         self.qtbot.keyClicks(editor, name)
         self.qtbot.keyClick(editor, Qt.Key.Key_Return)
         self.qtbot.waitUntil(lambda: self.table.viewport().findChild(QLineEdit) is None)
-        self.show()
+        self.refresh()
 
     @property
     def ids(self):
@@ -88,16 +87,12 @@ class Desk(Room):
     def selected(self):
         return [row.object_id for row in self.table.selected]
 
-    @property
-    def notes(self):
-        return self.work.objects.notes
-
 
 @pytest.fixture
 def desk(qtbot):
     desk = Desk(qtbot, (6, 24, 30))
     yield desk
-    desk.bench.close()
+    desk.close()
 
 
 @pytest.fixture
@@ -105,7 +100,7 @@ def two(desk):
     """Two objects that were followed; the second is current."""
     desk.give(1, LEFT)
     desk.give(2, RIGHT)
-    desk.work.propagate()
+    desk.propagate()
     desk.settle()
     return desk
 
@@ -113,7 +108,7 @@ def two(desk):
 @pytest.fixture
 def settled(two):
     """Three objects: two committed, the third in work and current."""
-    two.work.commit()
+    two.commit()
     two.settle()
     two.give(3, BELOW, frame=4)
     return two
@@ -123,12 +118,12 @@ def settled(two):
 
 
 def test_every_object_has_a_row_that_says_what_there_is_of_it(settled):
-    settled.bench.rename_object(1, "mother")
-    settled.show()
+    settled.rename(1, "mother")
+    settled.refresh()
     assert settled.ids == [1, 2, 3]
     assert [settled.text(1, column) for column in (OBJECT, NAME, PROMPTS)] == ["1", "mother", "committed"]
     assert [settled.text(3, column) for column in (OBJECT, NAME, PROMPTS)] == ["3", "", "4"]
-    confidence = settled.work.scores_on(4)[3].confidence
+    confidence = settled.confidence(3, 4)
     assert settled.text(3, DOUBT) == f"{confidence:.2f} on 4"
     assert settled.text(1, DOUBT) == f"{confidence:.2f} on 0"  # what was committed keeps its score
 
@@ -136,7 +131,7 @@ def test_every_object_has_a_row_that_says_what_there_is_of_it(settled):
 def test_a_swatch_has_the_colour_of_the_object(two):
     for object_id in (1, 2):
         icon = two.cell(object_id, OBJECT).data(Qt.ItemDataRole.DecorationRole)
-        red, green, blue, _ = two.work.colour_of(object_id)
+        red, green, blue, _ = two.colour_of(object_id)
         shown = icon.pixmap(12, 12).toImage().pixelColor(5, 5)
         np.testing.assert_allclose(shown.getRgbF()[:3], (red, green, blue), atol=0.03)  # screens of 16 bits
 
@@ -162,16 +157,16 @@ def test_an_image_without_frames_has_none_in_its_table(qtbot):
     desk.give(1, LEFT)
     assert desk.text(1, PROMPTS) == "prompted"
     assert "on" not in desk.text(1, DOUBT)
-    desk.bench.close()
+    desk.close()
 
 
 def test_what_stays_the_same_is_left_alone(settled):
     changes = []
     settled.table.objects.dataChanged.connect(lambda first, last: changes.append((first.row(), last.row())))
-    settled.show()
+    settled.refresh()
     assert changes == []
-    settled.bench.rename_object(2, "daughter")
-    settled.show()
+    settled.rename(2, "daughter")
+    settled.refresh()
     assert changes == [(1, 1)]
 
 
@@ -179,7 +174,7 @@ def test_reading_again_gives_equal_rows(settled):
     reader = RowReader()
     assert reader.read(settled.work) == reader.read(settled.work)
     before = reader.read(settled.work)
-    settled.work.undo()
+    settled.undo()
     settled.settle()
     assert reader.read(settled.work) != before
 
@@ -206,33 +201,33 @@ def test_rows_come_and_go_without_moving_the_selection(qtbot):
 def test_the_current_row_is_the_current_object(two):
     assert two.selected == [2]
     two.click(1, OBJECT)
-    assert two.work.object_id == 1
+    assert two.object_id == 1
     two.qtbot.keyClick(two.table, Qt.Key.Key_Down)
-    assert two.work.object_id == 2
-    two.work.choose_object(1)
-    two.show()
+    assert two.object_id == 2
+    two.choose(1)
+    two.refresh()
     assert two.selected == [1]
 
 
 def test_several_rows_stay_selected_while_the_table_is_refreshed(two):
     two.add_to_selection(1)
     assert two.selected == [1, 2]
-    assert two.work.object_id == 1
+    assert two.object_id == 1
     two.give(1, BELOW)
     assert two.selected == [1, 2]
 
 
 def test_a_double_click_goes_to_the_frame_that_the_cell_speaks_of(settled):
-    settled.work.show(2)
+    settled.show(2)
     settled.double_click(3, DOUBT)
-    assert settled.work.frame == 4
+    assert settled.frame == 4
     settled.double_click(1, DOUBT)
-    assert settled.work.frame == 0
+    assert settled.frame == 0
     settled.double_click(3, PROMPTS)
-    assert settled.work.frame == 4
-    settled.work.show(2)
+    assert settled.frame == 4
+    settled.show(2)
     settled.press(Qt.Key.Key_Return)
-    assert settled.work.frame == 4
+    assert settled.frame == 4
 
 
 # Names ---------------------------------------------------------------------------------------------------------------
@@ -241,7 +236,7 @@ def test_a_double_click_goes_to_the_frame_that_the_cell_speaks_of(settled):
 def test_a_double_click_on_the_name_renames(two):
     two.double_click(1, NAME)
     two.type_name("mother")
-    assert two.notes.names == {1: "mother"}
+    assert two.names() == {1: "mother"}
     assert two.text(1, NAME) == "mother"
 
 
@@ -249,16 +244,16 @@ def test_f2_renames_from_any_column(two):
     two.click(2, DOUBT)
     two.panel.actions_by_name["rename"].trigger()
     two.type_name("daughter")
-    assert two.notes.names == {2: "daughter"}
+    assert two.names() == {2: "daughter"}
     assert QKeySequence("F2") in two.panel.actions_by_name["rename"].shortcuts()
 
 
 def test_a_name_can_be_typed_while_objects_come_and_go(two):
     two.double_click(2, NAME)
-    two.work.delete_object(1)
+    two.delete(1)
     two.settle()
     two.type_name("daughter")
-    assert two.notes.names == {2: "daughter"}
+    assert two.names() == {2: "daughter"}
 
 
 # Marks ---------------------------------------------------------------------------------------------------------------
@@ -266,45 +261,45 @@ def test_a_name_can_be_typed_while_objects_come_and_go(two):
 
 def test_an_eye_hides_an_object_and_shows_it_again_without_choosing_it(two):
     two.click(1, SHOWN)
-    assert two.notes.hidden == {1}
+    assert two.hidden == {1}
     assert two.cell(1, SHOWN).data(Qt.ItemDataRole.CheckStateRole) == Qt.CheckState.Unchecked
     assert two.cell(1, SHOWN).data(Qt.ItemDataRole.AccessibleTextRole) == "hidden"
-    assert two.work.object_id == 2
+    assert two.object_id == 2
     two.click(1, SHOWN)
-    assert two.notes.hidden == frozenset()
+    assert two.hidden == frozenset()
 
 
 def test_a_lock_locks_and_unlocks(two):
     two.click(1, LOCKED)
-    assert two.notes.locked == {1}
+    assert two.locked == {1}
     assert two.cell(1, LOCKED).data(Qt.ItemDataRole.AccessibleTextRole) == "locked"
     two.click(1, LOCKED)
-    assert two.notes.locked == frozenset()
+    assert two.locked == frozenset()
 
 
 def test_a_mark_speaks_for_all_selected_objects_if_its_own_is_one(two):
     two.add_to_selection(1)
     two.click(2, SHOWN)
-    assert two.notes.hidden == {1, 2}
+    assert two.hidden == {1, 2}
     two.give(3, BELOW)
     assert two.selected == [3]
     two.click(1, SHOWN)
-    assert two.notes.hidden == {2}
+    assert two.hidden == {2}
 
 
 def test_space_toggles_the_eye_or_the_lock_where_the_cursor_is(two):
     two.click(2, OBJECT)
     two.press(Qt.Key.Key_Space)
-    assert two.notes.hidden == {2}
+    assert two.hidden == {2}
     two.press(Qt.Key.Key_Left)
     two.press(Qt.Key.Key_Space)
-    assert two.notes.locked == {2}
+    assert two.locked == {2}
 
 
 def test_what_is_only_committed_has_no_eye(settled):
     assert settled.cell(1, SHOWN).data(Qt.ItemDataRole.CheckStateRole) is None
     settled.click(1, SHOWN)
-    assert settled.notes.hidden == frozenset()
+    assert settled.hidden == frozenset()
     assert "hide the layer" in settled.cell(1, SHOWN).data(Qt.ItemDataRole.ToolTipRole)
 
 
@@ -313,12 +308,12 @@ def test_the_menu_hides_shows_locks_and_unlocks_what_is_selected(two):
     two.add_to_selection(1)
     actions["hide"].trigger()
     actions["lock"].trigger()
-    two.show()
-    assert (two.notes.hidden, two.notes.locked) == ({1, 2}, {1, 2})
+    two.refresh()
+    assert (two.hidden, two.locked) == ({1, 2}, {1, 2})
     assert (actions["hide"].text(), actions["lock"].text()) == ("Show", "Unlock")
     actions["hide"].trigger()
     actions["lock"].trigger()
-    assert (two.notes.hidden, two.notes.locked) == (frozenset(), frozenset())
+    assert (two.hidden, two.locked) == (frozenset(), frozenset())
 
 
 def test_marks_are_drawn_differently_on_and_off(two):
@@ -336,7 +331,7 @@ def test_marks_are_drawn_differently_on_and_off(two):
 
 def test_new_object_begins_another_one(two):
     two.panel.new_object.click()
-    two.show()
+    two.refresh()
     assert two.ids == [1, 2, 3]
     assert two.selected == [3]
 
@@ -349,8 +344,8 @@ def test_selected_committed_objects_become_part_of_the_current_one(settled):
     settled.panel.merge.click()
     settled.settle()
     assert settled.ids == [1, 3]
-    assert not (np.asarray(settled.work.committed.data) == 2).any()
-    settled.bench.undo()
+    assert not (settled.committed() == 2).any()
+    settled.undo()
     settled.settle()
     assert settled.ids == [1, 2, 3]
 
@@ -374,9 +369,9 @@ def test_delete_drops_what_is_selected_and_undo_brings_it_back(settled):
 def test_the_keys_of_the_layers_work_in_the_table_too(two):
     two.table.setFocus()
     two.press(Qt.Key.Key_M)
-    assert two.work.object_id == 3
+    assert two.object_id == 3
     two.press(Qt.Key.Key_C)
-    assert set(two.work.results.committed_ids) == {1, 2}
+    assert set(two.committed_ids) == {1, 2}
 
 
 def test_everything_has_a_tooltip_and_is_reached_by_keyboard(two):

@@ -9,8 +9,8 @@ import pytest
 from napari._app_model import get_app_model
 from npe2 import PluginManifest
 
-from napari_sam2.workspace.choices import Preferences, read_preferences
-from napari_sam2.workspace.requests import Activity
+from napari_sam2.workspace.choices import Choices, read_preferences
+from tests.napari_sam2.bench import WorkbenchDriver
 
 PLUGIN, WIDGET = "napari-sam2", "SAM 2 Segment"
 MANIFEST = Path(__file__).parents[3] / "src" / "napari_sam2" / "napari.yaml"
@@ -36,16 +36,16 @@ def test_from_a_click_to_a_propagated_stack_with_the_embedded_model(plugin, make
     viewer = make_napari_viewer_proxy()
     viewer.add_image(blobs(), contrast_limits=(0, 255))
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
-    work = widget.bench.workspace
-    work.show(1)
-    work.prompt_layers.points.add([(1, 24, 70)])
-    qtbot.waitUntil(lambda: work.status.activity is Activity.READY, timeout=60_000)
-    assert work.status.message == ""
-    assert work.current.data[1, 24, 70] == 1
-    assert work.working_size == 256
-    widget.bench.propagate()
-    qtbot.waitUntil(lambda: work.status.activity is Activity.READY, timeout=60_000)
-    labels = np.asarray(work.current.data)
+    panel = WorkbenchDriver(widget.bench)
+    panel.show(1)
+    panel.points.add([(1, 24, 70)])
+    qtbot.waitUntil(lambda: panel.is_ready, timeout=60_000)
+    assert panel.message == ""
+    assert panel.current()[1, 24, 70] == 1
+    assert panel.working_size == 256
+    panel.propagate()
+    qtbot.waitUntil(lambda: panel.is_ready, timeout=60_000)
+    labels = panel.current()
     assert (labels[:, 24, 70] == 1).all()
     assert not labels[:, 50, 22].any()
 
@@ -62,7 +62,7 @@ def test_each_menu_it_is_in_opens_it(menu, plugin, make_napari_viewer):
     assert entry.command.title == f"{WIDGET} (SAM 2 for napari)"
     get_app_model().commands.execute_command(entry.command.id).result()
     (title,) = (name for name in viewer.window.dock_widgets if WIDGET in name)
-    assert viewer.window.dock_widgets[title].bench.workspace is not None
+    assert WorkbenchDriver(viewer.window.dock_widgets[title].bench).work is not None
 
 
 @pytest.mark.parametrize("sample", contributions().sample_data, ids=lambda sample: sample.key)
@@ -74,8 +74,9 @@ def test_each_sample_opens_from_the_menu_and_can_be_worked_on(sample, plugin, ma
     (image,) = viewer.layers
     assert image.ndim == len(image.axis_labels)
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
-    assert widget.bench.image == image
-    assert widget.bench.workspace.current.axis_labels == image.axis_labels
+    panel = WorkbenchDriver(widget.bench)
+    assert panel.chosen_image == image
+    assert panel.current_layer.axis_labels == image.axis_labels
 
 
 @pytest.mark.parametrize("sample", contributions().sample_data, ids=lambda sample: sample.key)
@@ -101,7 +102,7 @@ def test_the_page_of_preferences_shows_each_of_them(plugin, plugin_settings, qtb
     assert (threshold.minimum(), threshold.value(), threshold.maximum()) == (0.0, 0.5, 1.0)
     devices.setCurrentText("cpu")
     threshold.setValue(0.75)
-    assert read_preferences() == Preferences("nano", "cpu", 0.75)
+    assert read_preferences() == (Choices("nano", "cpu", threshold=0.75), ())
     dialog.reject()
     assert get_plugin_settings(PLUGIN).sam2.threshold == 0.5
 
@@ -111,14 +112,14 @@ def test_torch_comes_with_the_first_prompt_and_not_before():
 import sys
 import numpy as np
 from napari.components import ViewerModel
-from napari_sam2.widgets.model_panel import load_model
-from napari_sam2.workspace.images import Workbench
+from napari_sam2.inference.machine import load_beside_viewer
+from napari_sam2.workspace.workbench import Workbench
 import napari_sam2.sample_data
 import napari_sam2.widgets.segment_widget
 viewer = ViewerModel()
 viewer.add_image(np.zeros((4, 20, 20)))
-bench = Workbench(viewer, load_model=load_model, post=lambda function: None)
-assert bench.workspace is not None
+bench = Workbench(viewer, load_model=load_beside_viewer, post=lambda function: None)
+assert "point_prompts" in viewer.layers
 assert "torch" not in sys.modules
 bench.close()
 """
@@ -129,11 +130,12 @@ def test_images_are_changed_through_the_proxy_too(plugin, make_napari_viewer_pro
     viewer = make_napari_viewer_proxy()
     first, second = (viewer.add_image(blobs(), contrast_limits=(0, 255), name=name) for name in ("first", "second"))
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    panel = WorkbenchDriver(widget.bench)
     assert widget.images.currentText() == "second"
-    widget.bench.choose(first)
+    panel.choose_image(first)
     assert widget.images.currentText() == "first"
     assert [layer.name for layer in viewer.layers].count("point_prompts") == 1
     viewer.layers.remove(second)
-    assert widget.bench.workspace is not None
+    assert panel.work is not None
     viewer.layers.remove(first)
-    assert widget.bench.workspace is None
+    assert panel.work is None

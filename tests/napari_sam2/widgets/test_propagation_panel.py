@@ -21,7 +21,7 @@ def strip(panel):
 
 def test_all_frames_are_the_range_at_first(dock, panel):
     assert (panel.first.value(), panel.last.value()) == (0, FRAMES - 1)
-    assert (dock.widget.bench.start, dock.widget.bench.stop) == (0, FRAMES - 1)
+    assert (dock.choices.start, dock.choices.stop) == (0, FRAMES - 1)
 
 
 def test_a_handle_moves_the_box_and_the_box_moves_the_handle(dock, panel, qtbot):
@@ -30,7 +30,7 @@ def test_a_handle_moves_the_box_and_the_box_moves_the_handle(dock, panel, qtbot)
     qtbot.mousePress(timeline, Qt.MouseButton.LeftButton, pos=QPoint(59, 20))
     qtbot.mouseMove(timeline, pos=QPoint(40, 20))
     qtbot.mouseRelease(timeline, Qt.MouseButton.LeftButton, pos=QPoint(40, 20))
-    assert panel.last.value() == dock.widget.bench.stop == 3
+    assert panel.last.value() == dock.choices.stop == 3
     panel.first.setValue(2)
     assert timeline._range == (2, 3)
 
@@ -38,7 +38,7 @@ def test_a_handle_moves_the_box_and_the_box_moves_the_handle(dock, panel, qtbot)
 def test_an_end_of_the_range_pushes_the_other(dock, panel):
     panel.last.setValue(3)
     panel.first.setValue(5)
-    assert (dock.widget.bench.start, dock.widget.bench.stop) == (5, 5)
+    assert (dock.choices.start, dock.choices.stop) == (5, 5)
     panel.last.setValue(1)
     assert (panel.first.value(), panel.last.value()) == (1, 1)
 
@@ -56,7 +56,7 @@ def test_the_timeline_is_drawn_anew_only_when_there_is_something_new(dock, panel
     dock.click(2, 20, 30)
     dock.propagate()
     before = strip(panel)
-    dock.work.show(4)
+    dock.show(4)
     dock.widget._refresh()
     assert strip(panel) is before
     assert panel.timeline._frame == 4
@@ -64,9 +64,9 @@ def test_the_timeline_is_drawn_anew_only_when_there_is_something_new(dock, panel
 
 def test_approved_frames_names_and_hidden_objects_reach_the_timeline(dock, panel):
     dock.click(2, 20, 30)
-    dock.work.approve()
-    dock.work.objects.rename(1, "mother")
-    dock.work.objects.set_hidden(1, is_hidden=True)
+    dock.approve()
+    dock.rename(1, "mother")
+    dock.hide(1)
     dock.settle()
     assert strip(panel).approved == {Target(1, 2)}
     assert strip(panel).names == {1: "mother"}
@@ -76,33 +76,33 @@ def test_approved_frames_names_and_hidden_objects_reach_the_timeline(dock, panel
 def test_doubtful_masks_are_hidden_come_back_and_are_not_committed(dock, panel):
     dock.click(2, 20, 30)
     dock.propagate()
-    scores = dock.work.scores()
+    scores = dock.scores()
     between = float(scores.confidence.mean())
     panel.threshold.setValue(min(between + 0.1, 1))
-    assert dock.labels()[2].any()
+    assert dock.current()[2].any()
     panel.hide_doubtful.click()
-    assert not dock.labels()[2].any()
-    assert len(dock.work.scores()) == len(scores)
+    assert not dock.current()[2].any()
+    assert len(dock.scores()) == len(scores)
     panel.threshold.setValue(0.1)
-    assert dock.labels()[2].any()
+    assert dock.current()[2].any()
     panel.threshold.setValue(1)
-    assert not dock.labels()[2].any()
+    assert not dock.current()[2].any()
     dock.widget.commit.click()
     dock.settle()
-    assert not np.asarray(dock.work.committed.data).any()
+    assert not dock.committed().any()
     panel.hide_doubtful.click()
-    assert dock.labels()[2].any()
+    assert dock.current()[2].any()
 
 
 def test_what_is_hidden_stays_hidden_on_another_image(dock, panel, viewer, stack):
     panel.threshold.setValue(0.75)
     panel.hide_doubtful.click()
     other = viewer.add_image(np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8), contrast_limits=(0, 255), name="other")
-    dock.widget.bench.choose(other)
-    assert dock.work.shown.least_confidence == 0.75
+    dock.choose_image(other)
+    assert dock.least_confidence == 0.75
     panel.hide_doubtful.click()
-    dock.widget.bench.choose(stack)
-    assert dock.work.shown.least_confidence == 0
+    dock.choose_image(stack)
+    assert dock.least_confidence == 0
 
 
 def test_when_the_work_ends_the_timeline_lets_go_of_it(dock, panel, viewer, stack):
@@ -116,7 +116,7 @@ def test_when_the_work_ends_the_timeline_lets_go_of_it(dock, panel, viewer, stac
 
 
 def test_what_a_session_has_chosen_is_shown(dock, panel):
-    dock.widget.bench.choose_again(Choices(direction="backward", start=1, stop=4, threshold=0.25))
+    dock.recall_choices(Choices(direction="backward", start=1, stop=4, threshold=0.25))
     assert panel.direction.currentText() == "backward"
     assert (panel.first.value(), panel.last.value()) == (1, 4)
     assert panel.timeline._range == (1, 4)

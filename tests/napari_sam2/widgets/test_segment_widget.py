@@ -11,8 +11,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QDoubleSpinBox, QMessageBox, QSpinBox
 
 from napari_sam2.widgets.object_table import DOUBT, PROMPTS
-from napari_sam2.workspace.commands import KEYS
-from napari_sam2.workspace.images import Tool
+from napari_sam2.workspace.commands import KEYED
+from napari_sam2.workspace.tools import Tool
 from tests.napari_sam2.fake_predictor import FakePredictor
 from tests.napari_sam2.widgets.conftest import FRAMES, HEIGHT, WIDTH, Dock
 
@@ -66,11 +66,11 @@ def inference_threads():
 
 
 def test_it_is_ready_for_a_click_when_there_is_an_image(dock, viewer, fake):
-    assert dock.widget.propagation.direction.currentText() == dock.widget.bench.direction
-    assert dock.widget.policy.currentData() is dock.widget.bench.policy
+    assert dock.widget.propagation.direction.currentText() == dock.choices.direction
+    assert dock.widget.policy.currentData() is dock.choices.policy
     assert dock.widget.images.currentText() == "stack"
     assert dock.widget.model.chooser.currentText() == "nano"
-    assert viewer.layers.selection.active == dock.work.prompt_layers.points
+    assert viewer.layers.selection.active == dock.points
     assert dock.widget.tool_buttons[Tool.POINT_ON].isChecked()
     assert "Click an object" in dock.widget.status.text()
     assert fake.count("prompt") == 0
@@ -89,10 +89,10 @@ def test_without_an_image_it_says_so_and_takes_the_first_that_comes(qtbot, viewe
 
 
 def test_a_click_on_the_canvas_becomes_a_mask(dock, viewer, MouseEvent):
-    dock.work.show(2)
-    canvas_click(viewer, dock.work.prompt_layers.points, (2, 20, 30), MouseEvent)
+    dock.show(2)
+    canvas_click(viewer, dock.points, (2, 20, 30), MouseEvent)
     dock.settle()
-    assert dock.labels()[2, 20, 30] == 1
+    assert dock.current()[2, 20, 30] == 1
     rows = dock.widget.objects.table.objects
     assert rows.index(0, PROMPTS).data() == "2"
     assert rows.index(0, DOUBT).data().endswith("on 2")
@@ -101,7 +101,7 @@ def test_a_click_on_the_canvas_becomes_a_mask(dock, viewer, MouseEvent):
 def test_propagate_fills_every_frame(dock):
     dock.click(2, 20, 30)
     dock.propagate()
-    assert (dock.labels()[:, 20, 30] == 1).all()
+    assert (dock.current()[:, 20, 30] == 1).all()
     assert "confidence" in dock.widget.propagation.timeline.sentence_at(5, 25)
 
 
@@ -110,7 +110,7 @@ def test_the_range_and_the_direction_are_heeded(dock):
     dock.widget.propagation.last.setValue(4)
     dock.widget.propagation.direction.setCurrentText("forward")
     dock.propagate()
-    assert [frame for frame in range(FRAMES) if dock.labels()[frame].any()] == [2, 3, 4]
+    assert [frame for frame in range(FRAMES) if dock.current()[frame].any()] == [2, 3, 4]
 
 
 def test_it_is_cancelled_and_resumed(following):
@@ -122,9 +122,9 @@ def test_it_is_cancelled_and_resumed(following):
     following.gate.go_on.set()
     following.settle()
     assert panel.cancel.isHidden()
-    assert [frame for frame in range(FRAMES) if following.labels()[frame].any()] == [0, 1, 2, 3]
+    assert [frame for frame in range(FRAMES) if following.current()[frame].any()] == [0, 1, 2, 3]
     following.propagate()
-    assert following.labels().any((1, 2)).all()
+    assert following.current().any((1, 2)).all()
 
 
 def test_commit_moves_everything_and_undo_brings_it_back(dock):
@@ -132,17 +132,17 @@ def test_commit_moves_everything_and_undo_brings_it_back(dock):
     dock.propagate()
     dock.widget.commit.click()
     dock.settle()
-    assert not dock.labels().any()
-    assert np.asarray(dock.work.committed.data).any((1, 2)).all()
-    assert dock.work.object_id == 2
-    assert dock.work.results.held.object_ids == ()
+    assert not dock.current().any()
+    assert dock.committed().any((1, 2)).all()
+    assert dock.object_id == 2
+    assert dock.objects_with_masks == ()
     dock.widget.undo.click()
     dock.settle()
-    assert dock.labels().any((1, 2)).all()
-    assert not np.asarray(dock.work.committed.data).any()
+    assert dock.current().any((1, 2)).all()
+    assert not dock.committed().any()
     dock.widget.redo.click()
     dock.settle()
-    assert not dock.labels().any()
+    assert not dock.current().any()
 
 
 def test_the_table_chooses_the_object(dock):
@@ -151,81 +151,80 @@ def test_the_table_chooses_the_object(dock):
     dock.click(2, 20, 40)
     assert dock.widget.objects.table.objects.rowCount() == 2
     dock.widget.objects.table.selectRow(0)
-    assert dock.work.object_id == 1
+    assert dock.object_id == 1
     dock.click(2, 12, 10)
-    assert dock.labels()[2, 12, 10] == 1
+    assert dock.current()[2, 12, 10] == 1
 
 
 def test_a_click_on_the_timeline_goes_to_the_frame(dock, qtbot):
     timeline = dock.widget.propagation.timeline
     timeline.resize(60, 40)
     qtbot.mouseClick(timeline, Qt.MouseButton.LeftButton, pos=timeline.rectangle_of(0, 4).center().toPoint())
-    assert dock.work.frame == 4
+    assert dock.frame == 4
     dock.widget._refresh()
     qtbot.keyClick(timeline, Qt.Key.Key_Left)
-    assert dock.work.frame == 3
+    assert dock.frame == 3
 
 
 def test_tools_take_their_layer(dock, viewer):
     dock.widget.tool_buttons[Tool.BOX].click()
-    assert viewer.layers.selection.active == dock.work.prompt_layers.shapes
-    assert dock.work.prompt_layers.shapes.mode == "add_rectangle"
+    assert viewer.layers.selection.active == dock.shapes
+    assert dock.shapes.mode == "add_rectangle"
     dock.widget.tool_buttons[Tool.POINT_OFF].click()
-    assert dock.work.prompt_layers.polarity == "negative"
+    assert dock.polarity == "negative"
     dock.widget._refresh()
     assert [tool for tool, one in dock.widget.tool_buttons.items() if one.isChecked()] == [Tool.POINT_OFF]
     dock.widget.tool_buttons[Tool.BRUSH].click()
-    assert viewer.layers.selection.active == dock.work.current
+    assert viewer.layers.selection.active == dock.current_layer
 
 
 def test_keys_work_on_every_layer_of_ours(dock, viewer):
-    work = dock.work
     dock.click(2, 20, 30)
-    viewer.layers.selection.active = work.prompt_layers.points
+    viewer.layers.selection.active = dock.points
     press(viewer, "T")
-    assert work.prompt_layers.polarity == "negative"
-    viewer.layers.selection.active = work.current
+    assert dock.polarity == "negative"
+    viewer.layers.selection.active = dock.current_layer
     press(viewer, "M")
-    assert work.object_id == 2
-    assert work.prompt_layers.polarity == "positive"
-    viewer.layers.selection.active = work.prompt_layers.shapes
+    assert dock.object_id == 2
+    assert dock.polarity == "positive"
+    viewer.layers.selection.active = dock.shapes
     press(viewer, "Shift-S")
     dock.settle()
-    assert dock.labels().any((1, 2)).all()
+    assert dock.current().any((1, 2)).all()
     press(viewer, "N")
-    viewer.layers.selection.active = work.committed
+    viewer.layers.selection.active = dock.committed_layer
     press(viewer, "C")
     dock.settle()
-    assert not dock.labels().any()
+    assert not dock.current().any()
     press(viewer, "Control-Z")
     dock.settle()
-    assert dock.labels().any((1, 2)).all()
+    assert dock.current().any((1, 2)).all()
     press(viewer, "Control-Shift-Z")
     dock.settle()
-    assert not dock.labels().any()
+    assert not dock.current().any()
 
 
 def test_next_doubtful_goes_where_confidence_is_low(dock):
     dock.click(2, 20, 30)
     dock.propagate()
-    dock.work.show(0)
+    dock.show(0)
     dock.widget.propagation.threshold.setValue(0.99)
     dock.widget.propagation.doubtful.click()
-    assert dock.work.frame == 1
+    assert dock.frame == 1
 
 
 def test_clear_and_approve(dock):
     dock.click(2, 20, 30)
     dock.widget.approve.click()
     dock.settle()
-    assert dock.work.is_approved(1, 2)
+    assert dock.is_approved(1, 2)
     dock.widget.clear.click()
     dock.settle()
-    assert not dock.labels().any()
+    assert not dock.current().any()
 
 
-def test_an_error_is_shown_in_full(dock):
-    dock.work.propagate()
+def test_an_error_is_shown_in_full(dock, viewer):
+    press(viewer, "Shift-S")
     dock.widget._refresh()
     assert "There is nothing to follow yet" in dock.widget.status.text()
 
@@ -234,9 +233,9 @@ def test_a_single_image_has_no_stack_controls(qtbot, viewer, fake):
     viewer.add_image(np.zeros((HEIGHT, WIDTH), np.uint8), contrast_limits=(0, 255))
     dock = Dock(qtbot, viewer, fake)
     assert dock.widget.propagation.isHidden()
-    dock.work.prompt_layers.points.add([(20, 30)])
+    dock.points.add([(20, 30)])
     dock.settle()
-    assert dock.labels()[20, 30] == 1
+    assert dock.current()[20, 30] == 1
 
 
 def test_images_that_come_go_and_are_renamed_are_followed(dock, viewer, stack):
@@ -265,7 +264,7 @@ def test_removing_a_layer_while_following_stops_the_work(following, viewer, name
 
 
 def test_closing_the_dock_while_following_stops_and_frees(following, viewer, qtbot):
-    dead = weakref.ref(following.widget.bench)
+    dead = weakref.ref(following.bench)
     viewer.window.remove_dock_widget(following.dock)
     following.gate.go_on.set()
     qtbot.waitUntil(lambda: not inference_threads())
@@ -283,16 +282,16 @@ def test_closing_the_dock_while_following_stops_and_frees(following, viewer, qtb
 def test_another_panel_goes_on_with_the_work_of_one_that_was_closed(dock, viewer, fake, qtbot):
     dock.click(2, 20, 30)
     dock.propagate()
-    before, layers = dock.labels().copy(), list(viewer.layers)
+    before, layers = dock.current().copy(), list(viewer.layers)
     viewer.window.remove_dock_widget(dock.dock)
     again = Dock(qtbot, viewer, fake)
     assert list(viewer.layers) == layers
-    np.testing.assert_array_equal(again.labels(), before)
+    np.testing.assert_array_equal(again.current(), before)
     again.click(2, 30, 10)
-    assert again.labels()[2, 30, 10] == 1
+    assert again.current()[2, 30, 10] == 1
     again.widget.undo.click()
     again.settle()
-    np.testing.assert_array_equal(again.labels(), before)
+    np.testing.assert_array_equal(again.current(), before)
 
 
 def test_closing_the_viewer_while_following_raises_nothing(qtbot, make_napari_viewer):
@@ -303,11 +302,10 @@ def test_closing_the_viewer_while_following_raises_nothing(qtbot, make_napari_vi
     dock.click(0, 10, 12)
     dock.widget.propagation.propagate.click()
     qtbot.waitUntil(gate.reached.is_set)
-    bench = dock.widget.bench
     viewer.close()
     gate.go_on.set()
     qtbot.waitUntil(lambda: not inference_threads())
-    assert bench.workspace is None
+    assert dock.work is None
 
 
 def test_two_viewers_work_at_once(qtbot, make_napari_viewer):
@@ -320,9 +318,9 @@ def test_two_viewers_work_at_once(qtbot, make_napari_viewer):
     docks[1].click(3, 20, 40)
     for dock in docks:
         dock.propagate()
-    assert (docks[0].labels()[:, 20, 10] == 1).all()
-    assert not docks[0].labels()[:, 20, 40].any()
-    assert (docks[1].labels()[:, 20, 40] == 1).all()
+    assert (docks[0].current()[:, 20, 10] == 1).all()
+    assert not docks[0].current()[:, 20, 40].any()
+    assert (docks[1].current()[:, 20, 40] == 1).all()
 
 
 def test_it_is_painted_in_both_themes(dock, viewer):
@@ -345,7 +343,7 @@ def test_everything_says_what_it_does_and_can_be_reached_by_keyboard(dock):
 
     dock.widget.help.click()
     (box,) = dock.widget.findChildren(QMessageBox)
-    assert all(key.meaning in box.text() for key in KEYS)
+    assert all(key.meaning in box.text() for key in KEYED)
     box.close()
 
 

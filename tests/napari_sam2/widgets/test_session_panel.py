@@ -20,7 +20,7 @@ def chosen(monkeypatch, tmp_path):
 
 
 def written(dock):
-    dock.qtbot.waitUntil(lambda: dock.widget.desk.progress is None)
+    dock.qtbot.waitUntil(lambda: dock.widget.files.progress is None)
 
 
 def test_work_is_saved_and_opened_by_its_buttons(dock, chosen, make_napari_viewer, fake, qtbot):
@@ -30,10 +30,10 @@ def test_work_is_saved_and_opened_by_its_buttons(dock, chosen, make_napari_viewe
     written(dock)
     assert "Saved" in dock.widget.session.message.text()
     viewer = make_napari_viewer()
-    viewer.add_image(np.zeros(dock.labels().shape, np.uint8), contrast_limits=(0, 255), name="stack")
+    viewer.add_image(np.zeros(dock.current().shape, np.uint8), contrast_limits=(0, 255), name="stack")
     again = Dock(qtbot, viewer, fake)
     again.widget.session.open.click()
-    np.testing.assert_array_equal(again.labels(), dock.labels())
+    np.testing.assert_array_equal(again.current(), dock.current())
 
 
 def test_work_is_exported_from_the_menu(dock, chosen):
@@ -57,7 +57,7 @@ def test_nothing_is_offered_where_nothing_was_left_over(dock):
 def test_left_over_work_is_offered_and_brought_back(dock, viewer, make_napari_viewer, fake, qtbot):
     dock.click(2, 20, 30)
     dock.propagate()
-    before = dock.labels().copy()
+    before = dock.current().copy()
     viewer.window.remove_dock_widget(dock.dock)  # which writes down what there is
     other = make_napari_viewer()
     other.add_image(np.zeros(before.shape, np.uint8), contrast_limits=(0, 255), name="stack")
@@ -65,7 +65,7 @@ def test_left_over_work_is_offered_and_brought_back(dock, viewer, make_napari_vi
     assert not again.widget.left_over.isHidden()
     assert "'stack'" in again.widget.left_over.text.text()
     again.widget.left_over.restore.click()
-    np.testing.assert_array_equal(again.labels(), before)
+    np.testing.assert_array_equal(again.current(), before)
     assert again.widget.left_over.isHidden()
 
 
@@ -88,7 +88,7 @@ def test_work_that_goes_on_in_another_panel_is_not_offered(dock, viewer, fake, q
     viewer.window.remove_dock_widget(dock.dock)
     again = Dock(qtbot, viewer, fake)
     assert again.widget.left_over.isHidden()
-    assert again.labels()[2, 20, 30] == 1
+    assert again.current()[2, 20, 30] == 1
 
 
 def test_committed_objects_are_counted_in_the_offer(dock, viewer, make_napari_viewer, fake, qtbot):

@@ -9,13 +9,13 @@ from qtpy.QtTest import QTest
 from napari_sam2.cli.verbs import main as shell
 from napari_sam2.sample_data import cells_timelapse_image
 from napari_sam2.widgets.segment_widget import SegmentWidget
-from napari_sam2.workspace.requests import Activity
+from tests.napari_sam2.bench import WorkbenchDriver
 
 CELL = (14, 95, 165)
 """Frame, y and x of a cell of the sample that neither divides nor leaves."""
 
 
-class Screen:
+class Screen(WorkbenchDriver):
     """A viewer with the sample time-lapse and the panel, and the hands of a user."""
 
     def __init__(self, qtbot, viewer, path):
@@ -32,12 +32,8 @@ class Screen:
         viewer.screenshot(canvas_only=False, flash=False)  # after which everything is laid out and drawn
 
     @property
-    def work(self):
-        return self.widget.bench.workspace
-
-    @property
-    def labels(self):
-        return np.asarray(self.work.current.data)
+    def bench(self):
+        return self.widget.bench
 
     def go_to(self, frame):
         self.viewer.dims.set_point(0, frame)
@@ -62,12 +58,12 @@ class Screen:
         QTest.keyClick(self.canvas, key, modifier)
 
     def settle(self):
-        self.qtbot.waitUntil(lambda: self.work.activity is Activity.READY, timeout=120_000)
-        self.qtbot.waitUntil(lambda: self.work.status.activity is Activity.READY)
+        self.qtbot.waitUntil(lambda: self.is_idle, timeout=120_000)
+        self.qtbot.waitUntil(lambda: self.is_ready)
 
     def written(self):
-        self.qtbot.waitUntil(lambda: self.widget.desk.progress is None, timeout=60_000)
-        return self.widget.desk.message
+        self.qtbot.waitUntil(lambda: self.widget.files.progress is None, timeout=60_000)
+        return self.widget.files.message
 
 
 @pytest.fixture
@@ -82,65 +78,65 @@ def test_the_whole_way(screen, make_napari_viewer, qtbot, tmp_path):
 
     # Two actions to a mask, three to a stack.
     screen.click(y, x)
-    assert screen.labels[frame, y, x] == 1
-    assert not screen.labels[frame + 1].any()
+    assert screen.current()[frame, y, x] == 1
+    assert not screen.current()[frame + 1].any()
     screen.press(Qt.Key.Key_S, Qt.KeyboardModifier.ShiftModifier)
-    qtbot.waitUntil(lambda: screen.work.status.done >= 3, timeout=120_000)
+    qtbot.waitUntil(lambda: screen.frames_done >= 3, timeout=120_000)
     screen.widget.propagation.cancel.click()
     screen.settle()
-    done = {number for number in range(len(screen.labels)) if number in screen.work.results.held.frames}
-    assert 3 <= len(done) < len(screen.labels)
-    before = {number: screen.labels[number].copy() for number in done}
+    done = {number for number in range(len(screen.current())) if number in screen.frames_with_masks}
+    assert 3 <= len(done) < len(screen.current())
+    before = {number: screen.current()[number].copy() for number in done}
 
     # Resume where it stopped: what is finished is not computed again.
     screen.press(Qt.Key.Key_S, Qt.KeyboardModifier.ShiftModifier)
     screen.settle()
-    assert screen.work.status.message == ""
-    assert screen.work.results.held.frames == tuple(range(len(screen.labels)))
-    assert all((screen.labels[number] == plane).all() for number, plane in before.items())
+    assert screen.message == ""
+    assert screen.frames_with_masks == tuple(range(len(screen.current())))
+    assert all((screen.current()[number] == plane).all() for number, plane in before.items())
 
     # A correction on another frame: T, and a click on what does not belong to the cell.
     other = frame + 4
     screen.go_to(other)
-    inside = np.argwhere(screen.labels[other] == 1)
+    inside = np.argwhere(screen.current()[other] == 1)
     edge = inside[inside[:, 1].argmax()]
     screen.press(Qt.Key.Key_T)
     screen.click(*edge.tolist())
-    assert screen.labels[other, edge[0], edge[1]] == 0
+    assert screen.current()[other, edge[0], edge[1]] == 0
 
     # Another object, and undo of the click that made it.
     screen.press(Qt.Key.Key_M)
-    assert screen.work.object_id == 2
+    assert screen.object_id == 2
     screen.click(182, 14)
-    assert 2 in screen.work.prompts.object_ids
+    assert 2 in screen.prompts.object_ids
     screen.press(Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     screen.settle()
-    assert screen.work.prompts.object_ids == (1,)
-    assert not (screen.labels == 2).any()
+    assert screen.prompts.object_ids == (1,)
+    assert not (screen.current() == 2).any()
 
     # Commit, undo, and commit again.
     screen.press(Qt.Key.Key_C)
     screen.settle()
-    committed = np.asarray(screen.work.committed.data).copy()
+    committed = screen.committed().copy()
     assert (committed == 1).any((1, 2)).all()
     screen.press(Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     screen.settle()
-    assert not np.asarray(screen.work.committed.data).any()
+    assert not screen.committed().any()
     screen.press(Qt.Key.Key_C)
     screen.settle()
-    np.testing.assert_array_equal(screen.work.committed.data, committed)
+    np.testing.assert_array_equal(screen.committed(), committed)
 
     # Export, save, open in another viewer, replay without one: always the same labels.
-    screen.widget.desk.export(tmp_path / "out")
+    screen.widget.files.export(tmp_path / "out")
     assert "Exported" in screen.written()
     exported = tifffile.imread(tmp_path / "out" / "labels.tif")
     np.testing.assert_array_equal(exported, committed)
-    screen.widget.desk.save(tmp_path / "work.sam2session")
+    screen.widget.files.save(tmp_path / "work.sam2session")
     assert "Saved" in screen.written()
     viewer = make_napari_viewer()
     again = SegmentWidget(viewer)
     viewer.window.add_dock_widget(again, name="SAM 2 Segment")
-    assert again.desk.open(tmp_path / "work.sam2session"), again.desk.message
-    np.testing.assert_array_equal(again.bench.workspace.committed.data, committed)
+    assert again.files.open(tmp_path / "work.sam2session"), again.files.message
+    np.testing.assert_array_equal(WorkbenchDriver(again.bench).committed(), committed)
     assert shell(["replay", str(tmp_path / "work.sam2session"), "--output", str(tmp_path / "replayed.tif")]) == 0
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "replayed.tif"), committed)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from napari_sam2.workspace.choices import Choices
 from napari_sam2.workspace.sentences import status_sentence
 from tests.napari_sam2.bench import Bench
 from tests.napari_sam2.fake_predictor import FakePredictor
@@ -11,7 +12,7 @@ from tests.napari_sam2.fake_predictor import FakePredictor
 class Desk:
     """As much of a workbench as the sentences look at."""
 
-    model = "fake"
+    choices = Choices("fake")
     message = ""
 
     def __init__(self, workspace):
@@ -31,4 +32,4 @@ class Desk:
 def test_it_is_asked_whether_three_planes_are_frames_or_channels(shape, labels, asks):
     bench = Bench(FakePredictor(), np.zeros(shape, np.uint8), axis_labels=labels)
     assert ("Are the three planes frames?" in status_sentence(Desk(bench.work))) == asks
-    bench.work.close()
+    bench.close()

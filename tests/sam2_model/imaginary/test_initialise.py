@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from sam2_model.config import HieraConfig, Sam2Config
 from sam2_model.imaginary.initialise import (
     embedding_scale,
     localise_memory,
@@ -11,22 +10,13 @@ from sam2_model.imaginary.initialise import (
 )
 from sam2_model.prompt_encoder import PointLabel
 from sam2_model.sam2 import Sam2, SpatialMemory
-
-TOY = Sam2Config(
-    HieraConfig(16, 1, (1, 1, 1, 1), (2,), window_sizes=(4, 2, 4, 2)),
-    width=32,
-    memory_channels=16,
-    memory_layers=1,
-    memory_feedforward=32,
-    num_memories=3,
-    image_size=64,
-)
+from tests.sam2_model.small import SMALL
 
 
 @pytest.fixture
 def model() -> Sam2:
     torch.manual_seed(0)
-    return Sam2(TOY)
+    return Sam2(SMALL)
 
 
 def test_a_soft_start_believes_in_objects_and_shouts_no_masks(model: Sam2) -> None:

@@ -1,29 +1,23 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from sam2_model.config import HieraConfig, Sam2Config
 from sam2_model.imaginary.initialise import localise_memory
 from sam2_model.imaginary.matching import match_memory
+from sam2_model.imaginary.scene_batches import scene_batch
 from sam2_model.imaginary.scenes import SceneOptions
 from sam2_model.sam2 import PointerMemory, Sam2, SpatialMemory
-from sam2_model.training.batches import scene_batch
+from tests.sam2_model.small import SMALL
 
-TOY = Sam2Config(
-    HieraConfig(16, 1, (1, 1, 1, 1), (2,), window_sizes=(4, 2, 4, 2)),
-    width=64,
-    memory_channels=16,
-    memory_layers=1,
-    memory_feedforward=32,
-    num_memories=3,
-    image_size=64,
-)
+WIDER = replace(SMALL, width=64)
 
 
 @pytest.fixture(scope="module")
 def local() -> Sam2:
     torch.manual_seed(0)
-    model = Sam2(TOY).eval()
+    model = Sam2(WIDER).eval()
     localise_memory(model, scale=1.0)
     return model
 
@@ -31,7 +25,7 @@ def local() -> Sam2:
 @pytest.fixture(scope="module")
 def matched() -> Sam2:
     torch.manual_seed(0)
-    model = Sam2(TOY).eval()
+    model = Sam2(WIDER).eval()
     localise_memory(model, scale=1.0)
     match_memory(model, seed=3)
     return model
@@ -72,7 +66,7 @@ def test_object_pointers_are_heard_everywhere_on_the_frame(local: Sam2, matched:
 
 def test_the_same_seed_gives_the_same_weights(matched: Sam2) -> None:
     torch.manual_seed(0)
-    again = Sam2(TOY).eval()
+    again = Sam2(WIDER).eval()
     localise_memory(again, scale=1.0)
     match_memory(again, seed=3)
     for name, tensor in matched.state_dict().items():

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from sam2_model.errors import ConfigError
-from sam2_model.imaginary.imaging import Faults
 from sam2_model.imaginary.scenes import FAMILIES, Scene, SceneOptions, make_scene
 
 
@@ -59,7 +58,7 @@ def test_sections_make_bodies_appear_and_vanish() -> None:
 def test_labels_lie_where_the_light_is() -> None:
     differences = []
     for seed in range(8):
-        made = scene(seed, families=("nuclei",), faults=Faults(0.0), frames=1, size=96)
+        made = scene(seed, families=("nuclei",), frames=1, size=96)
         inside = made.labels > 0
         if inside.any() and not inside.all():
             differences.append(abs(made.frames[inside].mean() - made.frames[~inside].mean()))

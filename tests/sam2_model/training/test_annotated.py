@@ -4,7 +4,6 @@ import torch
 from numpy.typing import NDArray
 
 from sam2_model.errors import ConfigError, FrameError
-from sam2_model.imaginary.stages import Load, Stage
 from sam2_model.preprocessing import to_model_image
 from sam2_model.training.annotated import (
     AnnotatedBatches,
@@ -15,6 +14,7 @@ from sam2_model.training.annotated import (
     runs,
     whole_frames,
 )
+from sam2_model.training.stages import Load, Stage
 from tests.sam2_model.toy import HEIGHT, WIDTH, CountingFrames, toy_labels, toy_stack
 
 STAGE = Stage("any", 1, 1e-3, ())

@@ -3,7 +3,6 @@ import torch
 
 from sam2_model.mask_decoder import MaskDecoderOutput
 from sam2_model.mask_ops import resize_logits
-from sam2_model.training.dense import dense_target
 from sam2_model.training.losses import GRID, intersection_over_union, mask_loss, prompt_losses, target_of
 
 SQUARE = torch.zeros(1, 1, 32, 32)
@@ -102,18 +101,3 @@ def test_only_the_best_candidate_counts_fully() -> None:
 
     assert cost(good, bad, bad) == pytest.approx(cost(bad, bad, good))
     assert cost(good, bad, bad) < 0.5 * cost(bad, bad, bad)
-
-
-def test_dense_targets_point_at_the_middle_and_mark_outlines() -> None:
-    labels = torch.zeros(2, 32, 32, dtype=torch.int32)
-    labels[0, 8:24, 8:24] = 1
-    labels[1, 8:24, 8:16] = 1
-    labels[1, 8:24, 16:24] = 2
-    target = dense_target(labels)
-    assert target.objects[0, 0].sum() == 16
-    assert (target.offsets[0, 0, 2, 2:6] > 0).all()
-    assert (target.offsets[0, 1, 2:6, 5] < 0).all()
-    assert target.offsets[:, :, 0, 0].abs().max() == 0
-    assert target.outlines[0, 0, 4, 4] == 0
-    assert target.outlines[1, 0, 4, 4] == 1
-    assert target.offsets[1, 1, 4, 3] < 0

@@ -17,8 +17,18 @@ from sam2_model.sam2 import Sam2
 from sam2_model.video.options import VideoOptions
 from sam2_model.video.predictor import VideoPredictor
 from sam2_model.video.state import FramePrediction, FramePrompt, VideoState
-
-from .toy import FOLLOWER, HEIGHT, TOY, WIDTH, CountingFrames, box, clicks, disc_mask, toy_model, toy_stack
+from tests.sam2_model.toy import (
+    FOLLOWER,
+    HEIGHT,
+    TOY,
+    WIDTH,
+    CountingFrames,
+    box,
+    clicks,
+    disc_mask,
+    toy_model,
+    toy_stack,
+)
 
 FORWARD, BACKWARD = Direction.FORWARD, Direction.BACKWARD
 STACK = toy_stack(24)
@@ -443,12 +453,12 @@ def test_a_mask_alone_is_the_answer_itself(repaired, network):
     state = begin(repaired, [(1, 3, MASK)])
     memory = state.objects[1].conditioning[3]
     mask = to_model_mask(torch.from_numpy(MASK.mask)[None, None], 64, keeps_thin=True)
-    assert torch.equal(memory.mask_logits, as_low_res_logits(mask, repaired.model.mask_stride)[0, 0])
+    assert torch.equal(memory.mask.logits(), as_low_res_logits(mask, repaired.model.mask_stride)[0, 0])
     assert memory.predicted_iou == 1
     assert memory.object_score_logit > 0
     assert memory.spatial is not None, "remembered at once, as it was drawn"
     answers = gathered(repaired.propagate(state))
-    assert torch.equal(answers[1, 3].logits, memory.mask_logits)
+    assert torch.equal(answers[1, 3].logits, memory.mask.logits())
     other = followed(repaired, [(1, 3, FramePrompt(mask=disc_mask(30, 40, 7)))])
     assert all(difference(answers[1, frame], other[1, frame]) > 1e-4 for frame in (2, 4)), "it is remembered"
 
@@ -508,7 +518,7 @@ def test_points_and_a_box_on_one_frame_are_answered_together(repaired):
 def test_at_most_the_four_nearest_prompted_frames_are_recalled(predict, frame, direction, limit, recalled):
     predictor = predict() if limit == 4 else predict(max_conditioning=limit)
     state = begin(predictor, [(1, f, HERE) for f in (12, 2, 10, 5, 7)], count=24)
-    chosen = predictor.memory.recall(state, state.objects[1], frame, direction)
+    chosen = predictor.policy.recall(state, state.objects[1], frame, direction)
     slot = predictor.model.config.num_memories - 1
     assert [m.frame for m in chosen.memories if m.slot == slot] == recalled
 
@@ -525,7 +535,7 @@ def test_a_fifth_prompt_beyond_the_nearest_four_does_not_cost_time_or_matter(pre
 def retained(state: VideoState) -> int:
     """Numbers kept in memory on behalf of objects."""
     memories = [m for t in state.objects.values() for m in (*t.conditioning.values(), *t.tracked.values())]
-    tensors = [x for m in memories for x in (m.mask_logits, m.pointer, m.spatial) if x is not None]
+    tensors = [x for m in memories for x in (m.mask.logits(), m.pointer, m.spatial) if x is not None]
     return sum(x.numel() for x in tensors)
 
 
@@ -541,7 +551,7 @@ def test_masks_of_many_objects_are_given_a_batch_at_a_time(predict, monkeypatch)
     alone = begin(predictor, [(i, 3, prompt) for i, prompt in masks.items()])
     for i in masks:
         one, other = together.objects[i].conditioning[3], alone.objects[i].conditioning[3]
-        assert torch.equal(one.mask_logits, other.mask_logits)
+        assert torch.equal(one.mask.logits(), other.mask.logits())
         torch.testing.assert_close(one.pointer, other.pointer, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(one.spatial, other.spatial, rtol=1e-4, atol=1e-4)
         assert one.object_score_logit > 0

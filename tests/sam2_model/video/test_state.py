@@ -9,8 +9,7 @@ from sam2_model.errors import ConfigError, FrameError, PromptError
 from sam2_model.memory_bank import MAX_POINTERS
 from sam2_model.video.options import Policy, VideoOptions
 from sam2_model.video.state import FeatureCache, FramePrompt, ObjectTrack, VideoState
-
-from .toy import HEIGHT, WIDTH, box, clicks, disc_mask, toy_stack
+from tests.sam2_model.toy import HEIGHT, WIDTH, box, clicks, disc_mask, toy_stack
 
 NAN = float("nan")
 
@@ -104,14 +103,13 @@ def test_an_unknown_object_is_refused():
 
 
 def test_the_cache_drops_what_was_used_longest_ago():
-    cache, encoded = FeatureCache(2), []
-
-    def encode(frame: int) -> SimpleNamespace:
-        encoded.append(frame)
-        return SimpleNamespace(frame=frame)
-
-    assert [cache.get(frame, encode).frame for frame in (0, 1, 0, 2, 0, 1)] == [0, 1, 0, 2, 0, 1]
-    assert encoded == [0, 1, 2, 1]
+    cache, missing = FeatureCache(2), []
+    for frame in (0, 1, 0, 2, 0, 1):
+        if cache.get(frame) is None:
+            missing.append(frame)
+            cache.put(frame, SimpleNamespace(frame=frame))
+        assert cache.get(frame).frame == frame
+    assert missing == [0, 1, 2, 1]
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sam2_model.video.stored_masks import StoredMask
-
-from .seeded import seeded
+from tests.sam2_model.seeded import seeded
 
 
 def disc(size: int, row: int, column: int, radius: float) -> torch.Tensor:

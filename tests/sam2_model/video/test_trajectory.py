@@ -8,8 +8,7 @@ from sam2_model.memory_bank import Direction, recall
 from sam2_model.video.predictor import VideoPredictor
 from sam2_model.video.state import FramePrompt
 from sam2_model.video.trajectory import expected_masks, moved_on
-
-from .toy import FOLLOWER, disc_mask, toy_model, toy_stack
+from tests.sam2_model.toy import FOLLOWER, disc_mask, toy_model, toy_stack
 
 SIDE = 40
 

@@ -15,8 +15,7 @@ import pytest
 from sam2_model.errors import CheckpointError, DownloadError
 from sam2_model.weights.download import download
 from sam2_model.weights.registry import embedded_path
-
-from .weight_layouts import published_bytes
+from tests.sam2_model.weight_layouts import published_bytes
 
 CONTENT = bytes(range(256)) * 12_000  # three chunks
 WEIGHTS = published_bytes(CONTENT)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 
 from sam2_model.errors import CheckpointError
-from sam2_model.weights.files import WeightFile, read_weights, write_weights
+from sam2_model.weights.files import Weights, read_weights, write_weights
 from sam2_model.weights.metadata import KEY
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
@@ -232,7 +232,7 @@ def test_damaged_bytes_give_tensors_or_a_sentence_and_nothing_else(tmp_path, dat
 
 def test_weights_are_written_whole_with_their_metadata(tmp_path):
     path = tmp_path / "a.safetensors"
-    write_weights(path, WeightFile(STATE, {"key": json.dumps([1])}))
+    write_weights(path, Weights(STATE, {"key": json.dumps([1])}))
     read = read_weights(path)
     assert same(read.tensors)
     assert read.metadata == {"key": "[1]"}
@@ -243,15 +243,15 @@ def test_an_existing_file_is_replaced_only_when_that_is_allowed(tmp_path):
     path = tmp_path / "a.safetensors"
     path.write_text("precious")
     with pytest.raises(CheckpointError, match="exists already"):
-        write_weights(path, WeightFile(STATE))
+        write_weights(path, Weights(STATE))
     assert path.read_text() == "precious"
-    write_weights(path, WeightFile(STATE), overwrite=True)
+    write_weights(path, Weights(STATE), overwrite=True)
     assert same(read_weights(path).tensors)
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path):
     with pytest.raises(CheckpointError, match="Check that the folder exists"):
-        write_weights(tmp_path / "no" / "a.safetensors", WeightFile(STATE))
+        write_weights(tmp_path / "no" / "a.safetensors", Weights(STATE))
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
@@ -265,6 +265,6 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
 
     monkeypatch.setattr("sam2_model.weights.files.save_file", disk_full)
     with pytest.raises(CheckpointError, match="No space left"):
-        write_weights(path, WeightFile(STATE), overwrite=True)
+        write_weights(path, Weights(STATE), overwrite=True)
     assert path.read_text() == "precious"
     assert list(tmp_path.iterdir()) == [path]

@@ -6,8 +6,7 @@ import torch
 from sam2_model.config import CONFIGS
 from sam2_model.errors import CheckpointError
 from sam2_model.weights.layouts import is_transformers_layout, meta_key, to_meta_layout
-
-from .weight_layouts import TRANSFORMERS_KEYS, blueprint, shapes_of, to_transformers_layout
+from tests.sam2_model.weight_layouts import TRANSFORMERS_KEYS, blueprint, shapes_of, to_transformers_layout
 
 FOURIER = "sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
 

@@ -20,9 +20,8 @@ from sam2_model.weights import loading, registry
 from sam2_model.weights.files import read_weights
 from sam2_model.weights.loading import LoadedModel, load_model, save_model
 from sam2_model.weights.metadata import KEY, WeightMetadata, encode
-
-from .seeded import seeded_model
-from .weight_layouts import published_bytes, shapes_of, to_transformers_layout
+from tests.sam2_model.seeded import seeded_model
+from tests.sam2_model.weight_layouts import published_bytes, shapes_of, to_transformers_layout
 
 State = dict[str, torch.Tensor]
 

@@ -8,8 +8,7 @@ import pytest
 from sam2_model.config import CONFIGS
 from sam2_model.errors import CheckpointError
 from sam2_model.weights.recognition import model_name, model_title, recognise
-
-from .weight_layouts import DATA, blueprint, shapes_of
+from tests.sam2_model.weight_layouts import DATA, blueprint, shapes_of
 
 RECORDED = json.loads((DATA / "sam2_state_dict_shapes.json").read_text())
 NAMES = {"t": "tiny", "s": "small", "b+": "base-plus", "l": "large"}

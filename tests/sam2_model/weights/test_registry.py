@@ -15,12 +15,11 @@ from sam2_model.weights.registry import (
     embedded_path,
     find_local,
     note_on_name,
-    published,
-    published_as,
+    published_name,
+    published_weights,
     sha256_of,
 )
-
-from .weight_layouts import published_bytes
+from tests.sam2_model.weight_layouts import published_bytes
 
 
 def test_every_configured_model_is_embedded_or_published():
@@ -48,12 +47,12 @@ def test_no_two_files_share_a_name_a_checksum_or_a_repository():
     ],
 )
 def test_the_address_follows_the_hub(name, url):
-    assert published(name).url("https://hub") == url
+    assert published_weights(name).url("https://hub") == url
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
     with pytest.raises(ConfigError, match=r"'huge'.*tiny, small, base-plus, large, tiny-2.0"):
-        published("huge")
+        published_weights("huge")
 
 
 def test_weights_that_were_not_fetched_are_not_found(tmp_path):
@@ -116,12 +115,12 @@ def test_tampered_weights_are_refused_with_the_difference_and_the_cure(tmp_path,
 
 
 def test_a_published_file_is_told_by_its_checksum_whatever_it_is_called():
-    assert published_as(published("small").sha256) == "small"
-    assert published_as("0" * 64) is None
+    assert published_name(published_weights("small").sha256) == "small"
+    assert published_name("0" * 64) is None
 
 
 def test_a_file_named_like_a_published_one_gets_a_note_unless_it_is_that_one():
-    genuine = published("small")
+    genuine = published_weights("small")
     assert note_on_name(Path(genuine.filename), genuine.sha256) is None
     assert note_on_name(Path("mine.pt"), "0" * 64) is None
     assert "named like the published 'small'" in (note_on_name(Path(genuine.filename), "0" * 64) or "")

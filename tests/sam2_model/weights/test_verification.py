@@ -16,9 +16,8 @@ from sam2_model.weights import registry, verification
 from sam2_model.weights.loading import save_model
 from sam2_model.weights.metadata import KEY, WeightMetadata, encode
 from sam2_model.weights.verification import verify
-
-from .seeded import seeded_model
-from .weight_layouts import published_bytes
+from tests.sam2_model.seeded import seeded_model
+from tests.sam2_model.weight_layouts import published_bytes
 
 
 @pytest.fixture(scope="module")

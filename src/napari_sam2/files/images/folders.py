@@ -81,7 +81,7 @@ def _is_frame(path: Path) -> bool:
 
 
 def _natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
-    """Sort key under which frame 9 comes before frame 10."""
+    """Return a sort key under which frame 9 comes before frame 10."""
     # Every second piece is a number. Digits that are no decimal ones, or too many to be a number, are text.
     pieces = re.split(r"([0-9]{1,999})", name)
     return [(int(piece), "") if index % 2 else (0, piece.casefold()) for index, piece in enumerate(pieces)], name
@@ -94,7 +94,7 @@ def _open_frame(path: Path, palette: str) -> StoredArray:
 
 
 def _form(frame: StoredArray) -> str:
-    """Describe what must be the same in all files of a folder."""
+    """Return what must be the same in all files of a folder."""
     lengths = " x ".join(str(length) for length in frame.array.shape)
     return f"{lengths} along {frame.axes}, {np.dtype(frame.array.dtype)}"
 
@@ -120,7 +120,7 @@ def _refuse_channels(folder: Path, names: Sequence[str]) -> None:
 
 
 def _common_pixel_size(paths: Sequence[Path], frames: Sequence[StoredArray]) -> dict[str, PixelSize]:
-    """Give the pixel sizes in which all frames agree."""
+    """Return the pixel sizes in which all frames agree."""
     common = {}
     for axis in "TZYX":
         sizes = [frame.pixel_size.get(axis) for frame in frames]

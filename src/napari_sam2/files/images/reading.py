@@ -18,10 +18,13 @@ from napari_sam2.files.images.npy import open_npy
 from napari_sam2.files.images.pictures import open_picture
 from napari_sam2.files.images.tiff import open_tiff
 from napari_sam2.files.sources import reading
+from napari_sam2.frames import FrameStack
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
+
+    import numpy.typing as npt
 
     from napari_sam2.files.images.arrays import StoredArray
     from napari_sam2.files.pixel_sizes import PixelSize
@@ -91,6 +94,22 @@ class ImageFile:
         lengths = dict(zip(self.axes, self.array.shape, strict=True))
         return tuple(lengths[axis] for axis in self.label_axes)
 
+    def frames(self, *, contrast_limits: npt.ArrayLike | None = None) -> FrameStack:
+        """Return the file as a model sees it, under an intensity mapping; a single image is a stack of one frame.
+
+        Raises
+        ------
+        FrameError, OptionError
+            As in `FrameStack`.
+        """
+        return FrameStack(
+            self.array,
+            contrast_limits=contrast_limits,
+            channel_axis=self.channel_axis,
+            rgb=self.axes.endswith("S"),
+            single_image=not self.has_frames,
+        )
+
 
 def read_image(
     path: str | os.PathLike[str],
@@ -106,12 +125,12 @@ def read_image(
     path : path
         TIFF, NPY, PNG or JPEG, or a folder of TIFF, PNG or JPEG files, which are frames in natural order.
     axes : str, optional
-        One letter per axis of the file, out of T, Z, C, Y, X, S. None takes what the file says; an axis of unknown
+        One letter per axis of the file, out of T, Z, C, Y, X, S. None takes those of the file; an axis of unknown
         meaning then counts as T, unless it is 3 long and could be channels.
     channel : int, optional
         The one channel to take, from 0. None takes them all, of which there may be three at most.
     unknown_axis : str, optional
-        The letter of an axis of unknown meaning, where more is known of it than the file says.
+        The letter of an axis of unknown meaning, where more is known of it than what the file gives.
 
     Returns
     -------
@@ -152,7 +171,7 @@ def read_label_image(path: str | os.PathLike[str], *, axes: str | None = None) -
     -------
     ImageFile
         Frames first, then rows and columns. A file with channels or colours is given as it is, and so are values that
-        are no whole numbers: whether these can be labels is for the caller to say.
+        are no whole numbers: the caller decides whether these can be labels.
 
     Raises
     ------
@@ -203,11 +222,11 @@ def _checked_axes(axes: str, stored: StoredArray, path: Path) -> str:
 def _arranged(
     path: Path, stored: StoredArray, letters: str, channel: int | None, unknown_axis: str | None
 ) -> ImageFile:
-    """Choose the channel, take out axes of length 1, and bring the others into order."""
+    """Return the file with the channel chosen, without axes of length 1, and with the others in order."""
     shape = tuple(stored.array.shape)
     if 0 in shape or len(shape) < 2:
         raise FrameError(f"{path} has the shape {shape}, which is no image. Save at least rows and columns of pixels.")
-    letters = _settled(path, shape, letters, unknown_axis)
+    letters = _letters_known(path, shape, letters, unknown_axis)
     position = {letter: axis for axis, letter in enumerate(letters) if letter in "CYXS"}
     fixed: dict[int, int] = {}
     if channel is not None:
@@ -237,8 +256,8 @@ def _arranged(
     )
 
 
-def _settled(path: Path, shape: tuple[int, ...], letters: str, unknown_axis: str | None) -> str:
-    """Name an axis of unknown meaning, and refuse one that may be colours: they would follow each other as frames."""
+def _letters_known(path: Path, shape: tuple[int, ...], letters: str, unknown_axis: str | None) -> str:
+    """Return the letters of axes with unknown ones named; refuse one that may be colours, which would become frames."""
     unknown = [axis for axis, letter in enumerate(letters) if letter in _UNKNOWN and shape[axis] > 1]
     if not unknown:
         return letters
@@ -259,7 +278,7 @@ def _settled(path: Path, shape: tuple[int, ...], letters: str, unknown_axis: str
 
 
 def _named(letters: str, axis: int, letter: str) -> str:
-    """Name one axis, and those of length 1 whose meaning is unknown by what is left."""
+    """Return letters with one axis named, and unknown ones of length 1 named by what is left."""
     left = [other for other in "TZCS" if other != letter and other not in letters]
     return "".join(
         letter if place == axis else known if known not in _UNKNOWN or not left else left.pop(0)

@@ -157,7 +157,7 @@ def _decoded(source: SourceFile, page: Page, shape: tuple[int, ...]) -> NDArray[
 
 
 def _without_alpha(path: Path, page: tifffile.TiffPage, array: ArrayLike, axes: str) -> tuple[ArrayLike, str]:
-    """Tell colours from channels among the samples of a pixel, and drop the alpha beside grey."""
+    """Return an array and its axes without the alpha beside grey; samples that are no colours become channels."""
     if "S" not in axes:
         return array, axes
     name = _OTHER_COLOURS.get(page.photometric)

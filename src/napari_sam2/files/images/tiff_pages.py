@@ -106,7 +106,7 @@ def checked_page(source: SourceFile, page: Page | None) -> Page:
 
 
 def keyframe_of(page: Page) -> tifffile.TiffPage:
-    """Return the page that says how a page is stored.
+    """Return the page that describes how a page is stored.
 
     Raises
     ------
@@ -167,7 +167,7 @@ def _check_shaped_series(source: SourceFile, pages: tifffile.TiffPages) -> None:
 
 
 def _checked_shape(source: SourceFile, page: Page, seen: set[int]) -> tuple[list[int], bool]:
-    """Return the shape that a page says its series has, and whether the pages after the first are left out."""
+    """Return the shape of the series as a page gives it, and whether the pages after the first are left out."""
     if page.offset in seen or not isinstance(page, tifffile.TiffPage):
         raise ImageFileError(f"{source.path} is damaged: its pages form a circle. Copy or export it again.")
     seen.add(page.offset)
