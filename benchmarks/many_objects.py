@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_sam2 import MaskPrompt, propagate
-from napari_sam2.inference.models import use_cores
+from napari_sam2.inference.machine import use_cores
 
 SEED = 13
 RADIUS = 0.32

@@ -14,7 +14,7 @@ import pandas as pd
 
 from napari_sam2 import MaskPrompt, PointPrompt
 from napari_sam2.frames import FrameStack
-from napari_sam2.inference.models import measure_machine, use_cores
+from napari_sam2.inference.machine import measure_machine, use_cores
 from napari_sam2.inference.predictor import Predictor
 from napari_sam2.prompts import PromptSet
 from napari_sam2.tracking.propagation import plan_propagation, run

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QEventLoop, Qt, QTimer
 from scipy import ndimage
 
-from napari_sam2.inference.models import measure_machine, use_cores
+from napari_sam2.inference.machine import measure_machine, use_cores
 from napari_sam2.inference.predictor import Predictor
 from napari_sam2.widgets.segment_widget import SegmentWidget
 from sam2_model.imaginary.scenes import SceneOptions, make_scene

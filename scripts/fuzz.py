@@ -297,9 +297,9 @@ def _run_command(folder: Path) -> None:
     os.chdir(folder)
     words = json.loads((folder / "command.json").read_text())
     # Bytes underneath, as a terminal has them: what cannot be printed shows.
-    said = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    printed = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     # argparse ends a wrong command line with SystemExit.
-    with redirect_stdout(said), redirect_stderr(said), suppress(SystemExit):
+    with redirect_stdout(printed), redirect_stderr(printed), suppress(SystemExit):
         main(words)
 
 
@@ -397,7 +397,7 @@ class Report:
 
     number: int
     outcome: str
-    said: str = ""
+    message: str = ""
 
 
 def try_all(name: str, numbers: range, seed: int, pipe: Connection) -> None:
@@ -414,11 +414,11 @@ def try_all(name: str, numbers: range, seed: int, pipe: Connection) -> None:
     _try(door, seed, None)  # what valid input takes
     used = _peak_mb()
     for number in numbers:
-        outcome, said = _try(door, seed, number)
+        outcome, message = _try(door, seed, number)
         taken, used = _peak_mb() - used, _peak_mb()
         if taken > LIMIT_MB and outcome in ("result", "typed"):
-            outcome, said = "memory", f"{taken:.0f} MB; {said}"
-        pipe.send(Report(number, outcome, said))
+            outcome, message = "memory", f"{taken:.0f} MB; {message}"
+        pipe.send(Report(number, outcome, message))
 
 
 def _try(door: Door, seed: int, number: int | None) -> tuple[str, str]:
@@ -429,19 +429,19 @@ def _try(door: Door, seed: int, number: int | None) -> tuple[str, str]:
     with tempfile.TemporaryDirectory(prefix="fuzz-") as made:
         folder = make_input(door, seed, number, Path(made))
         before = _contents(folder)
-        outcome, said = "result", ""
+        outcome, message = "result", ""
         try:
             door.enter(folder)
         except (NapariSam2Error, Sam2Error) as error:
-            outcome, said = "typed", str(error)
+            outcome, message = "typed", str(error)
         except BaseException as error:  # noqa: BLE001  whatever leaves a door is what is looked for
-            outcome, said = "raw", f"{type(error).__name__}: {error}"
+            outcome, message = "raw", f"{type(error).__name__}: {error}"
         finally:
             os.chdir(start)
         after = _contents(folder)
         if any(after.get(path) != content for path, content in before.items()):
-            outcome, said = "harmed", said
-        return outcome, said[:300]
+            outcome = "harmed"
+        return outcome, message[:300]
 
 
 def make_input(door: Door, seed: int, number: int | None, folder: Path) -> Path:
@@ -504,7 +504,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for report in reports(name, -(-arguments.inputs * DOORS[name].share // shares), arguments.seed):
             count[report.outcome] += 1
             if report.outcome not in ("result", "typed"):
-                print(f"  {name} {report.number}: {report.outcome} {report.said}", flush=True)
+                print(f"  {name} {report.number}: {report.outcome} {report.message}", flush=True)
                 if arguments.keep is not None:
                     kept = arguments.keep / f"{name.replace(' ', '-')}-{report.number}"
                     kept.mkdir(parents=True, exist_ok=True)

@@ -33,11 +33,9 @@ import tifffile
 from napari_sam2.cli import verbs
 from napari_sam2.inference import sam2
 from napari_sam2.saving.autosave import Autosaver, left_over
-from napari_sam2.saving.snapshot import restore, snapshot
 from napari_sam2.sessions.document import Session
 from napari_sam2.sessions.images import ImageUsed
 from napari_sam2.sessions.storage import iter_committed, read_session, write_session
-from napari_sam2.workspace.choices import Choices
 from tests.napari_sam2.bench import Bench
 from tests.napari_sam2.fake_predictor import FakePredictor
 
@@ -144,18 +142,17 @@ def kill_an_autosave(chance: random.Random, duration_s: float) -> tuple[bool, st
 
         def work() -> None:
             bench = Bench(FakePredictor())
-            take = lambda: snapshot(bench.work, Choices())  # noqa: E731
-            saver = Autosaver(bench.work, root / "work", take=take, post=bench.posted.put, interval_s=0.001)
+            saver = Autosaver(bench.work, root / "work", take=bench.snapshot, post=bench.posted.put, interval_s=0.001)
             bench.click(2, 10, 8)
-            bench.work.propagate()
+            bench.propagate()
             bench.settle()
             saver.wait_until_written()
             if undo:
-                bench.work.commit()
+                bench.commit()
                 bench.settle()
                 saver.wait_until_written()
             ready.touch()
-            bench.work.undo() if undo else bench.work.commit()
+            bench.undo() if undo else bench.commit()
             bench.settle()
             saver.wait_until_written()
             os._exit(0)
@@ -167,6 +164,8 @@ def kill_an_autosave(chance: random.Random, duration_s: float) -> tuple[bool, st
             finally:
                 os._exit(1)
         while not ready.exists():
+            if os.waitpid(child, os.WNOHANG)[0]:
+                raise SystemExit("The work to be killed has failed before it began.")
             time.sleep(0.0005)
         time.sleep(chance.uniform(0, duration_s))
         at_work = os.waitpid(child, os.WNOHANG)[0] == 0
@@ -176,12 +175,12 @@ def kill_an_autosave(chance: random.Random, duration_s: float) -> tuple[bool, st
         (found,) = left_over(root / "work")
         bench = Bench(FakePredictor())
         try:
-            restore(bench.work, found.folder)
-            committed, current = (np.asarray(layer.data) > 0 for layer in (bench.work.committed, bench.work.current))
-            lost = int(((committed | current).any((1, 2)) == 0).sum())
+            bench.open_session(found.folder)
+            seen = (bench.committed() > 0) | (bench.current() > 0)
+            lost = int((~seen.any((1, 2))).sum())
             return at_work, f"{lost} frames are empty" if lost else ""
         finally:
-            bench.work.close()
+            bench.close()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

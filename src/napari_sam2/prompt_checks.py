@@ -40,7 +40,7 @@ def check_prompts(prompts: PromptSet, num_frames: int, height: int, width: int, 
         If there are no prompts; if a frame does not exist, a point or a whole box lies outside, or a mask has another
         shape; if an object has negative points only; if an object id does not fit a label image.
     """
-    if not prompts:
+    if not prompts.prompts:
         raise PromptError("There are no prompts. Give at least one point, box or mask.")
     for prompt in prompts.prompts:
         if prompt.object_id > MAX_OBJECT_ID:
@@ -152,7 +152,7 @@ def without_rivals(prompts: Iterable[Prompt]) -> Usable:
 
 def without_unknown(prompts: PromptSet) -> Usable:
     """Return the prompts without objects that have negative points alone."""
-    known = {target.object_id for target, given in prompts.items() if not is_absence(given)}
+    known = {one.object_id for one in prompts.prompts if not isinstance(one, PointPrompt) or one.positive}
     unknown = set(prompts.object_ids) - known
     if not unknown:
         return Usable(prompts)

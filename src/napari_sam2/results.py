@@ -133,8 +133,8 @@ def feature_table(scores: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns index (the label), n_frames, mean_confidence, worst_confidence, worst_frame, mean_area_px. They are about
-        the frames on which the object was found; of all visited frames, with n_frames 0, if it was found on none.
+        Columns index (the label), n_frames, mean_confidence, worst_confidence, worst_frame, mean_area_px: of the frames
+        on which the object was found; of all visited frames, with n_frames 0, if it was found on none.
     """
     # Plain arrays: a data frame for each of hundreds of objects takes longer than a frame of the model.
     frames, areas, confidences = (scores[name].to_numpy() for name in ("frame", "area_px", "confidence"))

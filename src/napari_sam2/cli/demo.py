@@ -56,19 +56,9 @@ class DemoReport:
     features: pd.DataFrame
 
     @property
-    def mean_dice(self) -> float:
-        """Mean agreement with the annotation on all slices but the prompted one."""
-        return float(self.features["dice"].mean())
-
-    @property
-    def mean_dice_inside(self) -> float:
-        """Mean agreement with the annotation on the slices that hold the nucleus, but for the prompted one."""
-        return float(self.features["dice_inside"].mean())
-
-    @property
     def verdict(self) -> str:
         """What the model can and cannot do here."""
-        inside, everywhere = self.mean_dice_inside, self.mean_dice
+        inside, everywhere = self.features["dice_inside"].mean(), self.features["dice"].mean()
         lines = [
             f"Mean Dice against the annotation, away from slice {PROMPTED_SLICE}: {inside:.2f} on the slices that hold "
             f"the nucleus, {everywhere:.2f} on all."

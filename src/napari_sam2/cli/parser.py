@@ -36,10 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
     replay.add_argument(
         "session", type=_path, metavar="SESSION", help="a .sam2session file, or the folder of a session"
     )
-    replay.add_argument(
-        "--output", type=_path, required=True, metavar="OUT", help="label image to write, .tif or .zarr"
-    )
-    replay.add_argument("--scores", type=_path, metavar="CSV", help="table of scores to write")
+    _add_outputs(replay)
     replay.add_argument("--image", type=_path, metavar="PATH", help="where the image is, if not where it was")
     replay.add_argument("--overwrite", action="store_true", help="replace existing outputs")
     _add_machine(replay)
@@ -90,10 +87,7 @@ def _add_input(parser: argparse.ArgumentParser, name: str, kinds: str) -> None:
         metavar="P",
         help="JSON prompts, or a label image whose ids are masks, or a folder of label images, one a frame",
     )
-    parser.add_argument(
-        "--output", type=_path, required=True, metavar="OUT", help="label image to write, .tif or .zarr"
-    )
-    parser.add_argument("--scores", type=_path, metavar="CSV", help="table of scores to write")
+    _add_outputs(parser)
     parser.add_argument("--frame", type=int, metavar="N", help="frame on which one label image stands (default: 0)")
     parser.add_argument(
         "--split",
@@ -102,6 +96,13 @@ def _add_input(parser: argparse.ArgumentParser, name: str, kinds: str) -> None:
         "stack a piece goes on where it touches one on the next frame",
     )
     _add_reading(parser)
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--output", type=_path, required=True, metavar="OUT", help="label image to write, .tif or .zarr"
+    )
+    parser.add_argument("--scores", type=_path, metavar="CSV", help="table of scores to write")
 
 
 def _add_finetune(parser: argparse.ArgumentParser) -> None:

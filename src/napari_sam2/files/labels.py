@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_sam2.files.images.reading import ImageFile
+    from napari_sam2.files.label_writer import LabelFileWriter
     from napari_sam2.files.pixel_sizes import PixelSize
+
+_FORMATS: dict[str, type[LabelFileWriter]] = {
+    **dict.fromkeys(LABEL_SUFFIXES, TiffLabelWriter),
+    ZARR_SUFFIX: ZarrLabelWriter,
+}
+"""Writers by the suffix of the file."""
 
 
 class LabelSink(Protocol):
@@ -152,12 +159,10 @@ def open_label_writer(
     )
 
 
-def _format_of(path: str | os.PathLike[str]) -> type[TiffLabelWriter | ZarrLabelWriter]:
+def _format_of(path: str | os.PathLike[str]) -> type[LabelFileWriter]:
     suffix = Path(path).suffix.lower()
-    if suffix == ZARR_SUFFIX:
-        return ZarrLabelWriter
-    if suffix in LABEL_SUFFIXES:
-        return TiffLabelWriter
-    raise ImageFileError(
-        f"{path}: labels are written as TIFF or OME-Zarr. Use a name that ends in .tif or {ZARR_SUFFIX}."
-    )
+    if suffix not in _FORMATS:
+        raise ImageFileError(
+            f"{path}: labels are written as TIFF or OME-Zarr. Use a name that ends in .tif or {ZARR_SUFFIX}."
+        )
+    return _FORMATS[suffix]

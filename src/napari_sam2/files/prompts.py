@@ -16,7 +16,7 @@ from napari_sam2.files.images.reading import IMAGE_SUFFIXES, read_label_image
 from napari_sam2.files.json_fields import FieldError, Fields, brief, check_version, checked_limits, is_whole
 from napari_sam2.files.prompt_entries import entry_of, prompts_from_entries
 from napari_sam2.files.sources import reading
-from napari_sam2.files.strict_json import parse_json, read_document
+from napari_sam2.files.strict_json import parse_json, read_limited
 from napari_sam2.labels.prompts import prompts_from_labels
 from napari_sam2.prompts import PromptSet
 
@@ -203,7 +203,7 @@ def _refuse_options_of_labels(frame: int | None, *, split: bool) -> None:
 
 
 def _loaded(path: Path) -> object:
-    content = read_document(path)
+    content = read_limited(path)
     try:
         return parse_json(content)
     except ValueError as error:

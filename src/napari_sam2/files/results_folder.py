@@ -24,7 +24,7 @@ from napari_sam2.results import feature_table
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -73,16 +73,6 @@ class LabelsToExport:
 
 
 @dataclass(frozen=True, slots=True)
-class ExportPaths:
-    """Files of an export."""
-
-    labels: Path
-    scores: Path
-    objects: Path
-    prompts: Path
-
-
-@dataclass(frozen=True, slots=True)
 class ExportProgress:
     """How far an export has come.
 
@@ -96,17 +86,6 @@ class ExportProgress:
     total: int
 
 
-def export_paths(folder: str | os.PathLike[str], label_format: LabelFormat = LabelFormat.TIFF) -> ExportPaths:
-    """Return the names of the files that `export_all` writes into a folder."""
-    folder = Path(folder)
-    return ExportPaths(
-        labels=folder / f"labels{label_format.value}",
-        scores=folder / "scores.csv",
-        objects=folder / "objects.csv",
-        prompts=folder / "prompts.json",
-    )
-
-
 def export_all(
     folder: str | os.PathLike[str],
     labels: LabelsToExport,
@@ -117,7 +96,7 @@ def export_all(
     label_format: LabelFormat = LabelFormat.TIFF,
     overwrite: bool = False,
 ) -> Iterator[ExportProgress]:
-    """Write results into a folder: labels, `scores.csv`, `objects.csv` and `prompts.json`.
+    """Write results into a folder: `labels` as TIFF or OME-Zarr, `scores.csv`, `objects.csv` and `prompts.json`.
 
     Parameters
     ----------
@@ -150,11 +129,13 @@ def export_all(
     OptionError
         If labels become a zarr, and zarr is not installed, at once; if they are negative or do not fit 32 bits, later.
     """
-    paths = export_paths(folder, label_format)
-    check_fillable(Path(folder), "an export")
-    if Path(folder).exists():
-        check_label_output(paths.labels, overwrite=overwrite)
-        for path in (paths.scores, paths.objects, paths.prompts):
+    folder = Path(folder)
+    check_fillable(folder, "an export")
+    names_of_files = (f"labels{label_format.value}", "scores.csv", "objects.csv", "prompts.json")
+    paths = tuple(folder / name for name in names_of_files)
+    if folder.exists():
+        check_label_output(paths[0], overwrite=overwrite)
+        for path in paths[1:]:
             check_replaceable(path, overwrite=overwrite)
     return _written(paths, labels, scores, prompts, dict(names or {}), overwrite=overwrite)
 
@@ -189,7 +170,7 @@ def make_folder(folder: Path) -> None:
 
 
 def _written(
-    paths: ExportPaths,
+    paths: Sequence[Path],
     labels: LabelsToExport,
     scores: pd.DataFrame,
     prompts: PromptFile,
@@ -197,9 +178,10 @@ def _written(
     *,
     overwrite: bool,
 ) -> Iterator[ExportProgress]:
-    make_folder(paths.labels.parent)
+    labels_path, scores_path, objects_path, prompts_path = paths
+    make_folder(labels_path.parent)
     with open_label_writer(
-        paths.labels,
+        labels_path,
         shape=tuple(labels.array.shape),
         dtype=labels.dtype,
         axes=labels.axes,
@@ -208,9 +190,9 @@ def _written(
     ) as writer:
         objects = yield from _written_frames(writer, labels, scores, names)
         writer.describe(objects)
-        write_table(paths.scores, scores, overwrite=overwrite)
-        write_table(paths.objects, objects, overwrite=overwrite)
-        write_prompts(paths.prompts, prompts, overwrite=overwrite)
+        write_table(scores_path, scores, overwrite=overwrite)
+        write_table(objects_path, objects, overwrite=overwrite)
+        write_prompts(prompts_path, prompts, overwrite=overwrite)
 
 
 def _written_frames(

@@ -48,19 +48,8 @@ def parse_json(content: bytes) -> object:
         raise ValueError("it is nested too deeply") from error
 
 
-def read_document(path: Path) -> bytes:
-    """Return the bytes of a file that may hold a document.
-
-    Raises
-    ------
-    ImageFileError
-        If it is missing, no file, may not be read, or is larger than `LARGEST_DOCUMENT`.
-    """
-    return read_limited(path, LARGEST_DOCUMENT)
-
-
-def read_limited(path: Path, most: int) -> bytes:
-    """Return the bytes of a file, of which there must be no more than so many.
+def read_limited(path: Path, most: int = LARGEST_DOCUMENT) -> bytes:
+    """Return the bytes of a file, of which there must be no more than so many; those of a document if not given.
 
     Raises
     ------

@@ -50,7 +50,7 @@ class _CancelledError(Exception):
     """Raised where a job reports, to end it."""
 
 
-class Job(Generic[S, T]):
+class BackgroundJob(Generic[S, T]):
     """One piece of work for a background thread.
 
     Parameters
@@ -118,12 +118,12 @@ class JobThread:
     """One thread that runs jobs in turn."""
 
     def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[Job[object, object] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[BackgroundJob[object, object] | None] = queue.SimpleQueue()
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="napari-sam2 inference", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Job[S, T]) -> None:
+    def submit(self, job: BackgroundJob[S, T]) -> None:
         """Run a job when those before it have ended.
 
         Raises

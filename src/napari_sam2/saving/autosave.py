@@ -22,7 +22,7 @@ import psutil
 from napari_sam2.errors import NapariSam2Error
 from napari_sam2.files.atomic import replacing
 from napari_sam2.files.partial import Owner, this_host
-from napari_sam2.files.strict_json import parse_json, read_document
+from napari_sam2.files.strict_json import parse_json, read_limited
 from napari_sam2.sessions.storage import DOCUMENT, read_session, write_committed, write_document, write_masks
 
 if TYPE_CHECKING:
@@ -270,7 +270,7 @@ def _is_owned(folder: Path) -> bool:
     Of a process on another machine that shares the folder nobody here can know: it may.
     """
     try:
-        owner: Any = parse_json(read_document(folder / _OWNER))
+        owner: Any = parse_json(read_limited(folder / _OWNER))
         return Owner(owner.get("host", this_host()), owner["pid"], int(owner["started"] * 1e9)).is_running
     except (OSError, ArithmeticError, ValueError, KeyError, TypeError, AttributeError):
         return False

@@ -12,7 +12,7 @@ from psygnal import Signal
 from napari_sam2.errors import NapariSam2Error, SessionError
 from napari_sam2.files.prompts import PromptFile
 from napari_sam2.files.results_folder import LabelFormat, export_all
-from napari_sam2.inference.background import Failed, Job, Reported, Returned
+from napari_sam2.inference.background import BackgroundJob, Failed, Reported, Returned
 from napari_sam2.layers.export import labels_to_export
 from napari_sam2.layers.source_axes import axes_to_say
 from napari_sam2.layers.tracks import ObjectPosition, measure_positions, new_tracks_layer, track_table
@@ -82,7 +82,7 @@ class WorkFiles:
         self._post = post
         self._root = root or autosave_root()
         self._savers: dict[int, Autosaver] = {}
-        self._job: Job[tuple[int, int], Any] | None = None
+        self._job: BackgroundJob[tuple[int, int], Any] | None = None
         self._saved: dict[Autosaver, int] = {}
         prune(self._root)
         self.left_over = left_over(self._root)
@@ -287,7 +287,7 @@ class WorkFiles:
             return
 
         self.progress = (0, 0)
-        self._job = Job(job, lambda news: self._on_news(news, done, receive), self._post).start()
+        self._job = BackgroundJob(job, lambda news: self._on_news(news, done, receive), self._post).start()
         self._say("")
 
     def _on_news(self, news: Event[tuple[int, int], T], done: str, receive: Callable[[T], None]) -> None:

@@ -1,8 +1,8 @@
 """Sessions on disk: a folder that grows as one works, or one file, `.sam2session`, which is a zip of the same content.
 
-`session.json` has all of it but pixels; `planes/` holds frames edited by hand. What can be computed again may be there too, so
-that nobody has to wait for it: `masks/000012.npz` has the masks that were held of frame 12, `committed/000012.npz` its
-committed labels.
+`session.json` has all of it but pixels; `planes/` holds frames edited by hand. What can be computed again may be there
+too, so that nobody has to wait for it: `masks/000012.npz` has the masks that were held of frame 12,
+`committed/000012.npz` its committed labels.
 
 A folder changes from one state to the next in one step, when its document is replaced. Masks and labels of the next
 state are written beside those of the present one, with the number of the state in their names (`000012.s7.npz`, or

@@ -59,7 +59,7 @@ class TrackedStack:
         PromptError
             If the prompts cannot be answered on this stack. Nothing has changed then.
         """
-        if prompts:  # an empty set is passed on, too: it removes what the model knows
+        if prompts.prompts:  # an empty set is passed on, too: it removes what the model knows
             check_prompts(prompts, len(self.frames), self.frames.height, self.frames.width)
         asked = prompts_inside(prompts, self.frames.height, self.frames.width)
         changed = sorted(prompts.changed_since(self.prompts), key=lambda target: (target.frame, target.object_id))

@@ -9,7 +9,7 @@ from qtpy.QtCore import QRectF, QSignalBlocker, QSize, QSizeF, Qt
 from qtpy.QtGui import QImage, QPainter, QPaintEvent, QPalette, QShowEvent
 from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_sam2.inference.background import Failed, Job, Returned
+from napari_sam2.inference.background import BackgroundJob, Failed, Returned
 from napari_sam2.layers.images import channels_for
 from napari_sam2.widgets.parts import GuiThread, Refresher, button
 
@@ -55,7 +55,7 @@ class InputPanel(QWidget):
         self._bench = bench
         self._gui_thread = GuiThread()
         self._channels: tuple[Image, ...] = ()
-        self._reading: Job[None, NDArray[np.uint8]] | None = None
+        self._reading: BackgroundJob[None, NDArray[np.uint8]] | None = None
         self._read: tuple[FrameStack, int] | None = None
         self._make_parts()
         self._lay_out()
@@ -177,7 +177,7 @@ class InputPanel(QWidget):
             return
         self._read = wanted
         frames, frame = wanted
-        self._reading = Job(lambda _: preview(frames, frame), self._on_read, self._gui_thread.post)
+        self._reading = BackgroundJob(lambda _: preview(frames, frame), self._on_read, self._gui_thread.post)
         self._reading.start()
 
     def _on_read(self, event: Event[None, NDArray[np.uint8]]) -> None:

@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QWidget
 
 from napari_sam2.errors import ModelError
-from napari_sam2.inference.background import Failed, Job, Reported, Returned
+from napari_sam2.inference.background import BackgroundJob, Failed, Reported, Returned
 from napari_sam2.inference.machine import Machine, measure_machine, use_cores
 from napari_sam2.inference.models import ModelInfo, check_model, download_model, find_model
 from napari_sam2.inference.speed import Activity, estimate_seconds, estimate_sentence, measured_sentence
@@ -80,9 +80,9 @@ class ModelPanel(QWidget):
         self._used: str | Path = bench.choices.model
         self._tried: dict[str | Path, ModelInfo] = {}
         self._machine: Machine | None = None
-        self._download: Job[tuple[int, int], Path] | None = None
-        self._trial: Job[None, ModelInfo] | None = None
-        self._measurement: Job[None, Machine] | None = None
+        self._download: BackgroundJob[tuple[int, int], Path] | None = None
+        self._trial: BackgroundJob[None, ModelInfo] | None = None
+        self._measurement: BackgroundJob[None, Machine] | None = None
         self.chooser = ModelChooser(bench)
         self.chooser.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.details = ModelDetails()
@@ -192,7 +192,7 @@ class ModelPanel(QWidget):
         work = self._bench.workspace
         is_idle = work is None or work.asker.status.activity is Activity.READY
         if self._measurement is None and is_idle:
-            self._measurement = Job(lambda _: self._tasks.measure(), self._on_machine, self._gui_thread.post)
+            self._measurement = BackgroundJob(lambda _: self._tasks.measure(), self._on_machine, self._gui_thread.post)
             self._measurement.start()
 
     def _on_machine(self, event: Event[None, Machine]) -> None:
@@ -235,7 +235,7 @@ class ModelPanel(QWidget):
             self._use(source)
         else:
             self._show(source, f"Trying {info.name}…")
-            self._trial = Job(
+            self._trial = BackgroundJob(
                 lambda _: self._tasks.check(source), partial(self._on_tried, source), self._gui_thread.post
             ).start()
 
@@ -262,7 +262,7 @@ class ModelPanel(QWidget):
         name = str(self._shown)
         self.details.show_message("")
         self.details.show_download(name, 0, 0)
-        self._download = Job(
+        self._download = BackgroundJob(
             lambda report: self._tasks.download(name, lambda done, total: report((done, total))),
             partial(self._on_download, name),
             self._gui_thread.post,

@@ -181,7 +181,7 @@ class Asker:
 
     def on_contrast(self) -> None:
         """Let the model see the contrast of now, unless it was asked already: one mapping holds for all masks."""
-        if not self.prompts and self.queue.activity is Activity.READY and not self._picture.held:
+        if not self.prompts.prompts and self.queue.activity is Activity.READY and not self._picture.held:
             self._model_input.look_again()
             self.queue.look_at(self._model_input.frames, self._model_input.channel_numbers)
         self._show(self.status)
@@ -213,7 +213,7 @@ class Asker:
             read = self._sources.read() if read is None else read
             usable = without_unknown(self._but_for_locked(read))
             prompts = usable.prompts
-            if prompts:
+            if prompts.prompts:
                 check_prompts(prompts, len(frames), frames.height, frames.width)
         except NapariSam2Error as error:
             self.complain(str(error))
@@ -225,7 +225,7 @@ class Asker:
         if self._next is _Next.NOTHING and any(r.activity is Activity.FOLLOWING for r in self.queue.requests):
             # Whoever clicks wants to see the answer, not the rest of the stack first. It goes on after that.
             self.queue.cancel()
-            self._next = _Next.GO_ON if prompts else _Next.NOTHING
+            self._next = _Next.GO_ON if prompts.prompts else _Next.NOTHING
         self.queue.answer(prompts)
         self._show(Status(Activity.ANSWERING))
         locked = self._objects.notes.locked

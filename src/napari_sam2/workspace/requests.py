@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from napari_sam2.inference.background import Failed, Job, JobThread, Reported
+from napari_sam2.inference.background import BackgroundJob, Failed, JobThread, Reported
 from napari_sam2.inference.speed import Activity, FrameTime
 from napari_sam2.prompts import Target
 from napari_sam2.results import FrameResult
@@ -62,7 +62,7 @@ class Request:
     by_object: dict[int, tuple[Prompt, ...]] = field(init=False)
     edits: list[Change] = field(default_factory=list)
     is_planned: bool = False
-    job: Job[_Planned | FrameResult, None] = field(init=False)
+    job: BackgroundJob[_Planned | FrameResult, None] = field(init=False)
 
     def __post_init__(self) -> None:
         self.by_object = self.prompts.by_object()
@@ -147,7 +147,7 @@ class RequestQueue:
         self._asker, self._post = asker, post
         self._model = _Model(load, frames, channels, speeds)
         self._thread = JobThread()
-        self._warming: Job[_Planned | FrameResult, None] | None = None
+        self._warming: BackgroundJob[_Planned | FrameResult, None] | None = None
         self.requests: list[Request] = []
         """Requests that have not ended, the oldest first."""
 
@@ -168,7 +168,7 @@ class RequestQueue:
         def work(report: object) -> None:
             model.opened()
 
-        self._warming = Job(work, lambda event: None, self._post)
+        self._warming = BackgroundJob(work, lambda event: None, self._post)
         self._thread.submit(self._warming)
 
     def answer(self, prompts: PromptSet) -> None:
@@ -228,7 +228,7 @@ class RequestQueue:
         self._model = _Model(_closed, self._model.frames, self._model.channels, None)
 
     def _submit(self, request: Request, work: Callable[[Callable[[_Planned | FrameResult], None]], None]) -> Request:
-        request.job = Job(work, partial(self._receive, request), self._post)
+        request.job = BackgroundJob(work, partial(self._receive, request), self._post)
         self.requests.append(request)
         self._thread.submit(request.job)
         return request

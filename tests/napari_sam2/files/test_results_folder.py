@@ -14,7 +14,7 @@ from napari_sam2.files import results_folder
 from napari_sam2.files.images.reading import read_image
 from napari_sam2.files.pixel_sizes import PixelSize
 from napari_sam2.files.prompts import PromptFile, read_prompts
-from napari_sam2.files.results_folder import ExportProgress, LabelFormat, LabelsToExport, export_all, export_paths
+from napari_sam2.files.results_folder import ExportProgress, LabelFormat, LabelsToExport, export_all
 from napari_sam2.prompts import PointPrompt, PromptSet
 from napari_sam2.results import ObjectScore, score_table
 
@@ -70,7 +70,7 @@ def export_work(folder, labels=PLACED, **options):
 def exported(folder, labels, **options):
     """The labels as they were written."""
     list(export_work(folder, labels, **options))
-    return read(export_paths(folder, options.get("label_format", LabelFormat.TIFF)).labels)
+    return read(folder / f"labels{options.get('label_format', LabelFormat.TIFF).value}")
 
 
 # Labels
@@ -207,13 +207,12 @@ def test_without_zarr_an_ome_zarr_is_refused_at_once(tmp_path, monkeypatch):
 def test_a_piece_of_work_is_four_files(tmp_path, label_format):
     folder = tmp_path / "work"
     assert [*export_work(folder, label_format=label_format)][-1] == ExportProgress(3, 3)
-    paths = export_paths(folder, label_format)
-    assert sorted(folder.iterdir()) == sorted((paths.labels, paths.scores, paths.objects, paths.prompts))
-    is_zarr = label_format is LabelFormat.OME_ZARR
-    np.testing.assert_array_equal(read(paths.labels), STACK)
-    assert not is_zarr or len(image_label(paths.labels)["properties"]) == 3
-    pd.testing.assert_frame_equal(pd.read_csv(paths.scores), SCORES)
-    assert read_prompts(paths.prompts) == PROMPTS
+    labels = folder / f"labels{label_format.value}"
+    assert {path.name for path in folder.iterdir()} == {labels.name, "scores.csv", "objects.csv", "prompts.json"}
+    np.testing.assert_array_equal(read(labels), STACK)
+    assert label_format is LabelFormat.TIFF or len(image_label(labels)["properties"]) == 3
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "scores.csv"), SCORES)
+    assert read_prompts(folder / "prompts.json") == PROMPTS
 
 
 def test_the_table_of_objects_has_all_that_were_scored_or_are_in_the_labels(tmp_path):

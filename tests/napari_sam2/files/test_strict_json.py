@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_sam2.errors import ImageFileError
-from napari_sam2.files.strict_json import parse_json, read_document, read_limited
+from napari_sam2.files.strict_json import parse_json, read_limited
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     for name, message in (("pipe", "is no file"), (".", "is no file"), ("none", "There is no file"), ("loop", "loop")):
         with pytest.raises(ImageFileError, match=message):
-            read_document(tmp_path / name)
+            read_limited(tmp_path / name)
 
 
 def test_a_file_is_read_up_to_its_limit(tmp_path):

@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from napari_sam2.inference.background import Cancelled, Failed, Job, JobThread, Reported, Returned
+from napari_sam2.inference.background import BackgroundJob, Cancelled, Failed, JobThread, Reported, Returned
 
 PATIENCE_S = 20.0  # a limit for broken code; nothing waits for it
 
@@ -21,7 +21,7 @@ class Inbox:
         self.threads = set()
 
     def job(self, work, name=""):
-        return Job(work, lambda event: self.told.append((name, event)), self.post)
+        return BackgroundJob(work, lambda event: self.told.append((name, event)), self.post)
 
     def post(self, function):
         self.threads.add(threading.current_thread())
@@ -207,7 +207,7 @@ def test_closing_while_busy_ends_after_the_item_in_hand(inbox):
 
 def test_closing_from_its_own_thread_does_not_wait_for_itself():
     thread = JobThread()
-    thread.submit(Job(lambda report: thread.close(), lambda event: None, lambda function: function()))
+    thread.submit(BackgroundJob(lambda report: thread.close(), lambda event: None, lambda function: function()))
     thread._thread.join(PATIENCE_S)
     assert not thread._thread.is_alive()
 
@@ -248,7 +248,7 @@ def test_nothing_of_a_job_is_kept_alive_while_the_thread_waits_for_the_next(monk
     thread = JobThread()
     assert watched.is_waited_at.wait(PATIENCE_S)
     watched.is_waited_at.clear()
-    thread.submit(Job(work_of(Heavy()), lambda event: None, lambda function: None))
+    thread.submit(BackgroundJob(work_of(Heavy()), lambda event: None, lambda function: None))
     assert watched.is_waited_at.wait(PATIENCE_S)
     gc.collect()
     assert [reference() for reference in held] == [None, None]

@@ -58,7 +58,7 @@ def centre(pixels):
 
 def answers(nano, cells, *prompts):
     """What `segment` makes of prompts, by object id."""
-    masks = nano.segment(single_frame(cells)[0], PromptSet(prompts).on_frame(0))
+    masks = nano.segment(single_frame(cells)[0], PromptSet(prompts).by_object())
     return {mask.object_id: mask for mask in masks}
 
 
