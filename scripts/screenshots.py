@@ -15,6 +15,7 @@ import napari
 from qtpy.QtWidgets import QApplication, QMessageBox, QToolButton
 
 from napari_sam2.inference.speed import Activity
+from napari_sam2.workspace import commands
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.segment_widget import SegmentWidget
@@ -42,9 +43,9 @@ def main() -> None:
     work.show(FRAME)
     for number, (y, x) in enumerate(CELLS, 1):
         work.choose_object(number)
-        work.prompt_layers.points.add([(FRAME, y, x)])
+        work.sources.own.points.add([(FRAME, y, x)])
         settle(work)
-    widget.bench.propagate()
+    widget.bench.run(commands.PROPAGATE)
     settle(work)
     for object_id, name in NAMES.items():
         work.rename_object(object_id, name)
@@ -84,7 +85,7 @@ def shoot(viewer: napari.Viewer, name: str) -> None:
 
 def settle(work: Workspace) -> None:
     """Let the window live until the model has said all."""
-    while work.status.activity is not Activity.READY:
+    while work.asker.status.activity is not Activity.READY:
         pump(0.05)
 
 

@@ -66,7 +66,7 @@ class LayersPanel(QWidget):
         self._refresher = Refresher(self.refresh, REFRESH_MS, self)
         for signal in (bench.status_changed, bench.workspace_changed, bench.images_changed):
             signal.connect(self._refresher.soon)
-        bench.closed.connect(self._refresher.stop)
+        bench.closed.connect(self._refresher.stop, check_nargs=False)  # of Qt, without a signature
         self.refresh()
 
     def _make_parts(self) -> None:
