@@ -3,7 +3,7 @@
 Run from the root of the repository with `img2d.tif` of the `stardist` 0.9.2 wheel:
 `python scripts/make_samples.py stardist/data/images/img2d.tif`.
 
-The time-lapse follows from its seed and from `sam2_model.training`: once the scenes of the training are drawn in
+The time-lapse follows from its seed and from `sam2_model.imaginary`: once the scenes of the training are drawn in
 another way, it comes out as another film of the same kind.
 """
 

@@ -11,7 +11,6 @@ import numpy as np
 import tifffile
 
 from napari_sam2.errors import ImageFileError
-from napari_sam2.files.atomic import check_replaceable
 from napari_sam2.files.label_writer import LabelFileWriter
 from napari_sam2.files.pixel_sizes import imagej_calibration, ome_metadata
 from napari_sam2.files.sources import reading
@@ -49,10 +48,6 @@ class TiffLabelWriter(LabelFileWriter):
     def _check_format(path: Path) -> None:
         if path.suffix.lower() not in LABEL_SUFFIXES:
             raise ImageFileError(f"{path}: TIFF has the suffix .tif or .tiff. Use a name that ends in .tif.")
-
-    @staticmethod
-    def _check_replaceable(path: Path, *, overwrite: bool) -> None:
-        check_replaceable(path, overwrite=overwrite)
 
     @staticmethod
     def _holds_labels(partial: Path) -> bool:

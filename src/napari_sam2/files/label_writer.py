@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Self, cast
 import numpy as np
 
 from napari_sam2.errors import FrameError, ImageFileError, OptionError
+from napari_sam2.files.atomic import check_replaceable
 from napari_sam2.files.partial import check_not_being_written, claim, keep, remove, tidy, writing
 
 if TYPE_CHECKING:
@@ -224,9 +225,9 @@ class LabelFileWriter(ABC):
         """Refuse a name that is not one of this format, or a format that needs a package that is not installed."""
 
     @staticmethod
-    @abstractmethod
     def _check_replaceable(path: Path, *, overwrite: bool) -> None:
         """Refuse a path that cannot be written, or that holds what may not be replaced."""
+        check_replaceable(path, overwrite=overwrite)
 
     @staticmethod
     @abstractmethod
