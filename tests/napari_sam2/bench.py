@@ -498,7 +498,7 @@ class WorkbenchDriver(WorkspaceDriver):
     @property
     def device_in_use(self):
         """Where the chosen model computes; empty as long as it is not loaded."""
-        return self.bench.models.device_of(self.bench.choices)
+        return self.bench.models.devices.get((self.model, self.device), "")
 
     def use_model(self, source):
         """Choose a model by name or path."""

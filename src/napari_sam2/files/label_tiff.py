@@ -96,14 +96,6 @@ class TiffLabelWriter(LabelFileWriter):
         except OSError as error:
             raise ImageFileError(f"Frame {frame} could not be written to {self.partial_path} ({error}).") from error
 
-    def _load(self, frame: int) -> NDArray[np.unsignedinteger]:
-        try:
-            self._file.seek(self._offset + frame * self._frame_bytes)
-            stored = self._file.read(self._frame_bytes)
-        except OSError as error:
-            raise ImageFileError(f"Frame {frame} could not be read from {self.partial_path} ({error}).") from error
-        return np.frombuffer(stored, self._stored_dtype).reshape(self.shape[-2:]).astype(self.dtype)
-
     def _release(self) -> None:
         self._file.close()
 

@@ -157,18 +157,6 @@ class LabelFileWriter(ABC):
         self._store(index, labels)
         self._is_written = True
 
-    def read(self, frame: int) -> NDArray[np.unsignedinteger]:
-        """Return the labels of one frame as they are stored, shape (Y, X); all 0 before they are written.
-
-        Raises
-        ------
-        FrameError
-            If there is no such frame.
-        ImageFileError
-            If the file cannot be read, or was closed.
-        """
-        return self._load(self._checked_frame(frame))
-
     @abstractmethod
     def describe(self, objects: pd.DataFrame) -> None:
         """Store what is known of each object, if the format has a place for it.
@@ -241,10 +229,6 @@ class LabelFileWriter(ABC):
     @abstractmethod
     def _store(self, frame: int, labels: NDArray[np.integer]) -> None:
         """Write the labels of a frame."""
-
-    @abstractmethod
-    def _load(self, frame: int) -> NDArray[np.unsignedinteger]:
-        """Return the labels of a frame."""
 
     @abstractmethod
     def _release(self) -> None:

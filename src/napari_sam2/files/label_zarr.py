@@ -6,19 +6,17 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_sam2.errors import ImageFileError, OptionError
 from napari_sam2.files.atomic import check_folder_of
 from napari_sam2.files.label_writer import LabelFileWriter
 from napari_sam2.files.partial import writing
 from napari_sam2.files.pixel_sizes import ngff_scale
-from napari_sam2.files.sources import reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -108,10 +106,6 @@ class ZarrLabelWriter(LabelFileWriter):
     def _store(self, frame: int, labels: NDArray[np.integer]) -> None:
         with writing(self.partial_path):
             self._array[self._key(frame)] = labels.astype(self.dtype)
-
-    def _load(self, frame: int) -> NDArray[np.unsignedinteger]:
-        with reading(self.partial_path):
-            return np.asarray(self._array[self._key(frame)])
 
     def _key(self, frame: int) -> int | tuple[()]:
         return frame if len(self.shape) == 3 else ()

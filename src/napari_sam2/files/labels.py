@@ -62,9 +62,6 @@ class LabelWriter(LabelSink, Protocol):
     def __len__(self) -> int:
         """Return the number of frames; 1 for a single image."""
 
-    def read(self, frame: int) -> NDArray[np.unsignedinteger]:
-        """Return the labels of one frame as they are stored, shape (Y, X)."""
-
     def close(self) -> None:
         """Finish the file and give it its final name; does nothing the second time."""
 

@@ -72,20 +72,6 @@ class LabelsToExport:
         return np.dtype(f"u{min(self.array.dtype.itemsize, 4)}")
 
 
-@dataclass(frozen=True, slots=True)
-class ExportProgress:
-    """How far an export has come.
-
-    Attributes
-    ----------
-    done, total : int
-        Frames of the label image. The tables follow the last one.
-    """
-
-    done: int
-    total: int
-
-
 def export_all(
     folder: str | os.PathLike[str],
     labels: LabelsToExport,
@@ -95,7 +81,7 @@ def export_all(
     names: Mapping[int, str] | None = None,
     label_format: LabelFormat = LabelFormat.TIFF,
     overwrite: bool = False,
-) -> Iterator[ExportProgress]:
+) -> Iterator[tuple[int, int]]:
     """Write results into a folder: `labels` as TIFF or OME-Zarr, `scores.csv`, `objects.csv` and `prompts.json`.
 
     Parameters
@@ -117,10 +103,10 @@ def export_all(
 
     Returns
     -------
-    iterator of ExportProgress
-        The work is done while it is consumed, one item per frame. Given up before the end, it leaves the finished
-        frames in a file with `.partial` in its name, and nothing under the final one. The label image gets its name
-        last, so where it is the rest is, too.
+    iterator of (int, int)
+        Frames that are written, and all frames. The work is done while it is consumed. Given up before the end, it
+        leaves the finished frames in a file with `.partial` in its name, and nothing under the final one. The label
+        image gets its name last, so where it is the rest is, too.
 
     Raises
     ------
@@ -177,7 +163,7 @@ def _written(
     names: Mapping[int, str],
     *,
     overwrite: bool,
-) -> Iterator[ExportProgress]:
+) -> Iterator[tuple[int, int]]:
     labels_path, scores_path, objects_path, prompts_path = paths
     make_folder(labels_path.parent)
     with open_label_writer(
@@ -197,7 +183,7 @@ def _written(
 
 def _written_frames(
     writer: LabelWriter, labels: LabelsToExport, scores: pd.DataFrame, names: Mapping[int, str]
-) -> Generator[ExportProgress, None, pd.DataFrame]:
+) -> Generator[tuple[int, int], None, pd.DataFrame]:
     """Write all frames and return the table of objects."""
     num_frames, area = Counter[int](), Counter[int]()
     for frame, plane in enumerate(_planes(labels.array)):
@@ -205,7 +191,7 @@ def _written_frames(
         for object_id, count in zip(*(found.tolist() for found in np.unique(plane, return_counts=True)), strict=True):
             num_frames[object_id] += 1
             area[object_id] += count
-        yield ExportProgress(frame + 1, len(writer))
+        yield frame + 1, len(writer)
     del num_frames[0]
     return _object_table(scores, names, num_frames, area)
 

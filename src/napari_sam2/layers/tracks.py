@@ -5,7 +5,6 @@ Positions are measured on an array, on any thread; the layer is made of their ta
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,28 +28,7 @@ UNKNOWN_COLOUR = "#8b8f98"
 """Of positions without a confidence: neither doubtful nor sure."""
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectPosition:
-    """Where one object is on one frame.
-
-    Attributes
-    ----------
-    object_id, frame : int
-        What is where.
-    y, x : float
-        Mean of the pixel centres, in pixels of the frame.
-    area_px : int
-        Number of pixels.
-    """
-
-    object_id: int
-    frame: int
-    y: float
-    x: float
-    area_px: int
-
-
-def measure_positions(labels: ArrayLike, grid: LayerGrid) -> Iterator[tuple[ObjectPosition, ...]]:
+def measure_positions(labels: ArrayLike, grid: LayerGrid) -> Iterator[pd.DataFrame]:
     """Measure where objects are, one frame at a time.
 
     Parameters
@@ -62,8 +40,9 @@ def measure_positions(labels: ArrayLike, grid: LayerGrid) -> Iterator[tuple[Obje
 
     Yields
     ------
-    tuple of ObjectPosition
-        The objects of one frame, by id; empty where there are none. One tuple per frame, in order.
+    DataFrame
+        The objects of one frame, by id, in the columns object_id, frame, y, x (the mean of the pixel centres, in pixels
+        of the frame) and area_px. One table per frame, in order.
 
     Raises
     ------
@@ -79,17 +58,16 @@ def measure_positions(labels: ArrayLike, grid: LayerGrid) -> Iterator[tuple[Obje
         rows, columns = np.nonzero(plane)
         ids, ranks, areas = np.unique(plane[rows, columns], return_inverse=True, return_counts=True)
         y, x = (np.bincount(ranks, weights=where) / areas for where in (rows, columns))
-        found = zip(*(column.tolist() for column in (ids, y, x, areas)), strict=True)
-        yield tuple(ObjectPosition(object_id, frame, *where_and_size) for object_id, *where_and_size in found)
+        yield pd.DataFrame({"object_id": ids.astype(int), "frame": frame, "y": y, "x": x, "area_px": areas})
 
 
-def track_table(positions: Iterable[ObjectPosition], scores: pd.DataFrame) -> pd.DataFrame:
-    """One row per object and frame on which it is, by object, then by frame.
+def track_table(positions: Iterable[pd.DataFrame], scores: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per object and frame on which it is, by object, then by frame.
 
     Parameters
     ----------
-    positions : iterable of ObjectPosition
-        From `measure_positions`, frames put together.
+    positions : iterable of DataFrame
+        From `measure_positions`, at least one.
     scores : DataFrame
         From `results.score_table`.
 
@@ -98,9 +76,7 @@ def track_table(positions: Iterable[ObjectPosition], scores: pd.DataFrame) -> pd
     DataFrame
         Columns object_id, frame, y, x, area_px, confidence. The confidence is NaN where there is no score.
     """
-    columns = [field.name for field in fields(ObjectPosition)]
-    table = pd.DataFrame([asdict(position) for position in positions], columns=columns)
-    table = table.astype({"object_id": int, "frame": int})
+    table = pd.concat(positions)
     known = scores[["object_id", "frame", "confidence"]].astype({"object_id": int, "frame": int, "confidence": float})
     return table.merge(known, on=["object_id", "frame"], how="left").sort_values(
         ["object_id", "frame"], ignore_index=True

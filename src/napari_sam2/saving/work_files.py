@@ -15,7 +15,7 @@ from napari_sam2.files.results_folder import LabelFormat, export_all
 from napari_sam2.inference.background import BackgroundJob, Failed, Reported, Returned
 from napari_sam2.layers.export import labels_to_export
 from napari_sam2.layers.source_axes import axes_to_say
-from napari_sam2.layers.tracks import ObjectPosition, measure_positions, new_tracks_layer, track_table
+from napari_sam2.layers.tracks import measure_positions, new_tracks_layer, track_table
 from napari_sam2.saving.autosave import Autosaver, discard, left_over, prune
 from napari_sam2.saving.snapshot import restore, snapshot
 from napari_sam2.sessions.storage import read_session
@@ -237,7 +237,7 @@ class WorkFiles:
 
         def write(report: Callable[[tuple[int, int]], None]) -> None:
             for step in steps:
-                report((step.done, step.total))
+                report(step)
 
         self._run(write, f"Exported to {folder}. {labels.remark}".strip())
 
@@ -249,9 +249,9 @@ class WorkFiles:
         array, grid, scores = self._merged(work), work.grid, work.committed.all_scores(work.picture)
 
         def measure(report: Callable[[tuple[int, int]], None]) -> pd.DataFrame:
-            positions: list[ObjectPosition] = []
+            positions = []
             for number, of_frame in enumerate(measure_positions(array, grid), 1):
-                positions += of_frame
+                positions.append(of_frame)
                 report((number, grid.num_frames))
             return track_table(positions, scores)
 

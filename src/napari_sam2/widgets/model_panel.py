@@ -151,19 +151,21 @@ class ModelPanel(QWidget):
     @property
     def _device(self) -> str:
         """Where the model computes, or is going to; empty if that is not known."""
-        if (
-            self._bench.choices.device != "auto"
-            or self._bench.models.device_of(self._bench.choices)
-            or self._machine is None
-        ):
-            return self._bench.models.device_of(self._bench.choices)
+        if self._bench.choices.device != "auto" or self._in_use or self._machine is None:
+            return self._in_use
         return self._machine.devices[0]
+
+    @property
+    def _in_use(self) -> str:
+        """Where the model computes; empty as long as it is not loaded, or if that is not known."""
+        chosen = self._bench.choices
+        return self._bench.models.devices.get((chosen.model, chosen.device), "")
 
     def _speed_sentence(self, info: ModelInfo) -> str:
         """Return what was measured, and estimate what was not."""
         speeds, shown = self._bench.speeds, self._shown
         source = str(shown.resolve()) if isinstance(shown, Path) else shown  # as a predictor calls itself
-        device = self._bench.models.device_of(self._bench.choices) or None
+        device = self._in_use or None
         following = speeds.typical(source, Activity.FOLLOWING, device)
         measured = measured_sentence(following, speeds.typical(source, Activity.ANSWERING, device))
         if following is not None:

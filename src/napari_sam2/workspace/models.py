@@ -21,11 +21,16 @@ class ModelCache:
     ----------
     load : callable
         Loads a model by name or path; given `device` too if one was chosen. Called on a worker's thread.
+
+    Attributes
+    ----------
+    devices : dict
+        Where models compute that were loaded, by model and chosen device; empty for one that does not tell.
     """
 
     def __init__(self, load: Callable[..., Predictor]) -> None:
         self._load = load
-        self._devices: dict[tuple[str | Path, str], str] = {}
+        self.devices: dict[tuple[str | Path, str], str] = {}
         self._loading = Lock()
         self._loaded: tuple[tuple[str | Path, str], Predictor] | None = None
 
@@ -33,16 +38,12 @@ class ModelCache:
         """Return a function that loads the chosen model, for a worker's thread: images share the one that is loaded."""
         return partial(self._get, choices.model, choices.device)
 
-    def device_of(self, choices: Choices) -> str:
-        """Return where the chosen model computes; empty as long as it is not loaded, or if that is not known."""
-        return self._devices.get((choices.model, choices.device), "")
-
     def _get(self, source: str | Path, device: str) -> Predictor:
         chosen = {} if device == "auto" else {"device": device}
         with self._loading:
             if self._loaded is None or self._loaded[0] != (source, device):
                 self._loaded = None  # before there are two in memory
                 predictor = self._load(source, **chosen)
-                self._devices[source, device] = str(getattr(predictor, "device", ""))
+                self.devices[source, device] = str(getattr(predictor, "device", ""))
                 self._loaded = (source, device), predictor
             return self._loaded[1]

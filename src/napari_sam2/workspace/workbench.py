@@ -166,7 +166,7 @@ class Workbench:
 
     def _take_up(self, work: Workspace) -> None:
         self.image, self.workspace = work.image, work
-        self._hide_doubtful()
+        self.use_choices(self.choices)
         self.images_changed.emit()
         self.workspace_changed.emit()
 
@@ -198,7 +198,7 @@ class Workbench:
                 self.message = str(error)
                 return
         self.workspace = self._kept[image.unique_id] = work
-        self._hide_doubtful()
+        self.use_choices(self.choices)
         image.metadata[IN_USE] = image.unique_id
         image.events.data.connect(self._on_data)
         work.changed.connect(self.status_changed.emit)
@@ -339,11 +339,8 @@ class Workbench:
         if (before.model, before.device) != (choices.model, choices.device):
             for work in self._kept.values():
                 work.asker.use_model(self.models.loader(choices))
-        self._hide_doubtful()
-
-    def _hide_doubtful(self) -> None:
         if self.workspace is not None:
-            self.workspace.hide_below(self.choices.threshold if self.choices.hides_doubtful else 0.0)
+            self.workspace.hide_below(choices.threshold if choices.hides_doubtful else 0.0)
 
     def use_level(self, level: int) -> None:
         """Read a multiscale image on another level. The layers are made anew, so nothing may have been done in them."""

@@ -38,12 +38,9 @@ def test_frames_are_written_and_read_in_any_order(tmp_path, dtype):
     with TiffLabelWriter(path, shape=LABELS.shape, dtype=dtype) as writer:
         assert len(writer) == 5
         write_all(writer)
-        np.testing.assert_array_equal(writer.read(2), LABELS[2])
+        np.testing.assert_array_equal(tifffile.imread(writer.partial_path), LABELS)
         writer.write(2, LABELS[3].astype(np.int64))
-        again = writer.read(2)
-        assert again.dtype == dtype
-        again[:] = 0
-        np.testing.assert_array_equal(writer.read(2), LABELS[3])
+        np.testing.assert_array_equal(tifffile.imread(writer.partial_path)[2], LABELS[3])
     expected = LABELS.copy()
     expected[2] = LABELS[3]
     image = read_image(path)
@@ -192,9 +189,8 @@ def test_closing_twice_is_closing_once_and_writing_afterwards_is_refused(tmp_pat
     writer = TiffLabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8")
     writer.close()
     writer.close()
-    for use in (lambda: writer.write(0, LABELS[0]), lambda: writer.read(0)):
-        with pytest.raises(ImageFileError, match="is closed"):
-            use()
+    with pytest.raises(ImageFileError, match="is closed"):
+        writer.write(0, LABELS[0])
 
 
 def test_a_full_disk_is_noticed_before_work_starts(tmp_path, monkeypatch):
@@ -289,7 +285,7 @@ def test_labels_that_do_not_fit_the_file_are_refused(tmp_path, frame, labels, ki
     with TiffLabelWriter(tmp_path / "labels.tif", shape=LABELS.shape, dtype="uint8") as writer:
         with pytest.raises(kind, match=message):
             writer.write(frame, labels)
-        assert not writer.read(0).any()
+        assert not tifffile.imread(writer.partial_path).any()
 
 
 @pytest.mark.parametrize("axes", ["YX", "TZYX", "XYZ", ""])

@@ -14,7 +14,7 @@ from napari_sam2.files import results_folder
 from napari_sam2.files.images.reading import read_image
 from napari_sam2.files.pixel_sizes import PixelSize
 from napari_sam2.files.prompts import PromptFile, read_prompts
-from napari_sam2.files.results_folder import ExportProgress, LabelFormat, LabelsToExport, export_all
+from napari_sam2.files.results_folder import LabelFormat, LabelsToExport, export_all
 from napari_sam2.prompts import PointPrompt, PromptSet
 from napari_sam2.results import ObjectScore, score_table
 
@@ -138,7 +138,7 @@ def test_labels_without_an_object_have_no_properties(tmp_path):
 def test_frames_are_read_one_by_one(tmp_path):
     array = ReadFrameByFrame(STACK)
     labels = LabelsToExport(array, "TYX", {})
-    assert [*export_work(tmp_path, labels)] == [ExportProgress(i, 3) for i in (1, 2, 3)]
+    assert [*export_work(tmp_path, labels)] == [(i, 3) for i in (1, 2, 3)]
     assert array.most == 1
 
 
@@ -206,7 +206,7 @@ def test_without_zarr_an_ome_zarr_is_refused_at_once(tmp_path, monkeypatch):
 @pytest.mark.parametrize("label_format", LabelFormat)
 def test_a_piece_of_work_is_four_files(tmp_path, label_format):
     folder = tmp_path / "work"
-    assert [*export_work(folder, label_format=label_format)][-1] == ExportProgress(3, 3)
+    assert [*export_work(folder, label_format=label_format)][-1] == (3, 3)
     labels = folder / f"labels{label_format.value}"
     assert {path.name for path in folder.iterdir()} == {labels.name, "scores.csv", "objects.csv", "prompts.json"}
     np.testing.assert_array_equal(read(labels), STACK)
