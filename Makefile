@@ -12,7 +12,7 @@ demo: .venv/installed-base  ## segment the embedded stack, offline, and show whe
 	$(BIN)/napari-sam2 demo --output napari-sam2-demo --overwrite
 
 test: .venv/installed-dev .venv/installed-display  ## run the test suite
-	$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 lint: .venv/installed-dev  ## check style, types and the dependency rule
 	$(BIN)/ruff check
