@@ -98,3 +98,18 @@ def test_no_room_is_crowded_and_no_two_files_of_one_are_made_of_the_same_words(p
     for room, names in rooms.items():
         words = [tuple(sorted(word.rstrip("s") for word in name.split("_"))) for name in names]
         assert len(set(words)) == len(words), room
+
+
+def test_what_how_it_works_names_is_there():
+    named = re.findall(r"`([A-Za-z_./]+)`", (ROOT / "docs/development/architecture.md").read_text())
+    source = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    missing = []
+    for name in named:
+        if "/" in name or name.endswith((".py", ".toml")):
+            places = (ROOT, ROOT / "src", ROOT / "src" / "napari_sam2", ROOT / "src" / "sam2_model")
+            is_there = any((place / name).exists() for place in places)
+        else:
+            is_there = all(re.search(rf"\b{part}\b", source) for part in name.split("."))
+        missing += [] if is_there else [name]
+    assert len(named) > 60
+    assert missing == []
