@@ -517,3 +517,26 @@ def test_after_a_box_was_undone_prompts_are_cleared_and_committed_as_ever(bench)
     bench.commit()
     bench.settle()
     assert bench.committed()[2, 10, 12] == 1
+
+
+def test_a_commit_while_an_interrupting_click_is_answered_takes_the_place_of_going_on():
+    bench = Bench(FakePredictor())
+    bench.click(2, 10, 8)
+    bench.propagate()
+    while not bench.frames_done:
+        bench.posted.get(timeout=10)()
+    bench.points.add([(2, 10, 20)])
+    bench.commit()
+    bench.settle()
+    hand_over(bench)
+    bench.settle()
+    assert bench.committed()[2].any()
+    assert bench.frames_with_masks == ()
+    # Each step is taken back in the order in which it was made, the interrupted propagation too.
+    while bench.can_undo:
+        bench.undo()
+        bench.settle()
+        hand_over(bench)
+    assert not bench.committed().any()
+    assert bench.frames_with_masks == ()
+    assert not bench.prompts
