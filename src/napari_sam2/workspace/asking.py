@@ -92,10 +92,8 @@ class Asker:
         Which objects are locked: nothing is asked about them, and they get no results.
     history : History
         Where a propagation is recorded when it ends.
-    load, post : callable
+    load, post, speeds
         As in `open`.
-    speeds : SpeedLog, optional
-        Where to write down how long frames took.
 
     Attributes
     ----------
@@ -129,7 +127,7 @@ class Asker:
         speeds: SpeedLog | None = None,
     ) -> None:
         self._model_input, self._sources, self._picture = model_input, sources, picture
-        self._objects, self._history, self._speeds = objects, history, speeds
+        self._objects, self._history = objects, history
         self.prompts = PromptSet()
         self.waiting: frozenset[int] = frozenset()
         self.unknown: frozenset[int] = frozenset()
@@ -140,9 +138,15 @@ class Asker:
         self._step: Callable[[], None] | None = None
         self._propagation = _Propagation()
         self._interrupted: list[Change] = []
-        self.open(load=load, post=post)
+        self.open(load=load, post=post, speeds=speeds)
 
-    def open(self, *, load: Callable[[], Predictor], post: Callable[[Callable[[], None]], None]) -> None:
+    def open(
+        self,
+        *,
+        load: Callable[[], Predictor],
+        post: Callable[[Callable[[], None]], None],
+        speeds: SpeedLog | None = None,
+    ) -> None:
         """Begin, or go on after `close`.
 
         Parameters
@@ -151,10 +155,12 @@ class Asker:
             Loads the model. Called on the worker's thread, when something is asked for the first time.
         post : callable
             Called on the worker's thread with a function that is to be called on the viewer's thread.
+        speeds : SpeedLog, optional
+            Where to write down how long frames took.
         """
         self._post = post
         frames, channels = self._model_input.frames, self._model_input.channel_numbers
-        self.queue = RequestQueue(frames, channels=channels, load=load, post=post, asker=self, speeds=self._speeds)
+        self.queue = RequestQueue(frames, channels=channels, load=load, post=post, asker=self, speeds=speeds)
         self.is_closed = False
         self._show(Status())
 

@@ -180,7 +180,7 @@ class Workbench:
         parked = image.metadata.pop(PARKED, _Parked()).work
         if parked is not None and all(layer in self.viewer.layers for layer in _needed(parked)):
             work = parked
-            work.reopen(load=self.models.loader(self.choices), post=self._post)
+            work.reopen(load=self.models.loader(self.choices), post=self._post, speeds=self.speeds)
             for layer in (*work.sources.others, *work.model_input.channels):
                 if layer not in self.viewer.layers:
                     work.do_without(layer)

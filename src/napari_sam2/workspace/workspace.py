@@ -472,10 +472,16 @@ class Workspace:
         self.model_input.close()
         self.asker.close(timeout_s)
 
-    def reopen(self, *, load: Callable[[], Predictor], post: Callable[[Callable[[], None]], None]) -> None:
+    def reopen(
+        self,
+        *,
+        load: Callable[[], Predictor],
+        post: Callable[[Callable[[], None]], None],
+        speeds: SpeedLog | None = None,
+    ) -> None:
         """Go on after `close`, with a model that is loaded when it is needed; parameters as of the class."""
         self._post = post
         self.sources.reopen()
         self.model_input.reopen()
         self._connect()
-        self.asker.open(load=load, post=post)
+        self.asker.open(load=load, post=post, speeds=speeds)

@@ -7,6 +7,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.utils.interactions import mouse_move_callbacks, mouse_press_callbacks, mouse_release_callbacks
 
+from napari_sam2.inference.speed import Activity
 from napari_sam2.labels.merging import CommitPolicy
 from napari_sam2.workspace.commands import CANCEL, KEYED
 from napari_sam2.workspace.tools import Tool
@@ -309,3 +310,16 @@ def test_a_closed_workbench_does_not_listen_for_clicks(room):
     before = len(room.viewer.mouse_drag_callbacks)
     room.close()
     assert len(room.viewer.mouse_drag_callbacks) == before - 1
+
+
+def test_the_times_of_work_that_goes_on_in_another_panel_are_written_down_there(room):
+    room.click(2, 10, 8)
+    first = room.bench.speeds
+    before = first.typical("fake", Activity.ANSWERING)
+    assert before is not None
+    room.close()
+    room.bench = room.workbench()
+    assert room.bench.speeds.typical("fake", Activity.ANSWERING) is None
+    room.click(3, 10, 8)
+    assert room.bench.speeds.typical("fake", Activity.ANSWERING) is not None
+    assert first.typical("fake", Activity.ANSWERING) == before
