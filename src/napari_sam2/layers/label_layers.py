@@ -13,6 +13,7 @@ import numpy as np
 from skimage.color import hsv2rgb
 
 from napari_sam2.errors import OptionError
+from napari_sam2.frames import ArrayLike
 from napari_sam2.layers.grid import grid_of
 from napari_sam2.layers.label_edits import check_writable
 from napari_sam2.layers.places import lies_on
@@ -21,7 +22,6 @@ from napari_sam2.layers.source_axes import FILE
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    import numpy.typing as npt
     import pandas as pd
     from napari.layers import Image, Labels
     from napari.layers.base import Layer
@@ -32,19 +32,8 @@ if TYPE_CHECKING:
     from napari_sam2.layers.grid import LayerGrid
 
 
-class WritableArray(Protocol):
+class WritableArray(ArrayLike, Protocol):
     """An array of which frames are read and written: numpy or zarr."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Length of each axis."""
-
-    @property
-    def dtype(self) -> np.dtype[np.generic]:
-        """Type of the values."""
-
-    def __getitem__(self, key: Key, /) -> npt.ArrayLike:
-        """Read a part."""
 
     def __setitem__(self, key: Key, value: NDArray[np.generic], /) -> None:
         """Write a part."""

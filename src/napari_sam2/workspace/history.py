@@ -129,8 +129,3 @@ class History:
             change.redo()
         self._done.append(self._undone.pop())
         return step.name
-
-    def clear(self) -> None:
-        """Forget every step."""
-        self._done.clear()
-        self._undone.clear()

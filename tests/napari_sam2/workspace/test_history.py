@@ -109,12 +109,3 @@ def test_a_step_that_cannot_be_undone_stays_the_next_to_undo(board):
     with pytest.raises(OSError, match="disk full"):
         history.redo()
     assert history.can_redo
-
-
-def test_clearing_forgets_both_ways(board):
-    history = History(100)
-    for name in "ab":
-        history.record(name, [Written(board, name)])
-    history.undo()
-    history.clear()
-    assert (history.can_undo, history.can_redo, history.num_bytes) == (False, False, 0)
