@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from napari_sam2.frames import FrameStack, single_frame
-from napari_sam2.inference.sam2 import ImageSize, load_predictor
 from napari_sam2.prompts import PromptSet
 from napari_sam2.tracking.batch import LabelArray, image_job, run_job, stack_job
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from napari_sam2.frames import ArrayLike, ContrastLimits
     from napari_sam2.inference.predictor import Predictor
+    from napari_sam2.inference.sam2 import ImageSize
     from napari_sam2.prompts import Prompt
     from napari_sam2.tracking.batch import Job
     from napari_sam2.tracking.propagation import DirectionName
@@ -110,7 +110,7 @@ def segment(
     """
     frames = single_frame(image, contrast_limits=contrast_limits, channel_axis=channel_axis, rgb=rgb)
     job = image_job(frames, PromptSet(prompts))
-    return _computed(job, partial(load_predictor, model, device=device, image_size=image_size))
+    return _computed(job, partial(_load, model, device, image_size))
 
 
 def propagate(
@@ -155,7 +155,7 @@ def propagate(
     """
     frames = FrameStack(stack, contrast_limits=contrast_limits, channel_axis=channel_axis, rgb=rgb)
     job = stack_job(frames, PromptSet(prompts), direction=direction, start=start, stop=stop)
-    return _computed(job, partial(load_predictor, model, device=device, image_size=image_size))
+    return _computed(job, partial(_load, model, device, image_size))
 
 
 def _computed(job: Job, load: Callable[[], Predictor]) -> Segmentation:
@@ -172,3 +172,9 @@ def _computed(job: Job, load: Callable[[], Predictor]) -> Segmentation:
         image_size=outcome.predictor.working_size(frames.height, frames.width),
         contrast_limits=frames.contrast_limits,
     )
+
+
+def _load(model: str | PathLike[str] | LoadedModel | Predictor, device: str, image_size: ImageSize) -> Predictor:
+    from napari_sam2.inference.sam2 import load_predictor  # loads torch, which takes seconds
+
+    return load_predictor(model, device=device, image_size=image_size)
