@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    import pandas as pd
     from numpy.typing import NDArray
 
     from napari_sam2.files.pixel_sizes import PixelSize
@@ -40,9 +39,6 @@ class TiffLabelWriter(LabelFileWriter):
     """
 
     _suffix = ".tif"
-
-    def describe(self, objects: pd.DataFrame) -> None:
-        """Do nothing: a TIFF has no place for what is known of objects."""
 
     @staticmethod
     def _check_format(path: Path) -> None:

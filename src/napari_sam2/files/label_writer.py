@@ -157,8 +157,7 @@ class LabelFileWriter(ABC):
         self._store(index, labels)
         self._is_written = True
 
-    @abstractmethod
-    def describe(self, objects: pd.DataFrame) -> None:
+    def describe(self, objects: pd.DataFrame) -> None:  # noqa: B027  most formats have no place for it
         """Store what is known of each object, if the format has a place for it.
 
         Parameters

@@ -52,7 +52,7 @@ class LabelSink(Protocol):
 
 
 class LabelWriter(LabelSink, Protocol):
-    """A label image on disk, written and read frame by frame in any order."""
+    """A label image on disk, written frame by frame in any order."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[np.unsignedinteger]

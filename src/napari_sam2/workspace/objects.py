@@ -98,6 +98,6 @@ class ObjectList:
         self.replace(replace(self.notes, hidden=hidden))
 
     def set_locked(self, *object_ids: int, is_locked: bool) -> None:
-        """Lock objects or open them again."""
+        """Lock objects or unlock them."""
         locked = self.notes.locked.union(object_ids) if is_locked else self.notes.locked.difference(object_ids)
         self.replace(replace(self.notes, locked=locked))
