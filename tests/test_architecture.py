@@ -28,7 +28,7 @@ def run(code):
             "napari_sam2.tracking.stack, napari_sam2.tracking.propagation, napari_sam2.inference.background",
             "torch napari qtpy magicgui",
         ),
-        ("napari_sam2.files.prompts, napari_sam2.files.label_tiff", "torch napari qtpy magicgui sam2_model"),
+        ("napari_sam2.files.prompts, napari_sam2.files.label_tiff", "torch napari qtpy magicgui"),
         (
             "napari_sam2.sessions.storage, napari_sam2.sessions.replay, napari_sam2.sessions.sources",
             "torch napari qtpy magicgui",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_sam2.frames import FrameStack, single_frame
 from napari_sam2.prompts import PromptSet
+from napari_sam2.results import feature_table
 from napari_sam2.tracking.batch import LabelArray, image_job, run_job, stack_job
 
 if TYPE_CHECKING:
@@ -161,15 +162,15 @@ def propagate(
 def _computed(job: Job, load: Callable[[], Predictor]) -> Segmentation:
     frames = job.frames
     shape = (len(frames), frames.height, frames.width)
-    labels = LabelArray(shape[1:] if job.plan is None else shape)
-    outcome = run_job(job, load, labels.open)
+    labels = LabelArray(shape[1:] if job.visits is None else shape)
+    predictor, scores = run_job(job, load, labels.open)
     return Segmentation(
         labels=labels.array,
-        scores=outcome.scores,
-        features=outcome.features,
-        model=outcome.predictor.name,
-        model_sha256=outcome.predictor.sha256,
-        image_size=outcome.predictor.working_size(frames.height, frames.width),
+        scores=scores,
+        features=feature_table(scores),
+        model=predictor.name,
+        model_sha256=predictor.sha256,
+        image_size=predictor.working_size(frames.height, frames.width),
         contrast_limits=frames.contrast_limits,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +16,7 @@ from napari_sam2.files.tables import write_table
 from napari_sam2.frames import FrameStack
 from napari_sam2.labels.prompts import prompts_from_labels
 from napari_sam2.prompts import PromptSet
+from napari_sam2.results import feature_table
 from napari_sam2.sample_data import nuclei_stack_image, nuclei_stack_labels
 from napari_sam2.tracking.batch import run_job, stack_job
 
@@ -39,40 +39,21 @@ GOOD_DICE = 0.7
 FILES = ("labels.tif", "scores.csv", "features.csv", "prompts.json", "overview.png")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class DemoReport:
-    """What the demo found.
-
-    Attributes
-    ----------
-    folder : Path
-        Where its files are.
-    features : DataFrame
-        One row per nucleus, as in `Segmentation.features`, with its agreement with the annotation away from the
-        prompted slice: `dice_inside` on the slices that hold the nucleus, `dice` on all.
-    """
-
-    folder: Path
-    features: pd.DataFrame
-
-    @property
-    def verdict(self) -> str:
-        """What the model can and cannot do here."""
-        inside, everywhere = self.features["dice_inside"].mean(), self.features["dice"].mean()
-        lines = [
-            f"Mean Dice against the annotation, away from slice {PROMPTED_SLICE}: {inside:.2f} on the slices that hold "
-            f"the nucleus, {everywhere:.2f} on all."
-        ]
-        if inside < GOOD_DICE:
-            lines.append(
-                "This model does not outline crowded nuclei well yet: prompt more slices, or use a larger one."
-            )
-        if everywhere < min(GOOD_DICE, inside):
-            lines.append(
-                "It does not see well where a nucleus ends, and goes on to a neighbour: limit the range, or use a "
-                "larger model."
-            )
-        return "\n".join(lines)
+def verdict(features: pd.DataFrame) -> str:
+    """Return what the model can and cannot do here, by the table from `run_demo`."""
+    inside, everywhere = features["dice_inside"].mean(), features["dice"].mean()
+    lines = [
+        f"Mean Dice against the annotation, away from slice {PROMPTED_SLICE}: {inside:.2f} on the slices that hold "
+        f"the nucleus, {everywhere:.2f} on all."
+    ]
+    if inside < GOOD_DICE:
+        lines.append("This model does not outline crowded nuclei well yet: prompt more slices, or use a larger one.")
+    if everywhere < min(GOOD_DICE, inside):
+        lines.append(
+            "It does not see well where a nucleus ends, and goes on to a neighbour: limit the range, or use a larger "
+            "model."
+        )
+    return "\n".join(lines)
 
 
 def run_demo(
@@ -81,7 +62,7 @@ def run_demo(
     *,
     overwrite: bool = False,
     progress: Callable[[int, int], object] | None = None,
-) -> DemoReport:
+) -> pd.DataFrame:
     """Carry the nuclei outlined on one slice through the whole stack, and write everything a user gets.
 
     Parameters
@@ -94,6 +75,12 @@ def run_demo(
         Whether files of an earlier demo may be replaced.
     progress : callable, optional
         As in `run_job`.
+
+    Returns
+    -------
+    DataFrame
+        One row per nucleus, as in `Segmentation.features`, with its agreement with the annotation away from the
+        prompted slice: `dice_inside` on the slices that hold the nucleus, `dice` on all.
 
     Raises
     ------
@@ -111,9 +98,9 @@ def run_demo(
         return open_label_writer(folder / "labels.tif", shape=stack.shape, dtype=dtype, overwrite=overwrite)
 
     scores_path = folder / "scores.csv"
-    done = run_job(job, load, open_labels, scores_path=scores_path, overwrite=overwrite, progress=progress)
-    labels, predictor = tifffile.imread(folder / "labels.tif"), done.predictor
-    features = _compared(done.features, labels, annotated)
+    predictor, scores = run_job(job, load, open_labels, scores_path=scores_path, overwrite=overwrite, progress=progress)
+    labels = tifffile.imread(folder / "labels.tif")
+    features = _compared(feature_table(scores), labels, annotated)
     write_table(folder / "features.csv", features, overwrite=overwrite)
     write_prompts(
         folder / "prompts.json",
@@ -131,12 +118,12 @@ def run_demo(
             path,
             frames,
             labels,
-            done.scores,
+            scores,
             title=f"{len(features)} nuclei outlined on slice {PROMPTED_SLICE}, followed by {predictor.name}",
             frame_name="slice",
             prompted=(PROMPTED_SLICE,),
         )
-    return DemoReport(folder, features)
+    return features
 
 
 def _check_folder(folder: Path, *, overwrite: bool) -> None:

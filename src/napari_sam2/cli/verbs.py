@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping, Sequence
 
+    import pandas as pd
+
     from napari_sam2.cli.inputs import Inputs
-    from napari_sam2.tracking.batch import Job, Outcome
+    from napari_sam2.inference.predictor import Predictor
+    from napari_sam2.tracking.batch import Job
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
@@ -78,17 +81,20 @@ def _run(argv: Sequence[str] | None) -> int:
 
 def _segment(arguments: argparse.Namespace) -> int:
     """Segment one image."""
+    from napari_sam2.results import feature_table
     from napari_sam2.tracking.batch import image_job
 
     given = read_inputs(arguments, stack=False)
-    done = _run_into_files(arguments, given, image_job(given.frames, given.prompt_file.prompts))
-    found = int((done.features["n_frames"] > 0).sum())
-    print_out(f"{found} of {len(done.features)} objects found by {done.predictor.name}: {arguments.output}")
+    predictor, scores = _run_into_files(arguments, given, image_job(given.frames, given.prompt_file.prompts))
+    features = feature_table(scores)
+    found = int((features["n_frames"] > 0).sum())
+    print_out(f"{found} of {len(features)} objects found by {predictor.name}: {arguments.output}")
     return 0
 
 
 def _propagate(arguments: argparse.Namespace) -> int:
     """Follow objects through a stack."""
+    from napari_sam2.results import feature_table
     from napari_sam2.tracking.batch import stack_job
 
     given = read_inputs(arguments, stack=True)
@@ -100,10 +106,10 @@ def _propagate(arguments: argparse.Namespace) -> int:
         stop=arguments.stop,
     )
     with progress_bar("frame") as show:
-        done = _run_into_files(arguments, given, job, show)
-    features = done.features
+        predictor, scores = _run_into_files(arguments, given, job, show)
+    features = feature_table(scores)
     print_out(
-        f"{len(features)} objects followed over {done.scores['frame'].nunique()} frames by {done.predictor.name}, "
+        f"{len(features)} objects followed over {scores['frame'].nunique()} frames by {predictor.name}, "
         f"mean confidence {features['mean_confidence'].mean():.2f}: {arguments.output}"
     )
     return 0
@@ -111,7 +117,7 @@ def _propagate(arguments: argparse.Namespace) -> int:
 
 def _run_into_files(
     arguments: argparse.Namespace, given: Inputs, job: Job, progress: Callable[[int, int], None] | None = None
-) -> Outcome:
+) -> tuple[Predictor, pd.DataFrame]:
     """Run a job into the outputs of a verb. Torch, which takes seconds to load, waits until all else is checked."""
     from napari_sam2.tracking.batch import run_job
 
@@ -196,14 +202,16 @@ def _finetune(arguments: argparse.Namespace) -> int:
 
 def _demo(arguments: argparse.Namespace) -> int:
     """Follow nuclei through an embedded stack."""
-    from napari_sam2.cli.demo import FILES, run_demo
+    from napari_sam2.cli.demo import FILES, run_demo, verdict
 
     with progress_bar("frame") as show:
-        report = run_demo(arguments.output, lambda: load_model(arguments), overwrite=arguments.overwrite, progress=show)
-    table = report.features.rename(columns={"index": "nucleus", "n_frames": "slices"})
+        features = run_demo(
+            arguments.output, lambda: load_model(arguments), overwrite=arguments.overwrite, progress=show
+        )
+    table = features.rename(columns={"index": "nucleus", "n_frames": "slices"})
     columns = ["nucleus", "slices", "mean_confidence", "worst_confidence", "mean_area_px", "dice_inside", "dice"]
     print_out(table[columns].round(2).to_string(index=False))
-    print_out(f"\n{report.verdict}\nFiles in {report.folder}: {', '.join(FILES)}")
+    print_out(f"\n{verdict(features)}\nFiles in {arguments.output}: {', '.join(FILES)}")
     return 0
 
 

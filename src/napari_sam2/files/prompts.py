@@ -14,11 +14,12 @@ from napari_sam2.errors import ImageFileError, PromptError
 from napari_sam2.files.atomic import replacing
 from napari_sam2.files.images.reading import IMAGE_SUFFIXES, read_label_image
 from napari_sam2.files.json_fields import FieldError, Fields, brief, check_version, checked_limits, is_whole
+from napari_sam2.files.limits import read_limited
 from napari_sam2.files.prompt_entries import entry_of, prompts_from_entries
 from napari_sam2.files.sources import reading
-from napari_sam2.files.strict_json import parse_json, read_limited
 from napari_sam2.labels.prompts import prompts_from_labels
 from napari_sam2.prompts import PromptSet
+from sam2_model.strict_json import parse_json
 
 if TYPE_CHECKING:
     import os

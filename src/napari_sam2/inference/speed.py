@@ -7,7 +7,6 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 from statistics import median
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -101,45 +100,23 @@ class SpeedLog:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class MultiplyAdds:
-    """Multiplications with addition that a frame of a propagation takes, in thousands of millions.
-
-    Attributes
-    ----------
-    image : float
-        To encode the frame, once.
-    each_object : float
-        For each object: recall with a full memory bank, decode, remember. In `nano` an object that stays in its view.
-    """
-
-    image: float
-    each_object: float
-
-
-def _published(image: float) -> Mapping[int, MultiplyAdds]:
-    return MappingProxyType({1024: MultiplyAdds(image, 310.43)})
-
-
 _SIZES = {
-    "tiny": _published(146.20),
-    "small": _published(180.04),
-    "base-plus": _published(323.38),
-    "large": _published(911.41),
+    "tiny": {1024: (146.20, 310.43)},
+    "small": {1024: (180.04, 310.43)},
+    "base-plus": {1024: (323.38, 310.43)},
+    "large": {1024: (911.41, 310.43)},
 }
 
-FRAME_COSTS: Mapping[str, Mapping[int, MultiplyAdds]] = MappingProxyType(
-    {
-        "nano": MappingProxyType(
-            {256: MultiplyAdds(1.10, 0.21), 512: MultiplyAdds(4.70, 0.61), 1024: MultiplyAdds(23.64, 2.22)}
-        )
-    }
+FRAME_COSTS: Mapping[str, Mapping[int, tuple[float, float]]] = (
+    {"nano": {256: (1.10, 0.21), 512: (4.70, 0.61), 1024: (23.64, 2.22)}}
     | _SIZES
     | {f"{name}-2.0": costs for name, costs in _SIZES.items()}
 )
-"""What a frame costs, by model and working size.
+"""What a frame of a propagation costs, by model and working size, in thousands of millions of multiply-adds.
 
-Half of what `torch.utils.flop_counter` counts when the network runs on the meta device. The tests count again.
+First to encode the frame, once; then for each object: recall with a full memory bank, decode, remember (in `nano`, of
+an object that stays in its view). Half of what `torch.utils.flop_counter` counts on the meta device; the tests count
+again.
 """
 
 
@@ -163,7 +140,7 @@ def estimate_seconds(name: str, working_size: int, multiply_adds_per_s: float) -
     cost = FRAME_COSTS.get(name, {}).get(working_size)
     if cost is None:
         return None
-    return (cost.image + cost.each_object) * 1e9 / (EFFICIENCY * multiply_adds_per_s)
+    return sum(cost) * 1e9 / (EFFICIENCY * multiply_adds_per_s)
 
 
 def measured_sentence(following: FrameTime | None, answering: FrameTime | None) -> str:

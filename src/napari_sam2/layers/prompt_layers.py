@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_sam2.layers.grid import LayerGrid
-    from napari_sam2.layers.reading import OnOutside
     from napari_sam2.prompts import Prompt, Target
 
 POINTS_NAME, SHAPES_NAME = "point_prompts", "prompts"
@@ -104,7 +103,7 @@ class PromptLayers:
         self._set_defaults()
 
     def read(
-        self, image: Image, grid: LayerGrid, *, current_frame: int, on_outside: tuple[OnOutside, OnOutside]
+        self, image: Image, grid: LayerGrid, *, current_frame: int, outside: tuple[dict[int, str], dict[int, str]]
     ) -> tuple[Prompt, ...]:
         """Return all prompts.
 
@@ -112,8 +111,8 @@ class PromptLayers:
         ----------
         image, grid, current_frame
             As in `prompts_of_points`.
-        on_outside : (callable, callable)
-            Called with the number of each point, and of each shape, that lies nowhere in the image, and a sentence.
+        outside : (dict, dict)
+            Receive the points, and the shapes, that lie nowhere in the image, as in `prompts_of_points`.
 
         Raises
         ------
@@ -121,10 +120,10 @@ class PromptLayers:
             If one of them makes no sense; the message names it.
         """
         common = {"current_frame": current_frame, "default_object": self.object_id}
-        of_points, of_shapes = on_outside
+        of_points, of_shapes = outside
         return (
-            *prompts_of_points(self.points, image, grid, on_outside=of_points, **common),
-            *prompts_of_shapes(self.shapes, image, grid, on_outside=of_shapes, **common),
+            *prompts_of_points(self.points, image, grid, outside=of_points, **common),
+            *prompts_of_shapes(self.shapes, image, grid, outside=of_shapes, **common),
         )
 
     def state(self) -> LayersState:

@@ -10,7 +10,7 @@ from psygnal import Signal
 
 from napari_sam2.errors import OptionError, PromptError
 from napari_sam2.layers.prompt_layers import LayersState, PromptLayers
-from napari_sam2.layers.user_layers import PassedOver, UserLayer
+from napari_sam2.layers.user_layers import UserLayer
 from napari_sam2.prompt_checks import without_rivals
 from napari_sam2.prompts import MaskPrompt, PromptSet, Target
 
@@ -86,7 +86,7 @@ class PromptSources:
         self._given: tuple[Prompt, ...] = ()
         self._is_restoring = False
         self._last_state = self.own.state()
-        self._outside = (PassedOver(), PassedOver())
+        self._outside: tuple[dict[int, str], dict[int, str]] = ({}, {})
         for layer in (self.own.points, self.own.shapes):
             layer.events.data.connect(self._on_edit)
 
@@ -125,8 +125,8 @@ class PromptSources:
         return prompts
 
     def _read_own(self) -> tuple[Prompt, ...]:
-        self._outside = (PassedOver(), PassedOver())
-        return self.own.read(self._image, self._grid, current_frame=self._current_frame(), on_outside=self._outside)
+        self._outside = ({}, {})
+        return self.own.read(self._image, self._grid, current_frame=self._current_frame(), outside=self._outside)
 
     def _read_others(self) -> tuple[Prompt, ...]:
         return tuple(prompt for other in self._others for prompt in other.read_or_last())
@@ -134,23 +134,23 @@ class PromptSources:
     @property
     def dropped(self) -> str:
         """What of our layers lay nowhere in the image when they were read last, in a sentence; empty if nothing."""
-        count = sum(len(one.numbers) for one in self._outside)
-        first = next((one.first for one in self._outside if one.numbers), "")
+        sentences = [sentence for one in self._outside for sentence in one.values()]
+        count, first = len(sentences), next(iter(sentences), "")
         if count < 2:
             return f"{first} It is dropped: prompts are drawn on the image." if count else ""
         return f"{count} prompts are dropped, because prompts are drawn on the image. The first: {first}"
 
     def without_dropped(self, state: LayersState) -> LayersState:
         """Return a state of our layers without what lay nowhere in the image when they were read last."""
-        if any(one.numbers for one in self._outside):
-            self._last_state = state = self.own.without_numbers(state, *(one.numbers for one in self._outside))
+        if any(self._outside):
+            self._last_state = state = self.own.without_numbers(state, *self._outside)
         return state
 
     def drop_outside(self) -> None:
         """Take out of our layers what lies nowhere in the image."""
         self._read_own()
-        numbers = [one.numbers for one in self._outside]
-        self._outside = (PassedOver(), PassedOver())
+        numbers = [list(one) for one in self._outside]
+        self._outside = ({}, {})
         self.restore(lambda: self.own.remove(*numbers))
 
     # Layers of the user's own ----------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ every frame; what is drawn there belongs to the frame that is current.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ from napari_sam2.layers.places import in_frames
 from napari_sam2.prompts import MAX_OBJECT_ID, BoxPrompt, MaskPrompt, PointPrompt, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import pandas as pd
     from napari.layers import Image, Points, Shapes
@@ -43,9 +42,6 @@ SCRIBBLE_POINTS = 8
 SCRIBBLE_SPACING = 4.0
 """Pixels of a scribble per point, as long as there are fewer."""
 
-OnOutside = Callable[[int, str], None]
-"""Told the number of a point or a shape that lies nowhere in the image, and where it lies, in a sentence."""
-
 _polygon: Callable[..., tuple[NDArray[np.intp], NDArray[np.intp]]] = draw.polygon  # which has no types of its own
 
 
@@ -64,7 +60,7 @@ def prompts_of_points(
     *,
     current_frame: int = 0,
     default_object: int = 1,
-    on_outside: OnOutside | None = None,
+    outside: dict[int, str] | None = None,
 ) -> tuple[PointPrompt, ...]:
     """Read every point of a layer as a click.
 
@@ -80,8 +76,9 @@ def prompts_of_points(
         Frame of the points, if the layer has fewer axes than the image.
     default_object : int
         Object of points that name none. A point without polarity is positive.
-    on_outside : callable, optional
-        Called for every point outside the image or the stack, which is passed over. None means that it is an error.
+    outside : dict, optional
+        Receives points outside the image or the stack, which are left out: their numbers, and where they lie, in a
+        sentence. None means that they are an error.
 
     Raises
     ------
@@ -97,7 +94,7 @@ def prompts_of_points(
         zip(where, _meanings(points.features, len(where), "Point", name, default_object), strict=True)
     ):
         what = f"Point {number} of layer {name!r}"
-        with _passing_over(number, on_outside):
+        with _leaving_out(number, outside):
             if not _is_inside(y, x, grid):
                 raise _OutsideError(
                     f"{what} lies outside the image, at y {y:.1f}, x {x:.1f} of {grid.height} x {grid.width} pixels.",
@@ -109,13 +106,13 @@ def prompts_of_points(
 
 
 @contextmanager
-def _passing_over(number: int, on_outside: OnOutside | None) -> Iterator[None]:
+def _leaving_out(number: int, outside: dict[int, str] | None) -> Iterator[None]:
     try:
         yield
     except _OutsideError as error:
-        if on_outside is None:
+        if outside is None:
             raise
-        on_outside(number, error.fact)
+        outside[number] = error.fact
 
 
 def prompts_of_shapes(
@@ -125,7 +122,7 @@ def prompts_of_shapes(
     *,
     current_frame: int = 0,
     default_object: int = 1,
-    on_outside: OnOutside | None = None,
+    outside: dict[int, str] | None = None,
 ) -> tuple[Prompt, ...]:
     """Read every shape of a layer.
 
@@ -139,9 +136,8 @@ def prompts_of_shapes(
         The layer, with features as in `prompts_of_points`.
     image, grid, current_frame, default_object
         As in `prompts_of_points`.
-    on_outside : callable, optional
-        Called for every shape outside the image or the stack, or between its pixels, which is passed over. None means
-        that it is an error.
+    outside : dict, optional
+        Receives shapes outside the image or the stack, or between its pixels, as in `prompts_of_points`.
 
     Returns
     -------
@@ -166,7 +162,7 @@ def prompts_of_shapes(
     features = _meanings(shapes.features, len(outlines), "Shape", name, default_object)
     for number, (where, kind, meaning) in enumerate(zip(outlines, shapes.shape_type, features, strict=True)):
         what = f"Shape {number} ({kind}) of layer {name!r}"
-        with _passing_over(number, on_outside):
+        with _leaving_out(number, outside):
             frames = {_frame(frame, grid, what) for frame in where[:, 0]}
             if len(frames) > 1:
                 raise PromptError(f"{what} runs through frames {min(frames)} to {max(frames)}. Draw it on one.")

@@ -16,27 +16,6 @@ if TYPE_CHECKING:
     from napari_sam2.prompts import Prompt
 
 
-class PassedOver:
-    """Points or shapes of a layer that lie nowhere in the image; called with each of them.
-
-    Attributes
-    ----------
-    numbers : list of int
-        Which they are.
-    first : str
-        A sentence about the first one; empty if there is none.
-    """
-
-    def __init__(self) -> None:
-        self.numbers: list[int] = []
-        self.first = ""
-
-    def __call__(self, number: int, sentence: str) -> None:
-        """Add one."""
-        self.numbers.append(number)
-        self.first = self.first or sentence
-
-
 class UserLayer:
     """A layer of the user's own, and the prompts read from it last.
 
@@ -90,15 +69,15 @@ class UserLayer:
         NapariSam2Error
             If something in it makes no sense. `prompts` is what it was then.
         """
-        passed_over = PassedOver()
-        found = self._read(passed_over)
-        count = len(passed_over.numbers)
+        outside: dict[int, str] = {}
+        found = self._read(outside)
+        count = len(outside)
         self.prompts, self.remark = found, ""
         if count:
             what = "1 prompt lies" if count == 1 else f"{count} prompts lie"
             self.remark = (
                 f"In layer {self.layer.name!r}, {what} outside the image or on frames that it does not have: not read. "
-                f"{passed_over.first}"
+                f"{next(iter(outside.values()))}"
             )
         return found
 
@@ -118,12 +97,12 @@ class UserLayer:
         except NapariSam2Error:
             return False
 
-    def _read(self, passed_over: PassedOver) -> tuple[Prompt, ...]:
+    def _read(self, outside: dict[int, str]) -> tuple[Prompt, ...]:
         from napari.layers import Points, Shapes
 
         common = {"current_frame": self._frame, "default_object": self._object_id}
         if isinstance(self.layer, Points):
-            return prompts_of_points(self.layer, self._image, self._grid, on_outside=passed_over, **common)
+            return prompts_of_points(self.layer, self._image, self._grid, outside=outside, **common)
         if isinstance(self.layer, Shapes):
-            return prompts_of_shapes(self.layer, self._image, self._grid, on_outside=passed_over, **common)
+            return prompts_of_shapes(self.layer, self._image, self._grid, outside=outside, **common)
         return () if self.reader is None else self.reader.read(current_frame=self._frame)

@@ -21,9 +21,10 @@ import psutil
 
 from napari_sam2.errors import NapariSam2Error
 from napari_sam2.files.atomic import replacing
+from napari_sam2.files.limits import read_limited
 from napari_sam2.files.partial import Owner, this_host
-from napari_sam2.files.strict_json import parse_json, read_limited
 from napari_sam2.sessions.storage import DOCUMENT, read_session, write_committed, write_document, write_masks
+from sam2_model.strict_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_sam2.errors import ImageFileError, SessionError
-from napari_sam2.files.strict_json import read_limited
+from napari_sam2.files.limits import read_limited
 from napari_sam2.sessions.arrays import DAMAGE, check_members
 
 if TYPE_CHECKING:

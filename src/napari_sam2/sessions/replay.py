@@ -255,7 +255,7 @@ def _visits(prompts: PromptSet, followed: Mapping[int, set[int]], num_frames: in
     if not of_followed:
         return ()
     visits = []
-    for visit in plan_propagation(of_followed, num_frames).visits:
+    for visit in plan_propagation(of_followed, num_frames):
         step = visit.direction.value
         on_the_way = tuple(i for i in visit.object_ids if any(step * (f - visit.frame) >= 0 for f in followed[i]))
         if on_the_way:

@@ -22,12 +22,13 @@ from typing import IO, TYPE_CHECKING, TypeVar
 
 from napari_sam2.errors import SessionError
 from napari_sam2.files.atomic import check_replaceable, replacing
+from napari_sam2.files.limits import LARGEST_DOCUMENT
 from napari_sam2.files.partial import writing
-from napari_sam2.files.strict_json import LARGEST_DOCUMENT, parse_json
 from napari_sam2.sessions.arrays import masks_from, packed_masks, packed_plane, plane_from
 from napari_sam2.sessions.document import planes_of, to_json
 from napari_sam2.sessions.document_json import from_json, state_and_shape
 from napari_sam2.sessions.opening import content_of, opened
+from sam2_model.strict_json import parse_json
 
 if TYPE_CHECKING:
     import os

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from napari_sam2.inference.predictor import Predictor
     from napari_sam2.prompts import PromptSet
     from napari_sam2.results import ObjectScore
-    from napari_sam2.tracking.propagation import DirectionName, PropagationPlan
+    from napari_sam2.tracking.propagation import DirectionName
+    from sam2_model.video.passes import Visit
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,13 @@ class Job:
         The image or the stack.
     prompts : PromptSet
         Prompts that can be answered on it.
-    plan : PropagationPlan, optional
+    visits : tuple of Visit, optional
         How the objects are followed. None for a single image.
     """
 
     frames: FrameStack
     prompts: PromptSet
-    plan: PropagationPlan | None = None
+    visits: tuple[Visit, ...] | None = None
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger]:
@@ -61,7 +62,9 @@ class Job:
     @property
     def num_steps(self) -> int:
         """Number of frames on which prompts are answered, and of visits that give labels."""
-        return 1 if self.plan is None else len({target.frame for target in self.prompts}) + self.plan.num_reports
+        if self.visits is None:
+            return 1
+        return len({target.frame for target in self.prompts}) + sum(visit.is_reported for visit in self.visits)
 
 
 def image_job(frames: FrameStack, prompts: PromptSet) -> Job:
@@ -144,27 +147,6 @@ class LabelArray:
         """Do nothing: an array is complete as it is."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Outcome:
-    """What came of a job beside the labels.
-
-    Attributes
-    ----------
-    predictor : Predictor
-        The model that was loaded for it.
-    scores : DataFrame
-        One row per object and visited frame; see `score_table`.
-    """
-
-    predictor: Predictor
-    scores: pd.DataFrame
-
-    @property
-    def features(self) -> pd.DataFrame:
-        """One row per object; see `feature_table`."""
-        return feature_table(self.scores)
-
-
 def run_job(
     job: Job,
     load: Callable[[], Predictor],
@@ -173,7 +155,7 @@ def run_job(
     scores_path: Path | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], object] | None = None,
-) -> Outcome:
+) -> tuple[Predictor, pd.DataFrame]:
     """Segment or follow the objects of a job, and write their labels and scores.
 
     Parameters
@@ -186,6 +168,13 @@ def run_job(
         Opens the sink for labels of a dtype. Called after the model was found fit for the job.
     scores_path, overwrite, progress
         As in `write_labels`.
+
+    Returns
+    -------
+    Predictor
+        The model that was loaded.
+    DataFrame
+        The scores; see `score_table`.
 
     Raises
     ------
@@ -202,14 +191,13 @@ def run_job(
     predictor = load()
     _warn_of_small_objects(job, predictor)
     steps: Iterator[LabelFrame | None]
-    if job.plan is None:
+    if job.visits is None:
         steps = _segmented(job, predictor)
     else:
-        steps = _followed(TrackedStack(predictor, job.frames), job.prompts, job.plan)
+        steps = _followed(TrackedStack(predictor, job.frames), job.prompts, job.visits)
     sink = open_sink(job.dtype)
-    return Outcome(
-        predictor,
-        write_labels(sink, steps, job.num_steps, scores_path=scores_path, overwrite=overwrite, progress=progress),
+    return predictor, write_labels(
+        sink, steps, job.num_steps, scores_path=scores_path, overwrite=overwrite, progress=progress
     )
 
 
@@ -287,10 +275,10 @@ def _segmented(job: Job, predictor: Predictor) -> Iterator[LabelFrame]:
     yield LabelFrame(0, compose(result.objects, height, width, job.dtype), result.scores)
 
 
-def _followed(stack: TrackedStack, prompts: PromptSet, plan: PropagationPlan) -> Iterator[LabelFrame | None]:
+def _followed(stack: TrackedStack, prompts: PromptSet, visits: tuple[Visit, ...]) -> Iterator[LabelFrame | None]:
     for _ in stack.apply(prompts):
         yield None  # labels of prompted frames are given when these are visited
-    yield from label_frames(stack, plan)
+    yield from label_frames(stack, visits)
 
 
 def _table(done: Iterable[tuple[ObjectScore, ...]]) -> pd.DataFrame:

@@ -33,29 +33,6 @@ _PASSES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class PropagationPlan:
-    """All visits of a propagation, in order.
-
-    Attributes
-    ----------
-    visits : tuple of Visit
-        A forward pass, then a backward pass, as far as they were asked for.
-    """
-
-    visits: tuple[Visit, ...]
-
-    @property
-    def num_reports(self) -> int:
-        """Number of visits that are reported."""
-        return sum(visit.is_reported for visit in self.visits)
-
-    @property
-    def reports(self) -> Counter[int]:
-        """Frame to the number of visits that report on it: two where the passes overlap."""
-        return Counter(visit.frame for visit in self.visits if visit.is_reported)
-
-
 def plan_propagation(
     prompts: PromptSet,
     num_frames: int,
@@ -63,7 +40,7 @@ def plan_propagation(
     direction: DirectionName = "both",
     start: int | None = None,
     stop: int | None = None,
-) -> PropagationPlan:
+) -> tuple[Visit, ...]:
     """Return the plan by which prompted objects are followed.
 
     An object is followed forward from the first frame where it was shown, and backward before that frame. It is visited
@@ -89,13 +66,13 @@ def plan_propagation(
     first, last = _checked_range(num_frames, start, stop)
     if direction not in _PASSES:
         raise OptionError(f"Direction {direction!r} is not known. Use one of: {', '.join(_PASSES)}.")
-    plan = PropagationPlan(tuple(plan_visits(_origins(prompts), _PASSES[direction], first, last)))
-    if not plan.num_reports:
+    visits = tuple(plan_visits(_origins(prompts), _PASSES[direction], first, last))
+    if not any(visit.is_reported for visit in visits):
         raise OptionError(
             f"No object can be followed {direction} into frames {first} to {last}. Widen the range, prompt an object "
             "nearer to it, or use both directions."
         )
-    return plan
+    return visits
 
 
 def remaining_visits(
@@ -180,16 +157,16 @@ class LabelFrame:
     scores: tuple[ObjectScore, ...]
 
 
-def label_frames(stack: TrackedStack, plan: PropagationPlan) -> Iterator[LabelFrame]:
+def label_frames(stack: TrackedStack, visits: Sequence[Visit]) -> Iterator[LabelFrame]:
     """Make all visits of a plan, and yield the label images of what they find.
 
     A frame on which both passes report is yielded twice, the second time with the objects of both. Until then the
     masks of the first are kept: windows round its objects, for every frame that lies between objects' first prompts.
     """
     dtype = label_dtype(stack.prompts.object_ids)
-    outstanding = plan.reports
+    outstanding = Counter(visit.frame for visit in visits if visit.is_reported)  # two where the passes overlap
     kept: dict[int, tuple[ObjectMask, ...]] = {}
-    for result in run(stack, plan.visits):
+    for result in run(stack, visits):
         objects = (*kept.pop(result.frame, ()), *result.objects)
         outstanding[result.frame] -= 1
         if outstanding[result.frame]:

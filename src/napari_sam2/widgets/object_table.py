@@ -339,7 +339,7 @@ class ObjectTable(QTableView):
         if index.column() == PROMPTS and row.prompted:
             self.frame_chosen.emit(row.prompted[0])
         elif row.doubt is not None:
-            self.frame_chosen.emit(row.doubt.frame)
+            self.frame_chosen.emit(row.doubt[1])
 
     def _on_double_click(self, index: QModelIndex) -> None:
         if index.column() == NAME:

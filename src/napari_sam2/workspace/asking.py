@@ -331,7 +331,7 @@ class Asker:
             if not followed:
                 raise PromptError("There is nothing to follow yet. Click an object, drag a box or paint a mask first.")
             num_frames = len(self._model_input.frames)
-            plan = plan_propagation(
+            visits = plan_propagation(
                 followed, num_frames, direction=wanted.direction, start=wanted.start, stop=wanted.stop
             )
         except NapariSam2Error as error:
@@ -339,7 +339,7 @@ class Asker:
             return
         held = self._picture.held
         at_hand = {(object_id, frame) for frame in held.frames for object_id in held.on(frame)}
-        request = self.queue.follow(self.prompts, plan, at_hand)
+        request = self.queue.follow(self.prompts, visits, at_hand)
         request.edits += self._interrupted
         self._interrupted = []
         self._show(Status(Activity.FOLLOWING))

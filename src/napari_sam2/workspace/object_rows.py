@@ -18,14 +18,6 @@ Colour = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
-    """Where an object was found with the least confidence."""
-
-    confidence: float
-    frame: int
-
-
-@dataclass(frozen=True, slots=True)
 class ObjectRow:
     """One object.
 
@@ -42,8 +34,9 @@ class ObjectRow:
         whether it has prompts or masks that are not committed.
     prompted : tuple of int
         Frames with prompts, ascending.
-    doubt : Doubt or None
-        Where its masks, or else those that were committed, are least certain; None if it was found nowhere.
+    doubt : (float, int) or None
+        The smallest confidence of its masks, or else of those that were committed, and its frame; None if it was found
+        nowhere.
     """
 
     object_id: int
@@ -54,7 +47,7 @@ class ObjectRow:
     is_committed: bool = False
     is_in_work: bool = False
     prompted: tuple[int, ...] = ()
-    doubt: Doubt | None = None
+    doubt: tuple[float, int] | None = None
 
     @property
     def can_hide(self) -> bool:
@@ -69,7 +62,7 @@ class RowReader:
         self._colormap: object = None
         self._colours: dict[int, Colour] = {}
         self._scores: object = None
-        self._doubts: dict[int, Doubt] = {}
+        self._doubts: dict[int, tuple[float, int]] = {}
 
     def read(self, work: Workspace) -> tuple[ObjectRow, ...]:
         """Read one row per object, ascending."""
@@ -103,17 +96,17 @@ class RowReader:
             self._colours[object_id] = object_colour(work.picture.layer, object_id)
         return self._colours[object_id]
 
-    def _doubt(self, work: Workspace, object_id: int) -> Doubt | None:
+    def _doubt(self, work: Workspace, object_id: int) -> tuple[float, int] | None:
         worst = work.picture.held.worst(object_id)
-        return self._doubts.get(object_id) if worst is None else Doubt(*worst)
+        return self._doubts.get(object_id) if worst is None else worst
 
 
-def _doubts(scores: Mapping[Target, ObjectScore]) -> dict[int, Doubt]:
-    doubts: dict[int, Doubt] = {}
+def _doubts(scores: Mapping[Target, ObjectScore]) -> dict[int, tuple[float, int]]:
+    doubts: dict[int, tuple[float, int]] = {}
     for target, score in scores.items():
         known = doubts.get(target.object_id)
-        if score.area_px and (known is None or (score.confidence, target.frame) < (known.confidence, known.frame)):
-            doubts[target.object_id] = Doubt(score.confidence, target.frame)
+        if score.area_px and (known is None or (score.confidence, target.frame) < known):
+            doubts[target.object_id] = score.confidence, target.frame
     return doubts
 
 
@@ -127,7 +120,8 @@ def doubt_text(row: ObjectRow, *, is_stack: bool) -> str:
     """Return the smallest confidence of an object and, on a stack, its frame, in a few characters."""
     if row.doubt is None:
         return ""
-    return f"{row.doubt.confidence:.2f}" + f" on {row.doubt.frame}" * is_stack
+    confidence, frame = row.doubt
+    return f"{confidence:.2f}" + f" on {frame}" * is_stack
 
 
 def _listed(frames: Sequence[int]) -> str:

@@ -20,23 +20,20 @@ from napari_sam2.tracking.stack import TrackedStack
 from napari_sam2.workspace.sentences import error_sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable
+    from collections.abc import Callable, Container, Iterable, Sequence
 
     from napari_sam2.frames import FrameStack
     from napari_sam2.inference.background import Event
     from napari_sam2.inference.predictor import Predictor
     from napari_sam2.inference.speed import SpeedLog
     from napari_sam2.prompts import Prompt, PromptSet
-    from napari_sam2.tracking.propagation import PropagationPlan
     from napari_sam2.workspace.asking import Asker
     from napari_sam2.workspace.history import Change
+    from sam2_model.video.passes import Visit
 
 
-@dataclass(frozen=True, slots=True)
-class _Planned:
-    """A propagation knows now how many frames are left to do."""
-
-    num_frames: int
+_Item = int | FrameResult
+"""What a job reports: how many frames a propagation has left to do, then results."""
 
 
 @dataclass(slots=True, eq=False)
@@ -62,7 +59,7 @@ class Request:
     by_object: dict[int, tuple[Prompt, ...]] = field(init=False)
     edits: list[Change] = field(default_factory=list)
     is_planned: bool = False
-    job: BackgroundJob[_Planned | FrameResult, None] = field(init=False)
+    job: BackgroundJob[_Item, None] = field(init=False)
 
     def __post_init__(self) -> None:
         self.by_object = self.prompts.by_object()
@@ -97,7 +94,7 @@ class _Model:
         results: Iterable[FrameResult],
         activity: Activity,
         prompts: PromptSet,
-        report: Callable[[_Planned | FrameResult], None],
+        report: Callable[[_Item], None],
     ) -> None:
         """Report results as they come, and write down how long the objects of each took that had to be computed."""
         start = time.perf_counter()
@@ -147,7 +144,7 @@ class RequestQueue:
         self._asker, self._post = asker, post
         self._model = _Model(load, frames, channels, speeds)
         self._thread = JobThread()
-        self._warming: BackgroundJob[_Planned | FrameResult, None] | None = None
+        self._warming: BackgroundJob[_Item, None] | None = None
         self.requests: list[Request] = []
         """Requests that have not ended, the oldest first."""
 
@@ -178,21 +175,21 @@ class RequestQueue:
                 request.job.cancel()  # the new request is for all that this one has not answered
         model = self._model
 
-        def work(report: Callable[[_Planned | FrameResult], None]) -> None:
+        def work(report: Callable[[_Item], None]) -> None:
             model.report_all(model.opened().apply(prompts), Activity.ANSWERING, prompts, report)
 
         self._submit(Request(prompts, Activity.ANSWERING), work)
 
-    def follow(self, prompts: PromptSet, plan: PropagationPlan, held: Container[tuple[int, int]]) -> Request:
-        """Request what is left to do of a plan; `held` has objects and frames whose masks are still at hand."""
+    def follow(self, prompts: PromptSet, visits: Sequence[Visit], held: Container[tuple[int, int]]) -> Request:
+        """Request what is left to do of planned visits; `held` has objects and frames whose masks are still at hand."""
         model = self._model
 
-        def work(report: Callable[[_Planned | FrameResult], None]) -> None:
+        def work(report: Callable[[_Item], None]) -> None:
             stack = model.opened()
             model.report_all(stack.apply(prompts), Activity.ANSWERING, prompts, report)
-            visits = remaining_visits(stack, plan.visits, is_held=lambda object_id, frame: (object_id, frame) in held)
-            report(_Planned(sum(visit.is_reported for visit in visits)))
-            model.report_all(run(stack, visits), Activity.FOLLOWING, prompts, report)
+            left = remaining_visits(stack, visits, is_held=lambda object_id, frame: (object_id, frame) in held)
+            report(sum(visit.is_reported for visit in left))
+            model.report_all(run(stack, left), Activity.FOLLOWING, prompts, report)
 
         return self._submit(Request(prompts, Activity.FOLLOWING), work)
 
@@ -227,15 +224,15 @@ class RequestQueue:
         self._thread.close(timeout_s)
         self._model = _Model(_closed, self._model.frames, self._model.channels, None)
 
-    def _submit(self, request: Request, work: Callable[[Callable[[_Planned | FrameResult], None]], None]) -> Request:
+    def _submit(self, request: Request, work: Callable[[Callable[[_Item], None]], None]) -> Request:
         request.job = BackgroundJob(work, partial(self._receive, request), self._post)
         self.requests.append(request)
         self._thread.submit(request.job)
         return request
 
-    def _receive(self, request: Request, event: Event[_Planned | FrameResult, None]) -> None:
+    def _receive(self, request: Request, event: Event[_Item, None]) -> None:
         match event:
-            case Reported(_Planned(num_frames)):
+            case Reported(int() as num_frames):
                 request.is_planned = True
                 self._asker.begin_following(num_frames)
             case Reported(FrameResult() as result):

@@ -13,7 +13,7 @@ from typing import Any
 
 from sam2_model.config import HieraConfig, Release, Sam2Config
 from sam2_model.errors import CheckpointError, ConfigError, shown
-from sam2_model.weights.strict_json import parse_json
+from sam2_model.strict_json import parse_json
 
 KEY = "napari_sam2"
 

@@ -12,7 +12,7 @@ from os import stat_result
 from pathlib import Path
 
 from sam2_model.errors import CheckpointError, shown
-from sam2_model.weights.strict_json import parse_json
+from sam2_model.strict_json import parse_json
 
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"

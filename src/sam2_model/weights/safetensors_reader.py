@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sam2_model.errors import CheckpointError, shown
-from sam2_model.weights.strict_json import parse_json
+from sam2_model.strict_json import parse_json
 
 _LONGEST_HEADER_BYTES = 16 << 20
 _MOST_AXES = 8

@@ -16,7 +16,7 @@ import torch
 import zarr
 from PIL import Image
 
-from napari_sam2 import __version__, api
+from napari_sam2 import __version__
 from napari_sam2.cli.verbs import main
 from napari_sam2.errors import ModelError
 from napari_sam2.files.images.reading import read_image
@@ -65,8 +65,7 @@ def shell(tmp_path, monkeypatch, capsys, fake, toy_movie, toy_labels):
         loaded.append((model, device, image_size))
         return fake
 
-    for module in (sam2, api):
-        monkeypatch.setattr(module, "load_predictor", load_predictor)
+    monkeypatch.setattr(sam2, "load_predictor", load_predictor)
     tifffile.imwrite("stack.tif", toy_movie, imagej=True, metadata={"axes": "TYX"})
     tifffile.imwrite("image.tif", toy_movie[0], imagej=True)
     tifffile.imwrite("labels.tif", toy_labels)

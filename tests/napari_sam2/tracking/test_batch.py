@@ -31,15 +31,15 @@ def tiff(path, job):
 
 def test_a_stack_and_an_image_go_the_same_way(fake, job, toy_labels, toy_image):
     stack, image = LabelArray((FRAMES, 8, 12)), LabelArray((8, 12))
-    done = run_job(job, lambda: fake, stack.open)
+    _, scores = run_job(job, lambda: fake, stack.open)
     np.testing.assert_array_equal(stack.array, [toy_labels] * FRAMES)
-    assert len(done.scores) == 3 * FRAMES
-    done = run_job(
+    assert len(scores) == 3 * FRAMES
+    predictor, scores = run_job(
         image_job(single_frame(toy_image), PromptSet(prompts_from_labels(toy_labels))), lambda: fake, image.open
     )
     np.testing.assert_array_equal(image.array, toy_labels)
-    assert done.predictor is fake
-    assert done.scores["object_id"].tolist() == [1, 2, 3]
+    assert predictor is fake
+    assert scores["object_id"].tolist() == [1, 2, 3]
 
 
 def test_what_cannot_be_done_is_refused_without_a_model(frames):
@@ -68,9 +68,9 @@ def test_progress_goes_from_nothing_to_all_steps(fake, job):
 
 
 def test_labels_and_scores_go_to_files(fake, job, toy_labels, tmp_path):
-    done = run_job(job, lambda: fake, tiff(tmp_path / "a.tif", job), scores_path=tmp_path / "a.csv")
+    _, scores = run_job(job, lambda: fake, tiff(tmp_path / "a.tif", job), scores_path=tmp_path / "a.csv")
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), [toy_labels] * FRAMES)
-    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a.csv"), done.scores)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a.csv"), scores)
 
 
 def test_what_ends_early_keeps_what_was_finished_and_tells_where(fake, job, tmp_path):

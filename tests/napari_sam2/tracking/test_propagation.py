@@ -10,7 +10,7 @@ from napari_sam2.errors import OptionError
 from napari_sam2.frames import FrameStack
 from napari_sam2.labels.composing import compose
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
-from napari_sam2.tracking.propagation import PropagationPlan, label_frames, plan_propagation, remaining_visits, run
+from napari_sam2.tracking.propagation import label_frames, plan_propagation, remaining_visits, run
 from napari_sam2.tracking.stack import TrackedStack
 from sam2_model.memory_bank import Direction
 from tests.napari_sam2.conftest import FRAMES
@@ -28,8 +28,8 @@ def absent(object_id, frame):
 
 def written(plan):
     """Steps of a plan as text: frame, direction, objects; in brackets what is not reported."""
-    steps = [f"{s.frame}{SIGNS[s.direction]}{''.join(map(str, s.object_ids))}" for s in plan.visits]
-    return " ".join(t if s.is_reported else f"({t})" for t, s in zip(steps, plan.visits, strict=True))
+    steps = [f"{s.frame}{SIGNS[s.direction]}{''.join(map(str, s.object_ids))}" for s in plan]
+    return " ".join(t if s.is_reported else f"({t})" for t, s in zip(steps, plan, strict=True))
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def test_a_plan_goes_from_each_objects_first_frame(case):
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_no_object_is_visited_twice_on_a_frame_and_no_frame_left_out(case):
     visited = defaultdict(list)
-    for step in planned(case).visits:
+    for step in planned(case):
         for object_id in step.object_ids:
             visited[object_id].append(step.frame)
     origins = {}
@@ -103,8 +103,8 @@ def test_no_object_is_visited_twice_on_a_frame_and_no_frame_left_out(case):
 def test_a_plan_knows_how_much_it_reports():
     plan = plan_propagation(PromptSet(at(1, 1) + at(2, 3)), FRAMES, start=1)
     assert written(plan) == "1>1 2>1 3>12 4>12 2<2 1<2"
-    assert plan.num_reports == 6
-    assert plan.reports == {1: 2, 2: 2, 3: 1, 4: 1}
+    assert sum(visit.is_reported for visit in plan) == 6
+    assert Counter(visit.frame for visit in plan if visit.is_reported) == {1: 2, 2: 2, 3: 1, 4: 1}
 
 
 @pytest.mark.parametrize(
@@ -170,13 +170,13 @@ def test_the_labels_of_a_frame_hold_the_objects_of_both_passes(session, plan):
         3: {0, 1, 2, 3, 4},
         4: {0, 2, 3, 4},
     }
-    assert len(done) == plan.num_reports == 8
+    assert len(done) == sum(visit.is_reported for visit in plan) == 8
     first = next(item.labels for item in done if item.frame == 2)
     assert set(np.unique(first)) == {0, 1, 4}
 
 
 def test_labels_do_not_depend_on_the_order_of_the_passes(session, plan):
-    expected = together(run(session, plan.visits))
+    expected = together(run(session, plan))
     labels = {item.frame: item.labels for item in label_frames(session, plan)}
     assert labels.keys() == expected.keys()
     for frame, one in labels.items():
@@ -208,13 +208,13 @@ def test_closing_stops_between_frames(session, plan, fake):
 
 @pytest.mark.parametrize("stop", range(8))
 def test_the_remaining_visits_resume_to_the_same_labels(session, plan, stop, fake):
-    expected = together(run(session, plan.visits))
+    expected = together(run(session, plan))
     fake.calls.clear()
-    first = run(session, plan.visits)
+    first = run(session, plan)
     done = [next(first) for _ in range(stop)]
     first.close()
-    done += run(session, plan.visits[stop:])
-    assert fake.count("follow") == len(plan.visits)
+    done += run(session, plan[stop:])
+    assert fake.count("follow") == len(plan)
     resumed = together(done)
     for frame in range(FRAMES):
         np.testing.assert_array_equal(resumed[frame], expected[frame])
@@ -231,12 +231,12 @@ def test_wide_ids_get_wide_labels(fake, toy_movie):
 
 
 def test_an_empty_plan_visits_nothing(session, fake):
-    assert list(label_frames(session, PropagationPlan(()))) == []
+    assert list(label_frames(session, ())) == []
     assert fake.calls == []
 
 
 def left_over(session, prompts, **options):
-    return written(PropagationPlan(remaining_visits(session, plan_propagation(prompts, FRAMES, **options).visits)))
+    return written(remaining_visits(session, plan_propagation(prompts, FRAMES, **options)))
 
 
 def applied(session, prompts):
@@ -251,13 +251,13 @@ def untold(fake, toy_movie):
 
 def test_after_a_whole_propagation_nothing_remains(untold):
     prompts = applied(untold, PromptSet(at(1, 2)))
-    list(run(untold, plan_propagation(prompts, FRAMES).visits))
+    list(run(untold, plan_propagation(prompts, FRAMES)))
     assert left_over(untold, prompts) == ""
 
 
 def test_a_propagation_that_was_stopped_goes_on_where_it_stopped(untold):
     prompts = applied(untold, PromptSet(at(1, 2)))
-    stopped = run(untold, plan_propagation(prompts, FRAMES).visits)
+    stopped = run(untold, plan_propagation(prompts, FRAMES))
     for _ in range(2):
         next(stopped)
     stopped.close()
@@ -266,39 +266,39 @@ def test_a_propagation_that_was_stopped_goes_on_where_it_stopped(untold):
 
 def test_an_object_added_late_is_followed_alone(untold):
     prompts = applied(untold, PromptSet(at(1, 2)))
-    list(run(untold, plan_propagation(prompts, FRAMES).visits))
+    list(run(untold, plan_propagation(prompts, FRAMES)))
     prompts = applied(untold, PromptSet(at(1, 2) + at(2, 3)))
     assert left_over(untold, prompts) == "3>2 4>2 2<2 1<2 0<2"
 
 
 def test_a_corrected_object_is_followed_anew_and_the_others_are_left_alone(untold):
     prompts = applied(untold, PromptSet(at(1, 2) + at(2, 2)))
-    list(run(untold, plan_propagation(prompts, FRAMES).visits))
+    list(run(untold, plan_propagation(prompts, FRAMES)))
     prompts = applied(untold, PromptSet(at(1, 2) + at(2, 2, 4)))
     assert left_over(untold, prompts) == "2>2 3>2 4>2 1<2 0<2"
 
 
 def test_a_wider_range_is_followed_beyond_what_stands(untold):
     prompts = applied(untold, PromptSet(at(1, 0)))
-    list(run(untold, plan_propagation(prompts, FRAMES, stop=2).visits))
+    list(run(untold, plan_propagation(prompts, FRAMES, stop=2)))
     assert left_over(untold, prompts) == "3>1 4>1"
 
 
 def test_frames_that_were_only_passed_through_are_reported_when_they_are_asked_for(untold):
     prompts = applied(untold, PromptSet(at(1, 0)))
-    list(run(untold, plan_propagation(prompts, FRAMES, start=3).visits))
+    list(run(untold, plan_propagation(prompts, FRAMES, start=3)))
     assert left_over(untold, prompts) == "0>1 1>1 2>1"
 
 
 def test_what_was_lost_is_followed_again_from_where_the_object_was_shown(untold):
     prompts = applied(untold, PromptSet(at(1, 0) + at(2, 0)))
-    steps = plan_propagation(prompts, FRAMES).visits
+    steps = plan_propagation(prompts, FRAMES)
     list(run(untold, steps))
     left = remaining_visits(untold, steps, is_held=lambda object_id, frame: (object_id, frame) != (2, 3))
-    assert written(PropagationPlan(left)) == "0>2 1>2 2>2 3>2"
+    assert written(left) == "0>2 1>2 2>2 3>2"
 
 
 def test_a_range_that_begins_behind_the_last_one_passes_through_what_lies_between(untold):
     prompts = applied(untold, PromptSet(at(1, 0)))
-    list(run(untold, plan_propagation(prompts, FRAMES, stop=1).visits))
+    list(run(untold, plan_propagation(prompts, FRAMES, stop=1)))
     assert left_over(untold, prompts, start=3) == "(0>1) (1>1) (2>1) 3>1 4>1"

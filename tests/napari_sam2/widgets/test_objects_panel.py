@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QLineEdit, QPushButton
 
 from napari_sam2.widgets.object_table import DOUBT, LOCKED, NAME, OBJECT, PROMPTS, SHOWN, ObjectTable
 from napari_sam2.widgets.objects_panel import ObjectsPanel
-from napari_sam2.workspace.object_rows import Doubt, ObjectRow, RowReader, doubt_text, prompts_text
+from napari_sam2.workspace.object_rows import ObjectRow, RowReader, doubt_text, prompts_text
 from tests.napari_sam2.workspace.test_workbench import Room
 
 LEFT, RIGHT, BELOW = (10, 6), (10, 22), (18, 14)
@@ -152,7 +152,7 @@ def test_where_an_object_is_prompted_is_said_in_few_characters(row, prompts, on_
 
 
 def test_an_image_without_frames_has_none_in_its_table(qtbot):
-    assert doubt_text(ObjectRow(1, GREY, doubt=Doubt(0.4, 0)), is_stack=False) == "0.40"
+    assert doubt_text(ObjectRow(1, GREY, doubt=(0.4, 0)), is_stack=False) == "0.40"
     desk = Desk(qtbot, (24, 30))
     desk.give(1, LEFT)
     assert desk.text(1, PROMPTS) == "prompted"

@@ -85,7 +85,7 @@ def changed(**fields: object) -> dict[str, str]:
         (changed(view_px=0), "view_px: 0 is not"),
         (changed(calibration=[1.0]), "calibration"),
         (changed(calibration={"slope": "steep"}), "steep"),
-        (changed(calibration={"slope": float("nan")}), "nan"),
+        (changed(calibration={"slope": float("nan")}), "NaN, which is not finite"),
     ],
 )
 def test_metadata_that_cannot_be_meant_is_refused_with_the_reason(metadata, reason):
@@ -100,7 +100,7 @@ def test_no_number_of_a_configuration_is_believed_beyond_its_range(field, value)
         return
     in_list = field in ("stages", "window_sizes", "position_grid")
     written = [value] * (2 if field == "position_grid" else 4) if in_list else value
-    with pytest.raises(CheckpointError, match=rf"{field}|Image size|digits"):
+    with pytest.raises(CheckpointError, match=rf"{field}|Image size|digits|not finite"):
         decode(changed(**{field: written}))
 
 
