@@ -223,10 +223,10 @@ class SegmentWidget(QWidget):
         self.redo.setEnabled(work.history.can_redo)
         for made in (self.commit, self.approve):
             made.setEnabled(bool(work.picture.held))
-        self._notify(work.asker.status.message)
+        self._notify(work.asker.status.message if work.asker.status.is_problem else "")
 
     def _notify(self, message: str) -> None:
-        """Show an error once more where nobody can overlook it."""
+        """Show a problem once more where nobody can overlook it."""
         if message and message != self._shown_message:
             show_warning(message)
         self._shown_message = message

@@ -50,12 +50,15 @@ class Status:
         Frames of the propagation, while one runs.
     message : str
         The newest error or remark, in a sentence; empty if there is none.
+    is_problem : bool
+        Whether the message tells of something that cannot be done, which nobody may overlook.
     """
 
     activity: Activity = Activity.READY
     done: int = 0
     total: int = 0
     message: str = ""
+    is_problem: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,7 +364,7 @@ class Asker:
         dropped = self.queue.drop()
         has_news = any(request.edits for request in dropped)
         self._record(dropped)
-        self._show(Status(message=self.status.message))
+        self._show(Status(message=self.status.message, is_problem=self.status.is_problem))
         return has_news
 
     def when_answered(self, step: Callable[[], None]) -> None:
@@ -418,11 +421,13 @@ class Asker:
             self._interrupted = request.edits  # one step together with what comes when it goes on
         else:
             self._record([request])
+        is_problem = bool(message) or self.status.is_problem
         message = message or self.status.message
-        if request.activity is Activity.FOLLOWING and self._next is _Next.NOTHING:
-            message = message or lost_sentence(self._picture.held, self.prompts)
+        if request.activity is Activity.FOLLOWING and self._next is _Next.NOTHING and not message:
+            message = lost_sentence(self._picture.held, self.prompts)
+            is_problem = bool(message)
         activity = self.queue.activity
-        self._show(Status(activity, message=message))
+        self._show(Status(activity, message=message, is_problem=is_problem))
         if activity is Activity.READY:
             self._picture.show_table(self._objects.notes.names)
         if activity is not Activity.ANSWERING:
@@ -449,7 +454,11 @@ class Asker:
 
     def complain(self, message: str) -> None:
         """Show a sentence about something that cannot be done."""
-        self._show(replace(self.status, message=message))
+        self._show(replace(self.status, message=message, is_problem=bool(message)))
+
+    def tell(self, message: str) -> None:
+        """Show a sentence about something that was done, or that can be done next."""
+        self._show(replace(self.status, message=message, is_problem=False))
 
     def _show(self, status: Status) -> None:
         self.status = status
