@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
+from napari.utils.interactions import mouse_move_callbacks, mouse_press_callbacks, mouse_release_callbacks
 
 from napari_sam2.inference.speed import Activity
 from napari_sam2.labels.merging import CommitPolicy
@@ -19,7 +20,9 @@ from napari_sam2.saving.snapshot import restore, snapshot
 from napari_sam2.workspace import commands
 from napari_sam2.workspace.choices import Choices
 from napari_sam2.workspace.tools import take_tool, tool_in_hand
+from napari_sam2.workspace.workbench import Workbench
 from napari_sam2.workspace.workspace import Workspace
+from tests.napari_sam2.fake_predictor import FakePredictor
 
 FRAMES, HEIGHT, WIDTH = 6, 24, 30
 DEFAULT_CHOICES = Choices()
@@ -557,10 +560,89 @@ class WorkbenchDriver(WorkspaceDriver):
         """Take a tool."""
         self.bench.do(lambda work: take_tool(work, tool))
 
+    # The mouse and the keys ------------------------------------------------------------------------------------------
+
+    def mouse(self, *path, button=1, modifiers=(), scale=10):
+        """Press at the first place, move through the others and let go at the last, as napari tells of it.
+
+        Places are world coordinates, or rows and columns on the frame that is shown; a pixel has `scale` pixels of the
+        screen.
+        """
+        here = self.viewer.dims.point
+        places = [place if len(place) == len(here) else (*here[:-2], *place) for place in path]
+        event = MouseEvent(places[0], button, modifiers, scale)
+        active = self.viewer.layers.selection.active
+        told = [self.viewer] if active is None else [self.viewer, active]
+        for kind, places_of_kind, tell in (
+            ("mouse_press", places[:1], mouse_press_callbacks),
+            ("mouse_move", places[1:], mouse_move_callbacks),
+            ("mouse_release", places[-1:], mouse_release_callbacks),
+        ):
+            for place in places_of_kind:
+                event.type = kind
+                event.move(place)
+                for one in told:
+                    tell(one, event)
+
+    def press(self, key):
+        """Press a key on the layer that is active."""
+        layer = self.viewer.layers.selection.active
+        found = [bound for name, bound in layer.keymap.items() if str(name) == key]
+        assert found, f"{key} is bound on none of {[str(name) for name in layer.keymap]}"
+        found[0](layer)
+
     def press_every_key(self):
         """Do what each key of the plugin does, one after the other."""
         for command in commands.KEYED:
             self.bench.run(command)
+
+
+class MouseEvent:
+    """What napari tells of the mouse."""
+
+    def __init__(self, position, button, modifiers, scale):
+        self.button, self.modifiers, self.scale = button, modifiers, scale
+        self.handled, self.is_dragging = False, True
+        self.move(position)
+
+    def move(self, position):
+        self.position, self.pos = position, self.scale * np.array(position[-2:])
+
+
+class Room(WorkbenchDriver):
+    """A workbench whose answers are handed over when the test says so."""
+
+    def __init__(self, *names, shape=(FRAMES, HEIGHT, WIDTH)):
+        self.viewer, self.posted, self.fakes, self.loads = ViewerModel(), queue.Queue(), {}, []
+        for name in names:
+            self.add(name, shape)
+        super().__init__(self.workbench())
+
+    def workbench(self):
+        """Another workbench on the same viewer."""
+        return Workbench(self.viewer, load_model=self.load, post=self.posted.put)
+
+    def add(self, name, shape=(FRAMES, HEIGHT, WIDTH)):
+        return self.viewer.add_image(np.zeros(shape, np.uint8), contrast_limits=(0, 255), name=name)
+
+    def load(self, source):
+        self.loads.append(source)
+        return self.fakes.setdefault(source, FakePredictor())
+
+    def settle(self):
+        while not self.is_ready:
+            self.posted.get(timeout=10)()
+
+    def click(self, frame, y, x):
+        self.points.add([(frame, y, x)])
+        self.settle()
+
+    def hand_over(self):
+        while not self.posted.empty():
+            self.posted.get()()
+
+    def layer_names(self):
+        return [layer.name for layer in self.viewer.layers]
 
 
 class Bench(WorkspaceDriver):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,3 +52,16 @@ def compose(
         labels[window][wins] = mask.object_id
         strongest[window][wins] = strength[wins]
     return labels
+
+
+def object_at(objects: Iterable[ObjectMask], row: int, column: int) -> int:
+    """Return the label that `compose` gives to one pixel."""
+    found, strongest = 0, 0.0
+    for mask in sorted(objects, key=lambda one: one.object_id):
+        y, x = row - mask.corner[0], column - mask.corner[1]
+        if 0 <= y < mask.logits.shape[0] and 0 <= x < mask.logits.shape[1]:
+            logit = float(mask.logits[y, x])
+            strength = math.inf if mask.is_given and logit > 0 else logit
+            if strength > strongest:
+                found, strongest = mask.object_id, strength
+    return found

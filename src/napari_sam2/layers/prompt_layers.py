@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from napari_sam2.layers.drawing import Kind
 from napari_sam2.layers.places import in_frames, placement
 from napari_sam2.layers.reading import NEGATIVE, OBJECT_ID, POLARITY, POSITIVE, prompts_of_points, prompts_of_shapes
 from napari_sam2.prompts import BoxPrompt, PointPrompt
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Points, Shapes
     from numpy.typing import NDArray
 
+    from napari_sam2.layers.drawing import Drawing
     from napari_sam2.layers.grid import LayerGrid
     from napari_sam2.prompts import Prompt, Target
 
@@ -90,6 +92,7 @@ class PromptLayers:
         )
         self.object_id = 1
         self.polarity = POSITIVE
+        self._has_sketch = False
         self._set_defaults()
 
     def choose_object(self, object_id: int) -> None:
@@ -101,6 +104,34 @@ class PromptLayers:
         """Switch between points on the object and points off it, for the next ones."""
         self.polarity = NEGATIVE if self.polarity == POSITIVE else POSITIVE
         self._set_defaults()
+
+    def add(self, drawing: Drawing) -> None:
+        """Add what was drawn, as a prompt of the object that is chosen."""
+        self.hide_sketch()
+        polarity = POSITIVE if drawing.is_positive else NEGATIVE
+        self._set_defaults(polarity, polarity)
+        try:
+            if drawing.kind is Kind.POINT:
+                self.points.add(drawing.outline)
+            else:
+                self.shapes.add(drawing.outline, shape_type=drawing.kind.value)
+        finally:
+            self._set_defaults()
+
+    def show_sketch(self, drawing: Drawing) -> None:
+        """Show what is being drawn, which is no prompt yet."""
+        self.hide_sketch()
+        with self.shapes.events.data.blocker():
+            self.shapes.add(drawing.outline, shape_type=drawing.kind.value)
+        self._has_sketch = True
+
+    def hide_sketch(self) -> None:
+        """Take what is being drawn out of the layer."""
+        if self._has_sketch:
+            self._has_sketch = False
+            with self.shapes.events.data.blocker():
+                self.shapes.remove([len(self.shapes.data) - 1])
+            self._set_defaults()
 
     def read(
         self, image: Image, grid: LayerGrid, *, current_frame: int, outside: tuple[dict[int, str], dict[int, str]]
@@ -119,6 +150,7 @@ class PromptLayers:
         PromptError
             If one of them makes no sense; the message names it.
         """
+        self.hide_sketch()
         common = {"current_frame": current_frame, "default_object": self.object_id}
         of_points, of_shapes = outside
         return (
@@ -128,6 +160,7 @@ class PromptLayers:
 
     def state(self) -> LayersState:
         """Return a copy of what both layers hold."""
+        self.hide_sketch()
         return LayersState(
             np.array(self.points.data),
             self.points.features.copy(),
@@ -230,14 +263,15 @@ class PromptLayers:
         if len(self.shapes.data):
             self.shapes.edge_color = np.array([self._colour_of(int(i)) for i in self.shapes.features[OBJECT_ID]])
 
-    def _set_defaults(self) -> None:
+    def _set_defaults(self, of_points: str = "", of_shapes: str = POSITIVE) -> None:
         """Set what the next prompt is; napari forgets it whenever features are set."""
-        for layer, polarity in ((self.points, self.polarity), (self.shapes, POSITIVE)):
+        of_points = of_points or self.polarity
+        for layer, polarity in ((self.points, of_points), (self.shapes, of_shapes)):
             layer.selected_data = set()  # the current colour would be given to what is selected
             layer.feature_defaults = {OBJECT_ID: self.object_id, POLARITY: polarity}
         colour = self._colour_of(self.object_id)
         self.points.current_face_color = colour
-        self.points.current_border_color = BORDER_COLOURS[self.polarity]
+        self.points.current_border_color = BORDER_COLOURS[of_points]
         self.shapes.current_edge_color = colour
 
 

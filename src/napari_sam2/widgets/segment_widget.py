@@ -56,8 +56,10 @@ POLICIES = {
 TOOLS = {
     Tool.POINT_ON: ("Include", "Click on the object. T changes to Exclude and back."),
     Tool.POINT_OFF: ("Exclude", "Click on what is not the object (T)."),
-    Tool.BOX: ("Box", "Drag a box round the object."),
-    Tool.BRUSH: ("Brush", "Paint the mask of the object, or erase: what you paint stays as it is."),
+    Tool.BOX: ("Box", "Drag a box round the object (B). Include draws one, too."),
+    Tool.LASSO: ("Lasso", "Draw round the object: what is inside is its mask (L)."),
+    Tool.SCRIBBLE: ("Scribble", "Draw a line along the object: it counts as clicks."),
+    Tool.BRUSH: ("Brush", "Paint the mask of the object, or erase: what you paint stays as it is (P)."),
 }
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_sam2.inference.models import list_models
 from napari_sam2.labels.merging import CommitPolicy
@@ -14,6 +16,13 @@ if TYPE_CHECKING:
     from napari_sam2.tracking.propagation import DirectionName
 
 PLUGIN = "napari-sam2"
+
+
+class ClickMode(Enum):
+    """What a click beside all masks is: the first of another object, or one more of the selected object."""
+
+    NEW_OBJECT = "new object"
+    REFINE = "refine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,8 @@ class Choices:
         Confidence below which a frame is doubtful, in [0, 1].
     hides_doubtful : bool
         Whether masks below the threshold are hidden.
+    click_mode : ClickMode
+        What a click beside all masks is.
     """
 
     model: str | Path = "nano"
@@ -44,6 +55,7 @@ class Choices:
     policy: CommitPolicy = CommitPolicy.KEEP
     threshold: float = 0.5
     hides_doubtful: bool = False
+    click_mode: ClickMode = ClickMode.NEW_OBJECT
 
 
 DEFAULTS = Choices()
@@ -61,9 +73,7 @@ def read_preferences() -> tuple[Choices, tuple[str, ...]]:
         What cannot be used, and that the default stands for it: sentences for the user.
     """
     try:
-        from napari.settings import get_plugin_settings
-
-        settings = get_plugin_settings(PLUGIN).sam2
+        settings = _settings()
     except (ImportError, KeyError):
         return DEFAULTS, ()
     except (ValueError, AssertionError) as error:
@@ -75,7 +85,20 @@ def read_preferences() -> tuple[Choices, tuple[str, ...]]:
             f"NAPARI_SAM2_… in the environment, and into the files beside napari's settings. It says: {reason}",
         )
     model, remarks = _usable_model(settings.model.strip())
-    return Choices(model, settings.device, threshold=settings.threshold), remarks
+    mode = ClickMode(settings.clicks)
+    return Choices(model, settings.device, threshold=settings.threshold, click_mode=mode), remarks
+
+
+def remember_click_mode(mode: ClickMode) -> None:
+    """Let the next panel begin with this mode. A napari that keeps no settings of plugins forgets it."""
+    with suppress(ImportError, KeyError, ValueError, AssertionError):  # told when the preferences are read
+        _settings().clicks = mode.value
+
+
+def _settings() -> Any:  # made by napari from the manifest
+    from napari.settings import get_plugin_settings
+
+    return get_plugin_settings(PLUGIN).sam2
 
 
 def _usable_model(wanted: str) -> tuple[str | Path, tuple[str, ...]]:

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 
 from napari_sam2.inference.speed import Activity
 from napari_sam2.layers.reading import NEGATIVE
+from napari_sam2.workspace.choices import ClickMode
+from napari_sam2.workspace.questions import answer_with_new_object
+from napari_sam2.workspace.tools import Tool, take_tool, tool_in_hand
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari.layers.base import Layer
 
-    from napari_sam2.workspace.choices import Choices
+    from napari_sam2.workspace.workbench import Workbench
     from napari_sam2.workspace.workspace import Workspace
 
 
@@ -27,7 +30,7 @@ class Command:
     Attributes
     ----------
     act : callable
-        Does it to a workspace, under what is chosen.
+        Does it to a workspace, at a workbench, which has what is chosen.
     name : str
         Text of its button.
     tip : str
@@ -40,7 +43,7 @@ class Command:
         What the key does on layers of these types that are not the plugin's; empty for nothing.
     """
 
-    act: Callable[[Workspace, Choices], object]
+    act: Callable[[Workspace, Workbench], object]
     name: str
     tip: str
     key: str = ""
@@ -53,20 +56,33 @@ class Command:
         return self.key.replace("Control", "Ctrl").replace("-", "+")
 
 
-def _propagate(work: Workspace, choices: Choices) -> None:
+def _propagate(work: Workspace, bench: Workbench) -> None:
+    choices = bench.choices
     if work.asker.status.activity is not Activity.FOLLOWING:
         work.asker.propagate(choices.direction, start=choices.start, stop=choices.stop)
 
 
-def _new_object(work: Workspace, choices: Choices) -> None:
-    work.new_object()
+def _new_object(work: Workspace, bench: Workbench) -> None:
+    if not answer_with_new_object(work):
+        work.new_object()
     if work.sources.own.polarity == NEGATIVE:
         work.toggle_polarity()
 
 
-def _next_doubtful(work: Workspace, choices: Choices) -> None:
-    if work.show_next_doubtful(choices.threshold) is None:
-        work.asker.complain(f"No object is less certain than {choices.threshold:.2f} on any frame.")
+def _choose_beside(work: Workspace, step: int) -> None:
+    ids = work.object_ids
+    work.choose_object(ids[(ids.index(work.sources.own.object_id) + step) % len(ids)])
+
+
+def _switch_click_mode(work: Workspace, bench: Workbench) -> None:
+    mode = ClickMode.REFINE if bench.choices.click_mode is ClickMode.NEW_OBJECT else ClickMode.NEW_OBJECT
+    bench.use_click_mode(mode)
+
+
+def _next_doubtful(work: Workspace, bench: Workbench) -> None:
+    threshold = bench.choices.threshold
+    if work.show_next_doubtful(threshold) is None:
+        work.asker.complain(f"No object is less certain than {threshold:.2f} on any frame.")
 
 
 ASK = Command(
@@ -81,7 +97,7 @@ PROPAGATE = Command(
 )
 CANCEL = Command(lambda work, _: work.asker.cancel(), "Cancel", "Stop after the frame in hand; what is finished stays")
 TOGGLE_POLARITY = Command(
-    lambda work, _: work.toggle_polarity(),
+    lambda work, _: take_tool(work, Tool.POINT_OFF if tool_in_hand(work) is Tool.POINT_ON else Tool.POINT_ON),
     "Include or exclude",
     "",
     "T",
@@ -91,6 +107,21 @@ TOGGLE_POLARITY = Command(
 NEW_OBJECT = Command(
     _new_object, "New object", "The next prompt is of another object", "M", "new object", "new label (labels)"
 )
+SWITCH_CLICK_MODE = Command(
+    _switch_click_mode,
+    "Each click",
+    "What a click beside all masks is: the first of a new object, or one more of the selected object",
+    "R",
+    "each click is a new object, or refines the selected one",
+    "add rectangles (shapes)",
+)
+BOX = Command(lambda work, _: take_tool(work, Tool.BOX), "Box", "", "B", "draw a box", "move to the back (shapes)")
+LASSO = Command(lambda work, _: take_tool(work, Tool.LASSO), "Lasso", "", "L", "draw an outline", "add lines (shapes)")
+BRUSH = Command(
+    lambda work, _: take_tool(work, Tool.BRUSH), "Brush", "", "P", "paint a mask", "add points, add polygons (shapes)"
+)
+PREVIOUS_OBJECT = Command(lambda work, _: _choose_beside(work, -1), "Previous object", "", ",", "previous object")
+NEXT_OBJECT = Command(lambda work, _: _choose_beside(work, 1), "Next object", "", ".", "next object")
 NEXT_DOUBTFUL = Command(
     _next_doubtful, "Next doubtful", "Go to the next frame with a doubtful object", "N", "next doubtful frame"
 )
@@ -110,7 +141,7 @@ MARK_ABSENT = Command(
     "swap with the background (labels)",
 )
 COMMIT = Command(
-    lambda work, choices: work.commit(choices.policy),
+    lambda work, bench: work.commit(bench.choices.policy),
     "Commit",
     "Move all objects to the layer committed_objects",
     "C",
@@ -139,7 +170,13 @@ KEYED = (
     ASK,
     PROPAGATE,
     TOGGLE_POLARITY,
+    SWITCH_CLICK_MODE,
+    BOX,
+    LASSO,
+    BRUSH,
     NEW_OBJECT,
+    PREVIOUS_OBJECT,
+    NEXT_OBJECT,
     NEXT_DOUBTFUL,
     APPROVE,
     MARK_ABSENT,

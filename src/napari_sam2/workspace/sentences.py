@@ -8,7 +8,7 @@ from napari_sam2.errors import NapariSam2Error
 from napari_sam2.inference.speed import Activity
 from napari_sam2.prompt_checks import listed
 from napari_sam2.prompts import Target
-from napari_sam2.workspace.commands import KEYED
+from napari_sam2.workspace.commands import KEYED, NEW_OBJECT
 
 if TYPE_CHECKING:
     from napari_sam2.prompts import PromptSet
@@ -72,6 +72,14 @@ def _may_be_channels(work: Workspace) -> bool:
         return False
     name = work.image.axis_labels[axis]
     return not name.strip("-0123456789")  # what napari calls an axis that nobody has named
+
+
+def question_sentence(object_id: int) -> str:
+    """Return what is asked about something that was drawn far from the mask of the selected object."""
+    return (
+        f"Is that another object? {NEW_OBJECT.shortcut} makes a new one of it. Click there again if it belongs to "
+        f"object {object_id}."
+    )
 
 
 def keys_table() -> str:

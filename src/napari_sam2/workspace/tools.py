@@ -1,4 +1,4 @@
-"""The tools of the panel: which of our layers the mouse works on, and clicks that do nothing without one. No Qt."""
+"""The tools of the panel: which of our layers the mouse works on, and how. No Qt."""
 
 from __future__ import annotations
 
@@ -9,26 +9,12 @@ from napari_sam2.layers.places import place_in
 from napari_sam2.layers.reading import NEGATIVE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from typing import Protocol
-
-    from napari.components import ViewerModel
+    from collections.abc import Sequence
 
     from napari_sam2.workspace.workspace import Workspace
 
-    class MouseEvent(Protocol):
-        """What napari tells of the mouse."""
-
-        type: str
-        button: int | None
-        position: Sequence[float]
-        modifiers: Sequence[str]
-
-
 IDLE_MODES = ("pan_zoom", "transform")
 """Modes of layers in which a click does nothing, and a drag moves the view or the layer."""
-
-LEFT = 1
 
 
 class Tool(Enum):
@@ -37,18 +23,24 @@ class Tool(Enum):
     POINT_ON = "point on the object"
     POINT_OFF = "point off the object"
     BOX = "box"
+    LASSO = "lasso"
+    SCRIBBLE = "scribble"
     BRUSH = "brush"
+
+
+SHAPE_MODES = {Tool.BOX: "add_rectangle", Tool.LASSO: "add_polygon_lasso", Tool.SCRIBBLE: "add_path"}
+"""Modes of the Shapes layer by the tool that draws in them."""
 
 
 def take_tool(work: Workspace, tool: Tool) -> None:
     """Take a tool: its layer becomes the active one."""
     own = work.sources.own
-    layer, mode = {
-        Tool.POINT_ON: (own.points, "add"),
-        Tool.POINT_OFF: (own.points, "add"),
-        Tool.BOX: (own.shapes, "add_rectangle"),
-        Tool.BRUSH: (work.picture.layer, "paint"),
-    }[tool]
+    if tool in SHAPE_MODES:
+        layer, mode = own.shapes, SHAPE_MODES[tool]
+    elif tool is Tool.BRUSH:
+        layer, mode = work.picture.layer, "paint"
+    else:
+        layer, mode = own.points, "add"
     work.viewer.layers.selection.active = layer
     layer.mode = mode
     if layer is own.points and (own.polarity == NEGATIVE) != (tool is Tool.POINT_OFF):
@@ -60,44 +52,11 @@ def tool_in_hand(work: Workspace) -> Tool | None:
     own, active = work.sources.own, work.viewer.layers.selection.active
     if active == own.points and own.points.mode == "add":
         return Tool.POINT_OFF if own.polarity == NEGATIVE else Tool.POINT_ON
-    if active == own.shapes and own.shapes.mode == "add_rectangle":
-        return Tool.BOX
+    if active == own.shapes:
+        return next((tool for tool, mode in SHAPE_MODES.items() if own.shapes.mode == mode), None)
     if active == work.picture.layer and active.mode == "paint":
         return Tool.BRUSH
     return None
-
-
-class CanvasClicks:
-    """Listens for clicks with the left button: presses that are let go of where they were.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        The viewer.
-    on_click : callable
-        Told where it was, in world coordinates, once the button is let go of.
-    """
-
-    def __init__(self, viewer: ViewerModel, on_click: Callable[[Sequence[float]], None]) -> None:
-        self._viewer, self._on_click = viewer, on_click
-        viewer.mouse_drag_callbacks.append(self._on_press)
-
-    def close(self) -> None:
-        """Listen no more."""
-        if self._on_press in self._viewer.mouse_drag_callbacks:
-            self._viewer.mouse_drag_callbacks.remove(self._on_press)
-
-    def _on_press(self, viewer: object, event: MouseEvent) -> Iterator[None]:
-        if event.button != LEFT or event.modifiers:
-            return
-        place = tuple(event.position)
-        yield
-        is_drag = False
-        while event.type == "mouse_move":
-            is_drag = True
-            yield
-        if not is_drag:
-            self._on_click(place)
 
 
 def idle_click_sentence(work: Workspace, point: Sequence[float]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,10 +10,11 @@ from psygnal import Signal
 
 from napari_sam2.errors import NapariSam2Error
 from napari_sam2.inference.speed import Activity, SpeedLog
-from napari_sam2.workspace.choices import DEFAULTS
+from napari_sam2.workspace.choices import DEFAULTS, remember_click_mode
 from napari_sam2.workspace.commands import bind_keys, unbind_keys
 from napari_sam2.workspace.models import ModelCache
-from napari_sam2.workspace.tools import CanvasClicks, Tool, idle_click_sentence, take_tool, tool_in_hand
+from napari_sam2.workspace.mouse import CanvasClicks, DrawingMouse
+from napari_sam2.workspace.tools import Tool, idle_click_sentence, take_tool, tool_in_hand
 from napari_sam2.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from napari.utils.events import EventEmitter
 
     from napari_sam2.inference.predictor import Predictor
-    from napari_sam2.workspace.choices import Choices
+    from napari_sam2.workspace.choices import Choices, ClickMode
     from napari_sam2.workspace.commands import Command
 
 IN_USE = "napari-sam2 in use"
@@ -112,7 +113,7 @@ class Workbench:
         choices: Choices = DEFAULTS,
     ) -> None:
         self.viewer = viewer
-        self.choices = choices
+        self.choices: Choices = choices
         self.models = ModelCache(load_model)
         self.speeds = SpeedLog()
         self.image: Image | None = None
@@ -120,6 +121,7 @@ class Workbench:
         self.message = ""
         self._post = post
         self._kept: dict[object, Workspace] = {}
+        self._mice: dict[object, DrawingMouse] = {}
         self._levels: dict[object, int] = {}
         self._is_closed = False
         for event in self._layer_events():
@@ -198,6 +200,7 @@ class Workbench:
                 self.message = str(error)
                 return
         self.workspace = self._kept[image.unique_id] = work
+        self._mice[image.unique_id] = DrawingMouse(work, self.do, lambda: self.choices.click_mode)
         self.use_choices(self.choices)
         image.metadata[IN_USE] = image.unique_id
         image.events.data.connect(self._on_data)
@@ -220,6 +223,7 @@ class Workbench:
     def _close(self, work: Workspace) -> None:
         self.ended.emit(work)
         del self._kept[work.image.unique_id]
+        self._mice.pop(work.image.unique_id).close()
         work.image.metadata.pop(IN_USE, None)
         work.image.events.data.disconnect(self._on_data)
         for layer in work.made:
@@ -322,8 +326,8 @@ class Workbench:
     # What the user does ----------------------------------------------------------------------------------------------
 
     def run(self, command: Command) -> None:
-        """Do a command to the work in hand, under what is chosen; nothing without work."""
-        self.do(lambda work: command.act(work, self.choices))
+        """Do a command to the work in hand; nothing without work."""
+        self.do(lambda work: command.act(work, self))
 
     def do(self, step: Callable[[Workspace], object]) -> None:
         """Do something to the work in hand, and show why if it cannot be done; nothing without work."""
@@ -341,6 +345,12 @@ class Workbench:
                 work.asker.use_model(self.models.loader(choices))
         if self.workspace is not None:
             self.workspace.hide_below(choices.threshold if choices.hides_doubtful else 0.0)
+
+    def use_click_mode(self, mode: ClickMode) -> None:
+        """Let clicks beside all masks be something else, from now on and in the next panel."""
+        self.use_choices(replace(self.choices, click_mode=mode))
+        remember_click_mode(mode)
+        self.choices_changed.emit()
 
     def use_level(self, level: int) -> None:
         """Read a multiscale image on another level. The layers are made anew, so nothing may have been done in them."""

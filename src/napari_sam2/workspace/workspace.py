@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from napari_sam2.workspace.history import Change, Edit
     from napari_sam2.workspace.object_actions import ObjectAction
     from napari_sam2.workspace.objects import ObjectNotes
+    from napari_sam2.workspace.questions import Question
 
 HISTORY_BYTES = 2**28
 """Memory that may be spent on undoing."""
@@ -82,6 +83,8 @@ class Workspace:
         How the image is read as frames.
     model_input, picture, committed, sources, objects, history, asker
         The parts; see above.
+    question : Question or None
+        What was asked last before a drawing becomes a prompt.
     written : Path or None
         Where the work was written down until its panel was closed; None as long as it was not.
     made : tuple of napari.layers.Layer
@@ -118,6 +121,7 @@ class Workspace:
         self.made: tuple[Layer, ...] = (self.committed.made, current, own.shapes, own.points)
         self.objects = ObjectList()
         self.history = History(HISTORY_BYTES)
+        self.question: Question | None = None
         self.written: Path | None = None
         self.asker: Asker = Asker(
             self.model_input,
@@ -204,6 +208,10 @@ class Workspace:
     def object_ids(self) -> tuple[int, ...]:
         """Every object there is anything of: a prompt, a mask, committed pixels; and the current one. Ascending."""
         return tuple(sorted({*self._in_hand(), *self.committed.object_ids, self.sources.own.object_id}))
+
+    def has_anything_of(self, object_id: int) -> bool:
+        """Whether there is a prompt, a mask or committed pixels of an object."""
+        return object_id in self._in_hand() or object_id in self.committed.object_ids
 
     def _in_hand(self) -> set[int]:
         """Objects with a prompt or a mask."""
