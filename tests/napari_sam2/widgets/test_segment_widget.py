@@ -6,7 +6,6 @@ import weakref
 
 import numpy as np
 import pytest
-from napari.utils.interactions import mouse_press_callbacks, mouse_release_callbacks
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QDoubleSpinBox, QMessageBox, QSpinBox
 
@@ -15,19 +14,6 @@ from napari_sam2.workspace.commands import KEYED
 from napari_sam2.workspace.tools import Tool
 from tests.napari_sam2.fake_predictor import FakePredictor
 from tests.napari_sam2.widgets.conftest import FRAMES, HEIGHT, WIDTH, Dock
-
-
-def canvas_click(viewer, layer, position, MouseEvent):
-    """A click of the left button, as the canvas passes it on to the active layer."""
-    event = {
-        "view_direction": None,
-        "dims_displayed": list(viewer.dims.displayed),
-        "dims_point": list(viewer.dims.point),
-        "position": position,
-        "pos": np.zeros(2),
-    }
-    mouse_press_callbacks(layer, MouseEvent(type="mouse_press", is_dragging=False, **event))
-    mouse_release_callbacks(layer, MouseEvent(type="mouse_release", is_dragging=False, **event))
 
 
 def press(viewer, key):
@@ -88,9 +74,9 @@ def test_without_an_image_it_says_so_and_takes_the_first_that_comes(qtbot, viewe
     assert viewer.layers[0].name == "late"
 
 
-def test_a_click_on_the_canvas_becomes_a_mask(dock, viewer, MouseEvent):
+def test_a_click_on_the_canvas_becomes_a_mask(dock):
     dock.show(2)
-    canvas_click(viewer, dock.points, (2, 20, 30), MouseEvent)
+    dock.mouse((20, 30))
     dock.settle()
     assert dock.current()[2, 20, 30] == 1
     rows = dock.widget.objects.table.objects
