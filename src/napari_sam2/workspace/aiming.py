@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 LEAST_WAY_PX = 3
 """A click no farther than this from a mask, in image pixels, corrects its outline, however small the mask is."""
 
+_MOST_PLACES = 32
+"""Places of a drawing that are looked at."""
+
 SAME_PLACE_PX = 2
 """Two clicks no farther apart than this, in image pixels, are on the same thing: a double click, or a yes."""
 
@@ -85,35 +88,46 @@ def _object_under(work: Workspace, y: float, x: float) -> int:
     return found
 
 
-def _mask_places(work: Workspace) -> NDArray[np.intp]:
-    """Rows and columns of the selected object's mask on the frame that is shown, (N, 2)."""
+def _mask(work: Workspace) -> tuple[NDArray[np.bool_], tuple[int, int]]:
+    """Mask of the selected object on the frame that is shown, and where its first pixel lies."""
     held = work.picture.held.on(work.frame).get(work.sources.own.object_id)
-    return np.zeros((0, 2), np.intp) if held is None else np.argwhere(held.mask.logits > 0) + held.mask.corner
+    return (np.zeros((0, 0), np.bool_), (0, 0)) if held is None else (held.mask.logits > 0, held.mask.corner)
 
 
 def _is_far(work: Workspace, path: NDArray[np.float64]) -> bool:
     """Whether something lies well outside of the selected object's mask: by more than half of its radius."""
-    mask = _mask_places(work)
-    if not len(mask):
+    mask, corner = _mask(work)
+    if not mask.any():
         return False
-    radius = math.sqrt(len(mask) / math.pi)
-    nearest = min(float(np.linalg.norm(mask - place, axis=1).min()) for place in (*path, path.mean(0)))
+    radius = math.sqrt(np.count_nonzero(mask) / math.pi)
+    places = np.vstack((path[:: math.ceil(len(path) / _MOST_PLACES)], path.mean(0))) - corner
+    if any(_is_in(mask, place) for place in places):
+        return False
+    around = np.pad(mask, 1)
+    is_inner = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
+    outline = np.argwhere(mask & ~is_inner)
+    nearest = min(float(np.linalg.norm(outline - place, axis=1).min()) for place in places)
     return nearest > max(radius / 2, LEAST_WAY_PX)
+
+
+def _is_in(mask: NDArray[np.bool_], place: NDArray[np.float64]) -> bool:
+    y, x = np.floor(place + 0.5).astype(int).tolist()
+    return 0 <= y < mask.shape[0] and 0 <= x < mask.shape[1] and bool(mask[y, x])
 
 
 def _is_round(work: Workspace, drawing: Drawing, path: NDArray[np.float64]) -> bool:
     """Whether a drawing goes round the selected object, or a scribble begins on it: then it says more of it."""
     if drawing.kind is Kind.POINT:
         return False
-    mask = _mask_places(work)
+    mask, corner = _mask(work)
     if drawing.kind is Kind.SCRIBBLE:
-        return len(mask) > 0 and bool((np.abs(mask - path[0]).max(1) <= 0.5).any())
+        return _is_in(mask, path[0] - corner)
     given = work.asker.prompts.get(Target(work.sources.own.object_id, work.frame), ())
     if any(not isinstance(prompt, PointPrompt | BoxPrompt) for prompt in given):
         return False
     clicks = [(p.y, p.x) for p in given if isinstance(p, PointPrompt) and p.positive]
     middles = [((p.y_min + p.y_max) / 2, (p.x_min + p.x_max) / 2) for p in given if isinstance(p, BoxPrompt)]
-    places = np.array(clicks or middles or ([mask.mean(0)] if len(mask) else []))
+    places = np.array(clicks or middles or ([np.argwhere(mask).mean(0) + corner] if mask.any() else []))
     low, high = path.min(0), path.max(0)
     return len(places) > 0 and bool(((low <= places) & (places <= high)).all())
 

@@ -3,73 +3,25 @@
 import numpy as np
 import pytest
 import tifffile
-from qtpy.QtCore import QPoint, Qt
-from qtpy.QtTest import QTest
+from qtpy.QtCore import Qt
 
 from napari_sam2.cli.verbs import main as shell
 from napari_sam2.sample_data import cells_timelapse_image
 from napari_sam2.widgets.segment_widget import SegmentWidget
 from tests.napari_sam2.bench import WorkbenchDriver
+from tests.napari_sam2.widgets.screen import Screen
 
 CELL = (14, 95, 165)
 """Frame, y and x of a cell of the sample that neither divides nor leaves."""
 
 
-class Screen(WorkbenchDriver):
-    """A viewer with the sample time-lapse and the panel, and the hands of a user."""
-
-    def __init__(self, qtbot, viewer, path):
-        self.qtbot, self.viewer = qtbot, viewer
-        tifffile.imwrite(path, cells_timelapse_image(), metadata={"axes": "TYX"}, imagej=True)
-        viewer.open(path)
-        viewer.window.resize(1200, 900)
-        self.widget = SegmentWidget(viewer)
-        viewer.window.add_dock_widget(self.widget, name="SAM 2 Segment")
-        self.canvas = viewer.window._qt_viewer.canvas.native
-        with qtbot.waitExposed(viewer.window._qt_window):
-            pass
-        viewer.reset_view()
-        viewer.screenshot(canvas_only=False, flash=False)  # after which everything is laid out and drawn
-
-    @property
-    def bench(self):
-        return self.widget.bench
-
-    def go_to(self, frame):
-        self.viewer.dims.set_point(0, frame)
-
-    def pixel(self, y, x):
-        """Where on the canvas a place of the image is."""
-        _, middle_y, middle_x = (0, *self.viewer.camera.center)[-3:]
-        zoom = self.viewer.camera.zoom
-        return QPoint(
-            round(self.canvas.width() / 2 + (x - middle_x) * zoom),
-            round(self.canvas.height() / 2 + (y - middle_y) * zoom),
-        )
-
-    def click(self, y, x):
-        where = self.pixel(y, x)
-        QTest.mouseMove(self.canvas, where)
-        QTest.mouseClick(self.canvas, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, where)
-        self.settle()
-
-    def press(self, key, modifier=Qt.KeyboardModifier.NoModifier):
-        self.canvas.setFocus()
-        QTest.keyClick(self.canvas, key, modifier)
-
-    def settle(self):
-        self.qtbot.waitUntil(lambda: self.is_idle, timeout=120_000)
-        self.qtbot.waitUntil(lambda: self.is_ready)
-
-    def written(self):
-        self.qtbot.waitUntil(lambda: self.widget.files.progress is None, timeout=60_000)
-        return self.widget.files.message
-
-
 @pytest.fixture
 def screen(qtbot, make_napari_viewer, npe2pm, tmp_path):
     with npe2pm.tmp_plugin(package="napari"):  # which opens files
-        yield Screen(qtbot, make_napari_viewer(show=True), tmp_path / "cells.tif")
+        path, viewer = tmp_path / "cells.tif", make_napari_viewer(show=True)
+        tifffile.imwrite(path, cells_timelapse_image(), metadata={"axes": "TYX"}, imagej=True)
+        viewer.open(path)
+        yield Screen(qtbot, viewer)
 
 
 def test_the_whole_way(screen, make_napari_viewer, qtbot, tmp_path):

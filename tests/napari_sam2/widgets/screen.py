@@ -1,0 +1,56 @@
+"""A real viewer with real weights, driven by the mouse and the keys that Qt sends."""
+
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+
+from napari_sam2.widgets.segment_widget import SegmentWidget
+from tests.napari_sam2.bench import WorkbenchDriver
+
+
+class Screen(WorkbenchDriver):
+    """A viewer that shows an image, the panel with the embedded model, and the hands of a user."""
+
+    def __init__(self, qtbot, viewer):
+        self.qtbot, self.viewer = qtbot, viewer
+        viewer.window.resize(1200, 900)
+        self.widget = SegmentWidget(viewer)
+        viewer.window.add_dock_widget(self.widget, name="SAM 2 Segment")
+        self.canvas = viewer.window._qt_viewer.canvas.native
+        with qtbot.waitExposed(viewer.window._qt_window):
+            pass
+        viewer.reset_view()
+        viewer.screenshot(canvas_only=False, flash=False)  # after which everything is laid out and drawn
+
+    @property
+    def bench(self):
+        return self.widget.bench
+
+    def go_to(self, frame):
+        self.viewer.dims.set_point(0, frame)
+
+    def pixel(self, y, x):
+        """Where on the canvas a place of the image is."""
+        middle_y, middle_x = self.viewer.camera.center[-2:]
+        zoom = self.viewer.camera.zoom
+        return QPoint(
+            round(self.canvas.width() / 2 + (x - middle_x) * zoom),
+            round(self.canvas.height() / 2 + (y - middle_y) * zoom),
+        )
+
+    def click(self, y, x, button=Qt.MouseButton.LeftButton):
+        where = self.pixel(y, x)
+        QTest.mouseMove(self.canvas, where)
+        QTest.mouseClick(self.canvas, button, Qt.KeyboardModifier.NoModifier, where)
+        self.settle()
+
+    def press(self, key, modifier=Qt.KeyboardModifier.NoModifier):
+        self.canvas.setFocus()
+        QTest.keyClick(self.canvas, key, modifier)
+
+    def settle(self):
+        self.qtbot.waitUntil(lambda: self.is_idle, timeout=120_000)
+        self.qtbot.waitUntil(lambda: self.is_ready)
+
+    def written(self):
+        self.qtbot.waitUntil(lambda: self.widget.files.progress is None, timeout=60_000)
+        return self.widget.files.message

@@ -1,0 +1,92 @@
+"""What a microscopist does in the first hour, by mouse and keys alone in a real viewer, with its actions counted."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from qtpy.QtCore import Qt
+from skimage.filters import gaussian, threshold_otsu
+from skimage.measure import label, regionprops
+
+from napari_sam2.sample_data import cells_timelapse_image, nuclei_2d_image
+from tests.napari_sam2.widgets.screen import Screen
+
+TO_CHOOSE_A_FOLDER = 2
+"""Actions in the dialog of the system: a name, and Enter."""
+
+
+class Person(Screen):
+    """A screen that counts what is done to it."""
+
+    actions = 0
+
+    def click(self, y, x, **how):
+        self.actions += 1
+        super().click(y, x, **how)
+
+    def press(self, key, *modifier):
+        self.actions += 1
+        super().press(key, *modifier)
+
+    def export(self, monkeypatch, folder):
+        """Press the key of the export and choose a folder."""
+        self.actions += TO_CHOOSE_A_FOLDER
+        monkeypatch.setattr(
+            "napari_sam2.widgets.session_panel.QFileDialog.getExistingDirectory", lambda *args, **how: str(folder)
+        )
+        self.press(Qt.Key.Key_E)
+        return self.written()
+
+
+@pytest.fixture
+def person(qtbot, make_napari_viewer):
+    def sit_down(image):
+        viewer = make_napari_viewer(show=True)
+        viewer.add_image(image, name="image")
+        return Person(qtbot, viewer)
+
+    return sit_down
+
+
+def middles(image, count):
+    """Middles of the largest bright things of an image, (y, x)."""
+    smooth = gaussian(image.astype(float), 2)
+    found = sorted(regionprops(label(smooth > threshold_otsu(smooth))), key=lambda one: -one.area)
+    return [one.centroid for one in found[:count]]
+
+
+def test_twenty_nuclei_are_a_table_after_27_actions_at_most(person, monkeypatch, tmp_path):
+    image = nuclei_2d_image()
+    hands = person(image)
+    nuclei = middles(image, 20)
+    assert len(nuclei) == 20
+    for y, x in nuclei:
+        hands.click(y, x)
+    message = hands.export(monkeypatch, tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "objects.csv")
+    assert len(table) == 20
+    assert "20 objects" in message
+    assert hands.actions <= 27, hands.actions
+
+
+def test_six_cells_of_a_time_lapse_one_corrected_are_exported_after_16_actions_at_most(person, monkeypatch, tmp_path):
+    image = cells_timelapse_image()
+    hands = person(image)
+    hands.go_to(14)
+    for y, x in middles(image[14], 6):
+        hands.click(y, x)
+    assert len(hands.prompts.object_ids) == 6
+    hands.press(Qt.Key.Key_S, Qt.KeyboardModifier.ShiftModifier)
+    hands.settle()
+    hands.set_choices(threshold=1.0)  # as a user who is very careful; else this sample may leave nothing to doubt
+    hands.press(Qt.Key.Key_N)
+    frame, doubtful = hands.frame, hands.object_id
+    inside = np.argwhere(hands.current()[frame] == doubtful)
+    y, x = inside[np.abs(inside - inside.mean(0)).sum(1).argmin()]
+    hands.click(y, x)
+    assert (doubtful, frame) in {(p.object_id, p.frame) for p in hands.prompts.prompts}
+    hands.press(Qt.Key.Key_S, Qt.KeyboardModifier.ShiftModifier)
+    hands.settle()
+    hands.export(monkeypatch, tmp_path / "out")
+    scores = pd.read_csv(tmp_path / "out" / "scores.csv")
+    assert scores.groupby("object_id").size().tolist() == [len(image)] * 6
+    assert hands.actions <= 16, hands.actions
