@@ -128,6 +128,7 @@ class DrawingMouse:
                 for those in (callbacks, layer.mouse_move_callbacks, layer.mouse_double_click_callbacks):
                     those[:] = [one for one in those if not str(getattr(one, "__module__", "")).startswith("napari.")]
                 callbacks.append(self._on_press)
+                layer.mouse_pan = False  # drags draw; space and drag moves the view
 
     def _on_press(self, layer: Points | Shapes, event: MouseEvent) -> Iterator[None]:
         tool = tool_in_hand(self._work)

@@ -43,6 +43,16 @@ class Screen(WorkbenchDriver):
         QTest.mouseClick(self.canvas, button, Qt.KeyboardModifier.NoModifier, where)
         self.settle()
 
+    def drag(self, *path):
+        places = [self.pixel(*place) for place in path]
+        left, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+        QTest.mouseMove(self.canvas, places[0])
+        QTest.mousePress(self.canvas, left, none, places[0])
+        for place in places[1:]:
+            QTest.mouseMove(self.canvas, place)
+        QTest.mouseRelease(self.canvas, left, none, places[-1])
+        self.settle()
+
     def press(self, key, modifier=Qt.KeyboardModifier.NoModifier):
         self.canvas.setFocus()
         QTest.keyClick(self.canvas, key, modifier)

@@ -90,3 +90,15 @@ def test_six_cells_of_a_time_lapse_one_corrected_are_exported_after_16_actions_a
     scores = pd.read_csv(tmp_path / "out" / "scores.csv")
     assert scores.groupby("object_id").size().tolist() == [len(image)] * 6
     assert hands.actions <= 16, hands.actions
+
+
+def test_on_the_canvas_a_drag_draws_a_box_a_right_click_excludes_and_the_view_stays(person):
+    hands = person(nuclei_2d_image())
+    view = hands.viewer.camera.center, hands.viewer.camera.zoom
+    (y, x), *_ = middles(nuclei_2d_image(), 1)
+    hands.drag((y - 12, x - 12), (y, x), (y + 12, x + 12))
+    hands.click(y + 8, x + 8, Qt.MouseButton.RightButton)
+    box, point = hands.prompts.prompts
+    assert (hands.viewer.camera.center, hands.viewer.camera.zoom) == view
+    assert box.y_max - box.y_min == pytest.approx(24, abs=2)
+    assert (point.object_id, point.positive) == (1, False)

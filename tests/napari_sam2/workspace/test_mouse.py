@@ -324,9 +324,11 @@ def test_space_moves_the_view_and_gives_the_tool_back(room):
     room.points.mode = "pan_zoom"
     drag(room, (5, 6), (15, 16))
     assert not room.prompts
+    assert room.points.mouse_pan
     room.points.mode = "add"
     click(room, 10, 10)
     assert len(points(room)) == 1
+    assert not room.points.mouse_pan
 
 
 def test_a_closed_panel_leaves_the_mouse_to_napari(room):
