@@ -19,9 +19,9 @@ class Person(Screen):
 
     actions = 0
 
-    def click(self, y, x, **how):
+    def click(self, y, x, *button):
         self.actions += 1
-        super().click(y, x, **how)
+        super().click(y, x, *button)
 
     def press(self, key, *modifier):
         self.actions += 1
