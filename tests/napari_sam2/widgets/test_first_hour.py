@@ -98,7 +98,7 @@ def test_on_the_canvas_a_drag_draws_a_box_a_right_click_excludes_and_the_view_st
     (y, x), *_ = middles(nuclei_2d_image(), 1)
     hands.drag((y - 12, x - 12), (y, x), (y + 12, x + 12))
     hands.click(y + 8, x + 8, Qt.MouseButton.RightButton)
-    box, point = hands.prompts.prompts
+    point, box = hands.prompts.prompts
     assert (hands.viewer.camera.center, hands.viewer.camera.zoom) == view
     assert box.y_max - box.y_min == pytest.approx(24, abs=2)
     assert (point.object_id, point.positive) == (1, False)
