@@ -91,6 +91,14 @@ TOGGLE_POLARITY = Command(
 NEW_OBJECT = Command(
     _new_object, "New object", "The next prompt is of another object", "M", "new object", "new label (labels)"
 )
+ANOTHER_MASK = Command(
+    lambda work, _: work.show_another_mask(),
+    "Another mask",
+    "The model has three masks of a click, mostly a part, the whole and a group: show the next for the last click",
+    "A",
+    "another mask of the last click",
+    "select all points or shapes of the frame",
+)
 NEXT_DOUBTFUL = Command(
     _next_doubtful, "Next doubtful", "Go to the next frame with a doubtful object", "N", "next doubtful frame"
 )
@@ -140,6 +148,7 @@ KEYED = (
     PROPAGATE,
     TOGGLE_POLARITY,
     NEW_OBJECT,
+    ANOTHER_MASK,
     NEXT_DOUBTFUL,
     APPROVE,
     MARK_ABSENT,

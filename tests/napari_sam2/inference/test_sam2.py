@@ -11,15 +11,10 @@ from scipy.ndimage import distance_transform_edt
 from napari_sam2.api import propagate
 from napari_sam2.errors import ModelError, OptionError
 from napari_sam2.frames import FrameStack, single_frame
+from napari_sam2.inference.frame_prompts import frame_prompt
+from napari_sam2.inference.masks import object_mask
 from napari_sam2.inference.predictor import Predictor
-from napari_sam2.inference.sam2 import (
-    Sam2Predictor,
-    _frame_prompt,
-    _object_mask,
-    load_predictor,
-    most_threads,
-    use_threads,
-)
+from napari_sam2.inference.sam2 import Sam2Predictor, load_predictor, most_threads, use_threads
 from napari_sam2.labels.composing import compose
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from napari_sam2.results import ObjectMask
@@ -211,7 +206,7 @@ def cleaned(points=(), labels=()):
     logits = np.where(drawn(SPECKLED) > 0, 5.0, -5.0).astype(np.float32)
     xy = np.array(points, np.float32).reshape(-1, 2)[:, ::-1]
     prompt = FramePrompt(points=xy, labels=np.array(labels, np.int64))
-    mask = _object_mask(1, logits, 0.9, 0.9, *logits.shape, prompt)
+    mask = object_mask(1, logits, 0.9, 0.9, logits.shape, prompt)
     return on_canvas(mask, logits.shape)
 
 
@@ -233,7 +228,7 @@ def test_specks_are_cleaned_unless_a_click_meant_them(points, labels, island, ho
 
 
 def test_an_absent_object_is_an_empty_window():
-    mask = _object_mask(1, np.full((8, 8), -1024, np.float32), 0.2, 0.0, 30, 40, FramePrompt())
+    mask = object_mask(1, np.full((8, 8), -1024, np.float32), 0.2, 0.0, (30, 40), FramePrompt())
     assert isinstance(mask, ObjectMask)
     assert mask.score(0).area_px == 0
 
@@ -387,7 +382,7 @@ def test_full_memory_is_a_sentence_with_the_remedy(nano, cells, tracker, monkeyp
     with pytest.raises(ModelError, match="run out of memory"):
         tracker.follow(0, (1,), Direction.FORWARD)
     monkeypatch.undo()
-    monkeypatch.setattr("napari_sam2.inference.sam2.resize_window", fail)
+    monkeypatch.setattr("napari_sam2.inference.masks.resize_window", fail)
     with pytest.raises(ModelError, match="run out of memory"):
         tracker.prompt(0, {1: (point(1, HIGH),)})
 
@@ -434,7 +429,7 @@ def test_many_objects_of_a_stack_are_followed_some_at_a_time_and_answered_alike(
 
 def test_a_mask_that_is_corrected_begins_at_its_innermost_pixel():
     painted = MaskPrompt(1, 0, disc((40, 50), (0, 30), 9) | disc((40, 50), (20, 10), 6))
-    asked = _frame_prompt((painted, point(1, (0, 22), positive=False)))
+    asked = frame_prompt((painted, point(1, (0, 22), positive=False)))
     depth = distance_transform_edt(np.pad(painted.mask, 1))[1:-1, 1:-1]
     y, x = np.unravel_index(depth.argmax(), depth.shape)
     np.testing.assert_array_equal(asked.points, [(x, y), (22, 0)])
