@@ -4,9 +4,15 @@ import threading
 
 import numpy as np
 import pytest
+import tifffile
+from scipy import ndimage
 
+from napari_sam2.api import segment
+from napari_sam2.cli.verbs import main
+from napari_sam2.files.prompts import PromptFile, write_prompts
 from napari_sam2.prompts import PointPrompt
 from napari_sam2.results import ObjectMask
+from napari_sam2.sample_data import nuclei_2d_image
 from napari_sam2.workspace.candidates import overlap
 from tests.napari_sam2.bench import FRAMES, Bench, paint, square
 from tests.napari_sam2.drawn_masks import mask
@@ -282,3 +288,44 @@ def test_where_there_is_no_choice_a_sentence_says_why_and_nothing_changes(bench,
 def test_the_overlap_of_two_masks_is_counted_where_both_lie(one, other, expected):
     assert overlap(one, other) == pytest.approx(expected)
     assert overlap(other, one) == pytest.approx(expected)
+
+
+# The embedded model --------------------------------------------------------------------------------------------------
+
+
+def test_a_mask_chosen_in_the_panel_is_that_of_python_of_the_shell_and_of_a_replay(nano, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    image = nuclei_2d_image()
+    tifffile.imwrite("nuclei.tif", image)
+    bench = Bench(nano, image)
+    bench.points.add([(106, 133)])
+    bench.settle()
+    seen = [bench.current() > 0]
+    for _ in range(3):
+        bench.another_mask()
+        bench.settle()
+        seen.append(bench.current() > 0)
+    assert np.array_equal(seen[0], seen[3])
+    areas = [np.count_nonzero(one) for one in seen[:3]]
+    assert len(set(areas)) == 3
+    assert all(ndimage.label(one, np.ones((3, 3)))[1] == 1 for one in seen if one[106, 133])
+    bench.another_mask()
+    bench.settle()
+    bench.another_mask()
+    bench.settle()
+    bench.snapshot().write("work.sam2session")
+    write_prompts("prompts.json", PromptFile(bench.prompts))
+    prompts = bench.prompts.prompts
+    bench.close()
+
+    assert [one.candidate for one in prompts] == [2]
+    in_python = segment(image, prompts, model=nano, contrast_limits=(0, 255)).labels
+    assert np.array_equal(in_python > 0, seen[2])
+    arguments = "segment nuclei.tif --prompts prompts.json --contrast 0 255 --device cpu --output segmented.tif"
+    assert main(arguments.split()) == 0
+    assert (
+        main(["replay", "work.sam2session", "--image", "nuclei.tif", "--device", "cpu", "--output", "replayed.tif"])
+        == 0
+    )
+    for name in ("segmented.tif", "replayed.tif"):
+        assert np.array_equal(tifffile.imread(name) > 0, seen[2])
