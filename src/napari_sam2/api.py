@@ -73,6 +73,9 @@ def segment(
 ) -> Segmentation:
     """Segment the prompted objects of one image.
 
+    Where clicks alone say what is meant, islands of a mask that no positive click touches are dropped, but for the
+    largest.
+
     Parameters
     ----------
     image : array
@@ -129,6 +132,9 @@ def propagate(
     rgb: bool | None = None,
 ) -> Segmentation:
     """Follow the prompted objects through a time-lapse or a z-stack.
+
+    On frames that are answered from clicks, islands are dropped as in `segment`. On frames that an object is followed
+    to they stay, for an object may come apart.
 
     Parameters
     ----------

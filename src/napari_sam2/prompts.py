@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MAX_OBJECT_ID = 2**32 - 1
 """Largest object id that fits a label image (uint32)."""
 
+NUM_CANDIDATES = 3
+"""Masks that the model has for a click: numbered from 0, mostly a part, the whole and a group."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Target:
@@ -52,11 +55,15 @@ class PointPrompt:
         Position in data pixels.
     positive : bool
         True for a point of the object, False for a point that is not.
+    candidate : int, optional
+        Which of the model's three masks is meant, 0, 1 or 2: mostly a part, the whole and a group, in no certain order.
+        None leaves the choice to the model. That of the last point of an object on a frame counts.
 
     Raises
     ------
     PromptError
-        If the object id, the frame or a coordinate is not a usable number.
+        If the object id, the frame or a coordinate is not a usable number, or if a candidate is none of the three, or
+        is given with a point that is not on the object.
     """
 
     object_id: int
@@ -64,6 +71,7 @@ class PointPrompt:
     y: float
     x: float
     positive: bool = field(default=True, kw_only=True)
+    candidate: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         _set_target(self, self.object_id, self.frame)
@@ -72,6 +80,22 @@ class PointPrompt:
         if not isinstance(self.positive, bool | np.bool_):
             raise PromptError(f"positive is {self.positive!r}. Use True or False.")
         object.__setattr__(self, "positive", bool(self.positive))
+        if self.candidate is not None:
+            object.__setattr__(self, "candidate", self._checked_candidate(self.candidate))
+
+    def _checked_candidate(self, candidate: object) -> int:
+        is_whole = isinstance(candidate, int | np.integer) and not isinstance(candidate, bool)
+        if not is_whole or candidate not in range(NUM_CANDIDATES):
+            raise PromptError(
+                f"candidate is {candidate!r}. Use 0, 1 or 2, one of the model's three masks, or None for the one that "
+                "it thinks best."
+            )
+        if not self.positive:
+            raise PromptError(
+                f"Candidate {candidate} is chosen with a negative point, and it is a choice among masks of what was "
+                "clicked. Choose it with a positive point, or leave it out."
+            )
+        return int(candidate)  # type: ignore[call-overload, no-any-return]
 
     @property
     def target(self) -> Target:

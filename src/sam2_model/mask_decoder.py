@@ -13,6 +13,9 @@ from sam2_model.mask_ops import stability_score
 NUM_MASKS = 4
 """One mask for unambiguous prompts, then three candidates for ambiguous ones."""
 
+NUM_CANDIDATES = NUM_MASKS - 1
+"""Candidates for an ambiguous prompt: part, whole, group."""
+
 _STABILITY_OFFSET, _STABLE = 0.05, 0.98
 """Shift of the threshold by which stability is measured, in logits, and the score from which on a mask is stable."""
 
@@ -242,6 +245,14 @@ def best_candidate(output: MaskDecoderOutput) -> ChosenMasks:
     rows = torch.arange(len(best), device=best.device)
     return ChosenMasks(
         candidates.mask_logits[rows, best][:, None], candidates.predicted_iou[rows, best][:, None], candidates.token
+    )
+
+
+def numbered_candidate(output: MaskDecoderOutput, candidate: int) -> ChosenMasks:
+    """Return the candidate that somebody has chosen, 0 to 2, whatever its predicted IoU."""
+    row = slice(1 + candidate, 2 + candidate)
+    return ChosenMasks(
+        output.mask_logits[:, row].float(), output.predicted_iou[:, row].float(), output.mask_tokens[:, 1 + candidate]
     )
 
 

@@ -188,3 +188,30 @@ def clean_small_regions(
     islands = _small(inside, max_area, keep)
     turned = np.where(logits == 0, np.float32(1e-3), np.abs(logits))
     return np.where(islands, -turned, np.where(holes, turned, logits)).astype(np.float32)
+
+
+def without_islands(logits: NDArray[np.float32], touched: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return a mask without its islands, whatever their size, but for the largest and those that are touched.
+
+    Parameters
+    ----------
+    logits : ndarray
+        Shape (H, W), float32; positive inside the mask. Islands are 8-connected.
+    touched : ndarray
+        Shape (H, W), bool: places of which an island has to hold one to stay.
+
+    Returns
+    -------
+    ndarray
+        Shape (H, W), float32; `logits` itself if nothing is dropped. A dropped pixel keeps the size of its logit and
+        changes its sign, as in `clean_small_regions`.
+    """
+    labelled, count = ndimage.label(logits > 0, structure=_EIGHT)
+    if count < 2:
+        return logits
+    area = np.bincount(labelled.ravel())
+    area[0] = 0
+    is_dropped = np.ones(count + 1, np.bool_)
+    is_dropped[0] = is_dropped[area.argmax()] = False
+    is_dropped[labelled[touched]] = False
+    return np.where(is_dropped[labelled], -logits, logits) if is_dropped.any() else logits

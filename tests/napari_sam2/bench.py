@@ -191,6 +191,10 @@ class WorkspaceDriver:
         """Let the next points be on the object if they were off it, and the other way round."""
         self.work.toggle_polarity()
 
+    def another_mask(self):
+        """Show the next of the model's masks of the last click of the current object on the frame that is shown."""
+        self.work.show_another_mask()
+
     def clear_prompts(self):
         """Take back all prompts of the current object."""
         self.work.clear_prompts()

@@ -63,3 +63,13 @@ def cells():
     image[(y - 24) ** 2 + (x - 70) ** 2 < 13**2] = 200
     image[(y - 50) ** 2 + (x - 22) ** 2 < 11**2] = 170
     return image
+
+
+@pytest.fixture(scope="session")
+def pair():
+    """Two discs side by side, (72, 100) uint8: of a click at (36, 30) nano makes that one and some of both."""
+    y, x = np.mgrid[:72, :100]
+    image = np.full((72, 100), 20, np.uint8)
+    image[(y - 36) ** 2 + (x - 30) ** 2 < 11**2] = 200
+    image[(y - 36) ** 2 + (x - 50) ** 2 < 11**2] = 200
+    return image

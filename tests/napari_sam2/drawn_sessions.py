@@ -28,6 +28,7 @@ models = st.builds(
     st.none() | text,
     st.none() | limits,
     st.none() | st.lists(numbers, max_size=3).map(tuple),
+    st.booleans(),
 )
 planes = arrays.arrays(st.sampled_from(["u1", "u2", "i4"]), (ROWS, COLUMNS))
 
@@ -36,6 +37,9 @@ def prompts_of(object_ids):
     masks = arrays.arrays(bool, (ROWS, COLUMNS)).filter(np.any)
     return (
         st.builds(PointPrompt, object_ids, stack_frames, st.floats(0, 99), st.floats(0, 99), positive=st.booleans())
+        | st.builds(
+            PointPrompt, object_ids, stack_frames, st.floats(0, 9), st.floats(0, 9), candidate=st.integers(0, 2)
+        )
         | st.builds(
             lambda i, f, y, x: BoxPrompt(i, f, y[0], x[0], y[1], x[1]), object_ids, stack_frames, ascending, ascending
         )

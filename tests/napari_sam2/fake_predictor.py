@@ -1,5 +1,7 @@
 """A model that draws what it is told: a disc round each click, a box for a box, the mask for a mask. No torch.
 
+Its three candidates are discs of three sizes; the one that it chooses itself looks like the second.
+
 Following, it moves nothing: an object stays where it was said to be on the prompted frame it was followed from.
 """
 
@@ -13,6 +15,7 @@ from napari_sam2.results import ObjectMask
 from sam2_model.memory_bank import Direction
 
 RADIUS = 2.5
+RADII = (1.5, RADIUS, 4.5)  # of the candidates
 PREDICTED_IOU, OBJECT_SCORE = 0.9, 0.8
 
 
@@ -21,11 +24,14 @@ def drawn_mask(object_id, prompts, height, width):
     if is_absence(prompts):
         return ObjectMask(object_id, (0, 0), np.zeros((0, 0), np.float32), 1.0, 0.0, is_given=True)
     y, x = np.mgrid[:height, :width]
+    points = [prompt for prompt in prompts if isinstance(prompt, PointPrompt)]
+    candidate = points[-1].candidate if points else None
+    radius = RADIUS if candidate is None else RADII[candidate]
     logits = np.full((height, width), -10.0)
     for prompt in prompts:
         match prompt:
             case PointPrompt():
-                disc = RADIUS - np.hypot(y - prompt.y, x - prompt.x)
+                disc = (radius if prompt.positive else RADIUS) - np.hypot(y - prompt.y, x - prompt.x)
                 logits = np.maximum(logits, disc) if prompt.positive else np.minimum(logits, -disc)
             case BoxPrompt():
                 inside = (y >= prompt.y_min) & (y <= prompt.y_max) & (x >= prompt.x_min) & (x <= prompt.x_max)
@@ -43,10 +49,17 @@ class FakePredictor:
     `calls` lists what it was asked for, in order; `before_follow` is called with each frame it is about to follow to.
     """
 
-    def __init__(self, *, before_follow: Callable[[int], None] | None = None, size: int = 256) -> None:
+    def __init__(
+        self,
+        *,
+        before_follow: Callable[[int], None] | None = None,
+        size: int = 256,
+        drops_islands: bool = False,
+    ) -> None:
         self.calls: list[tuple[object, ...]] = []
         self.before_follow = before_follow or (lambda frame: None)
         self.size = size
+        self.drops_islands = drops_islands
 
     @property
     def name(self):

@@ -40,6 +40,14 @@ BLOB = CELLS == 7
         (lambda: PointPrompt(1, 0, "4", 1), "Point coordinate y is '4', of type str"),
         (lambda: PointPrompt(1, 0, True, 1), "of type bool"),
         (lambda: PointPrompt(1, 0, 1, 1, positive="no"), "positive is 'no'. Use True or False"),
+        (lambda: PointPrompt(1, 0, 1, 1, candidate=3), "candidate is 3. Use 0, 1 or 2, .* or None"),
+        (lambda: PointPrompt(1, 0, 1, 1, candidate=-1), "candidate is -1. Use 0, 1 or 2"),
+        (lambda: PointPrompt(1, 0, 1, 1, candidate=1.0), "candidate is 1.0. Use"),
+        (lambda: PointPrompt(1, 0, 1, 1, candidate=True), "candidate is True. Use"),
+        (lambda: PointPrompt(1, 0, 1, 1, candidate=np.True_), "candidate is .*True.* Use"),
+        (lambda: PointPrompt(1, 0, 1, 1, candidate="1"), "candidate is '1'. Use"),
+        (lambda: PointPrompt(1, 0, 1, 1, candidate=10**400), "candidate is 1000"),
+        (lambda: PointPrompt(1, 0, 1, 1, positive=False, candidate=0), "Candidate 0 is chosen with a negative point"),
         (lambda: BoxPrompt(1, 0, 40, 1, 12, 9), r"Box \(y 40 to 12\) is upside down: y_min must be below y_max"),
         (lambda: BoxPrompt(1, 0, 1, 9, 2, 3), r"Box \(x 9 to 3\) is upside down"),
         (lambda: BoxPrompt(1, 0, 5, 1, 5, 9), "Box is empty: y_min and y_max are both 5"),
@@ -71,6 +79,14 @@ def test_numpy_numbers_become_plain_ones():
         float,
         bool,
     ]
+
+
+def test_another_candidate_is_another_prompt():
+    point = PointPrompt(1, 0, 2, 3)
+    chosen = PointPrompt(1, 0, 2, 3, candidate=np.int8(2))
+    assert (point.candidate, chosen.candidate, type(chosen.candidate)) == (None, 2, int)
+    assert point != chosen
+    assert PromptSet([chosen]).changed_since(PromptSet([point])) == {Target(1, 0)}
 
 
 @pytest.mark.parametrize("prompt", [PointPrompt(3, 2, 1, 1), BoxPrompt(3, 2, 0, 0, 1, 1), MaskPrompt(3, 2, BLOB)])

@@ -18,6 +18,7 @@ from sam2_model.mask_ops import (
     resize_window,
     stability_score,
     window_above,
+    without_islands,
 )
 
 sides = st.integers(1, 24)
@@ -203,3 +204,31 @@ def test_filled_holes_get_the_value_asked_for_and_islands_stay():
     filled = fill_holes(drawn("####.#", "#.##..", "####.."), 1, 0.25)
     assert as_drawn(filled) == ("####.#", "####..", "####..")
     assert filled[1, 1] == np.float32(0.25)
+
+
+@pytest.mark.parametrize(
+    ("what", "before", "touched", "after"),
+    [
+        ("what was clicked stays, what was not goes", ("##..##", "##..#."), [(0, 0)], ("##....", "##....")),
+        ("the largest stays, though another was clicked", ("##..##", "##..#."), [(0, 4)], ("##..##", "##..#.")),
+        ("two clicks keep two", ("##.#.#", "##...."), [(0, 0), (0, 5)], ("##...#", "##....")),
+        (
+            "corners connect",
+            ("##....", "##.#..", "##..#.", "...#.."),
+            [(0, 0)],
+            ("##....", "##....", "##....", "......"),
+        ),
+        ("a click beside the mask keeps the largest alone", ("##..##", "##..#."), [(0, 2)], ("##....", "##....")),
+        ("one piece stays as it is", ("###...", "#.#..."), [(0, 0)], ("###...", "#.#...")),
+        ("nothing stays nothing", ("......", "......"), [(0, 0)], ("......", "......")),
+    ],
+)
+def test_islands(what, before, touched, after):
+    logits, places = drawn(*before), np.zeros((len(before), len(before[0])), bool)
+    places[tuple(zip(*touched, strict=True))] = True
+    copy = logits.copy()
+    cleaned = without_islands(logits, places)
+    assert as_drawn(cleaned) == after, what
+    np.testing.assert_array_equal(np.abs(cleaned), np.abs(logits))
+    np.testing.assert_array_equal(logits, copy)
+    assert (cleaned is logits) == (before == after)

@@ -53,8 +53,9 @@ def _prompt_from(entry: object, shape: tuple[int, int] | None) -> Prompt | MaskR
         raise FieldError(f'this is {brief(entry)}. Write {{"kind": ..., "object_id": ..., ...}}.')
     match entry.get("kind"):
         case "point":
-            fields = Fields(entry, ("kind", *_POINT), ("positive",))
-            return PointPrompt(*(fields[name] for name in _POINT), positive=fields.get("positive", True))
+            fields = Fields(entry, ("kind", *_POINT), ("positive", "candidate"))
+            positive, candidate = fields.get("positive", True), fields.get("candidate")
+            return PointPrompt(*(fields[name] for name in _POINT), positive=positive, candidate=candidate)
         case "box":
             fields = Fields(entry, ("kind", *_BOX))
             return BoxPrompt(*(fields[name] for name in _BOX))
@@ -69,7 +70,9 @@ def entry_of(prompt: Prompt) -> dict[str, object]:
     """Return a prompt as an object of JSON, masks as run lengths."""
     match prompt:
         case PointPrompt():
-            return {"kind": "point"} | {name: getattr(prompt, name) for name in (*_POINT, "positive")}
+            # As before where none was chosen: versions without the choice read that, too.
+            chosen = () if prompt.candidate is None else ("candidate",)
+            return {"kind": "point"} | {name: getattr(prompt, name) for name in (*_POINT, "positive", *chosen)}
         case BoxPrompt():
             return {"kind": "box"} | {name: getattr(prompt, name) for name in _BOX}
         case MaskPrompt(object_id=object_id, frame=frame, shape=shape):

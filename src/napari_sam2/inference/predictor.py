@@ -54,6 +54,11 @@ class Predictor(Protocol):
         """Registry name or path by which it can be loaded again."""
         ...
 
+    @property
+    def drops_islands(self) -> bool:
+        """Whether masks that answer clicks lose the islands that no click touches; noted with what it computes."""
+        ...
+
     def working_size(self, height: int, width: int) -> int:
         """Side in pixels of the square image to which a frame of this size is resized."""
         ...

@@ -8,30 +8,25 @@ from contextlib import contextmanager
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt
 
 from napari_sam2.errors import ModelError, OptionError, is_out_of_memory
+from napari_sam2.inference.frame_prompts import frame_prompt, is_answer, mask_logits
+from napari_sam2.inference.masks import given_mask, object_mask
 from napari_sam2.inference.models import smallest_covering, working_sizes
 from napari_sam2.inference.predictor import Predictor
-from napari_sam2.prompt_checks import is_absence
-from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt
-from napari_sam2.results import STABILITY_OFFSET, ObjectMask
 from sam2_model.config import check_image_size
 from sam2_model.device import choose_device
 from sam2_model.errors import ConfigError, Sam2Error, shown
 from sam2_model.image_predictor import ImagePredictor
-from sam2_model.mask_ops import as_low_res_logits, clean_small_regions, resize_window, window_above
-from sam2_model.preprocessing import to_model_mask
 from sam2_model.video.predictor import VideoPredictor
-from sam2_model.video.state import FramePrompt
 from sam2_model.weights.loading import LoadedModel, load_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -39,15 +34,13 @@ if TYPE_CHECKING:
     from napari_sam2.frames import FrameStack
     from napari_sam2.inference.predictor import Tracker
     from napari_sam2.prompts import Prompt
+    from napari_sam2.results import ObjectMask
     from sam2_model.image_predictor import ImageEmbedding
     from sam2_model.memory_bank import Direction
-    from sam2_model.video.state import FramePrediction
+    from sam2_model.video.state import FramePrediction, FramePrompt
 
 ImageSize = int | Literal["auto"]
 """Side of the model's working image in pixels, or "auto" for a size that suits model and image."""
-
-CLEAN_AREA_PX = 8
-"""Islands and holes of a mask up to this many image pixels are specks, not objects."""
 
 MOST_AT_ONCE = 16
 """Prompts on an image that go through the network together: each holds four masks of the size of the working image."""
@@ -55,18 +48,13 @@ MOST_AT_ONCE = 16
 MOST_ON_FRAMES = 64
 """Objects of a stack whose masks are as large as the frame at one time, on their way to and from the model."""
 
-OUTSIDE_LOGIT = 0.1
-"""Logit, at least so far below zero, of a pixel that the user clicked as not belonging to the object."""
-
-GIVEN_LOGIT = 10.0
-"""Logit of the pixels of a mask that the user gave."""
-
 
 def load_predictor(
     model: str | PathLike[str] | LoadedModel | Predictor = "nano",
     *,
     device: str = "auto",
     image_size: ImageSize = "auto",
+    drops_islands: bool = True,
 ) -> Predictor:
     """Load a model behind the seam.
 
@@ -79,6 +67,8 @@ def load_predictor(
         "auto", "cpu", "cuda", "cuda:1", "mps". A loaded model stays where it is.
     image_size : int or "auto"
         Side of the working image in pixels, a multiple of 32 up to 4096.
+    drops_islands : bool
+        Whether masks that answer clicks lose their islands, as of `Sam2Predictor`.
 
     Raises
     ------
@@ -93,7 +83,8 @@ def load_predictor(
     with model_errors():
         loaded = load_model(model, device=choose_device(device))
     is_file = isinstance(model, PathLike) or (isinstance(model, str) and model != loaded.name)
-    return Sam2Predictor(loaded, image_size=image_size, path=Path(str(model)).resolve() if is_file else None)
+    path = Path(str(model)).resolve() if is_file else None
+    return Sam2Predictor(loaded, image_size=image_size, path=path, drops_islands=drops_islands)
 
 
 def check_working_size(image_size: ImageSize) -> None:
@@ -139,6 +130,20 @@ def use_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
+class _Kind(NamedTuple):
+    """What prompts have in common that go through the network together."""
+
+    num_points: int
+    has_box: bool
+    has_mask: bool
+    is_of_three: bool  # whether one of the three candidates answers, and not the single mask
+
+    @classmethod
+    def of(cls, prompt: FramePrompt) -> _Kind:
+        is_of_three = prompt.is_ambiguous or prompt.candidate is not None
+        return cls(len(prompt.points), prompt.box is not None, prompt.mask is not None, is_of_three)
+
+
 class Sam2Predictor:
     """SAM 2 on images and stacks.
 
@@ -150,6 +155,9 @@ class Sam2Predictor:
         Side of the working image in pixels.
     path : Path, optional
         The file it was loaded from; a model of the registry needs none.
+    drops_islands : bool
+        Whether islands that no positive click touches are dropped, but for the largest, from masks that answer clicks
+        without a box or a mask. Masks of objects that were followed to a frame keep theirs.
 
     Attributes
     ----------
@@ -161,11 +169,21 @@ class Sam2Predictor:
         Where it computes, as torch names it.
     source : str
         Registry name or path by which it can be loaded again.
+    drops_islands : bool
+        As given.
     """
 
-    def __init__(self, model: LoadedModel, *, image_size: ImageSize = "auto", path: Path | None = None) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        *,
+        image_size: ImageSize = "auto",
+        path: Path | None = None,
+        drops_islands: bool = True,
+    ) -> None:
         self._model = model
         self._image_size = image_size
+        self.drops_islands = drops_islands
         self.name, self.sha256, self.device = model.name, model.sha256, str(model.device)
         self.source = model.name if path is None else str(path)
 
@@ -201,24 +219,23 @@ class Sam2Predictor:
             If the model cannot work, mostly for lack of memory.
         """
         masks: dict[int, ObjectMask] = {}
-        alike: dict[tuple[int, bool, bool], dict[int, FramePrompt]] = defaultdict(dict)
+        alike: dict[_Kind, dict[int, FramePrompt]] = defaultdict(dict)
         for object_id, given in prompts.items():
-            if _is_answer(given):
-                masks[object_id] = _given_mask(object_id, given)
+            if is_answer(given):
+                masks[object_id] = given_mask(object_id, given)
             else:
-                prompt = _frame_prompt(given)
-                key = (len(prompt.points), prompt.box is not None, prompt.mask is not None)
-                alike[key][object_id] = prompt
+                prompt = frame_prompt(given)
+                alike[_Kind.of(prompt)][object_id] = prompt
         if alike:
             with model_errors():
                 masks |= self._answer(embed(), alike)
         return tuple(masks[object_id] for object_id in prompts)
 
     def _answer(
-        self, embedding: ImageEmbedding, alike: Mapping[tuple[int, bool, bool], Mapping[int, FramePrompt]]
+        self, embedding: ImageEmbedding, alike: Mapping[_Kind, Mapping[int, FramePrompt]]
     ) -> dict[int, ObjectMask]:
-        """Ask the model for prompts of one kind at a time: with as many points, with or without box and mask."""
-        height, width, size = embedding.height, embedding.width, embedding.image_size
+        """Ask the model for prompts of one kind at a time."""
+        frame, size = (embedding.height, embedding.width), embedding.image_size
         predictor = ImagePredictor(self._model.network, image_size=size)
         masks = {}
         groups = (
@@ -226,27 +243,30 @@ class Sam2Predictor:
             for kind, prompts in alike.items()
             for start in range(0, len(prompts), MOST_AT_ONCE)
         )
-        for (num_points, has_box, has_mask), group in groups:
+        for kind, group in groups:
             each = list(group.values())
             prediction = predictor.predict(
                 embedding,
-                points=np.stack([p.points for p in each]) if num_points else None,
-                labels=np.stack([p.labels for p in each]) if num_points else None,
-                boxes=np.stack([p.box for p in each if p.box is not None]) if has_box else None,
-                mask_logits=_mask_logits(each, size, self._model.network.mask_stride) if has_mask else None,
-                candidates=3 if num_points <= 1 and not has_box else 1,
+                points=np.stack([p.points for p in each]) if kind.num_points else None,
+                labels=np.stack([p.labels for p in each]) if kind.num_points else None,
+                boxes=np.stack([p.box for p in each if p.box is not None]) if kind.has_box else None,
+                mask_logits=mask_logits(each, size, self._model.network.mask_stride) if kind.has_mask else None,
+                candidates=3 if kind.is_of_three else 1,
             )
-            best = prediction.predicted_iou.argmax(1)
-            rows = torch.arange(len(best))
+            best = prediction.predicted_iou.argmax(1).tolist()
+            chosen = [best[row] if p.candidate is None else p.candidate for row, p in enumerate(each)]
+            rows = torch.arange(len(chosen))
             answers = zip(
                 group.items(),
-                _to_numpy(prediction.low_res_logits[rows, best]),
-                prediction.predicted_iou[rows, best].tolist(),
+                _to_numpy(prediction.low_res_logits[rows, chosen]),
+                prediction.predicted_iou[rows, chosen].tolist(),
                 prediction.object_score_logit.sigmoid().tolist(),
                 strict=True,
             )
             for (object_id, prompt), logits, iou, score in answers:
-                masks[object_id] = _object_mask(object_id, logits, iou, score, height, width, prompt)
+                masks[object_id] = object_mask(
+                    object_id, logits, iou, score, frame, prompt, drops_islands=self.drops_islands
+                )
         return masks
 
     def open(self, frames: FrameStack) -> Tracker:
@@ -261,14 +281,16 @@ class Sam2Predictor:
             return _ImageTracker(self, frames)
         size = self.working_size(frames.height, frames.width)
         with model_errors():
-            return Sam2Tracker(VideoPredictor(self._model.network, image_size=size), frames)
+            video = VideoPredictor(self._model.network, image_size=size)
+            return Sam2Tracker(video, frames, drops_islands=self.drops_islands)
 
 
 class Sam2Tracker:
     """One stack in SAM 2's hands. What it cannot answer is a `ModelError`."""
 
-    def __init__(self, video: VideoPredictor, frames: FrameStack) -> None:
+    def __init__(self, video: VideoPredictor, frames: FrameStack, *, drops_islands: bool) -> None:
         self._video = video
+        self._drops_islands = drops_islands
         self._state = video.start(frames)
         self._given: dict[tuple[int, int], tuple[Prompt, ...]] = {}
 
@@ -277,7 +299,7 @@ class Sam2Tracker:
         masks: list[ObjectMask] = []
         with model_errors():
             for object_ids in _in_parts(tuple(prompts)):
-                asked = {object_id: _frame_prompt(prompts[object_id]) for object_id in object_ids}
+                asked = {object_id: frame_prompt(prompts[object_id]) for object_id in object_ids}
                 prediction = self._video.prompt(self._state, frame, asked)
                 self._given |= {(object_id, frame): prompts[object_id] for object_id in object_ids}
                 masks += self._masks(prediction)
@@ -305,13 +327,14 @@ class Sam2Tracker:
             strict=True,
         )
         masks = []
+        size = (prediction.height, prediction.width)
         for object_id, logits, iou, score in each:
             given = self._given.get((object_id, prediction.frame), ())
-            if given and _is_answer(given):
-                masks.append(_given_mask(object_id, given))
+            if given and is_answer(given):
+                masks.append(given_mask(object_id, given))
             else:
-                prompt = _frame_prompt(given)
-                masks.append(_object_mask(object_id, logits, iou, score, prediction.height, prediction.width, prompt))
+                prompt, islands = frame_prompt(given), self._drops_islands
+                masks.append(object_mask(object_id, logits, iou, score, size, prompt, drops_islands=islands))
         return masks
 
 
@@ -359,82 +382,6 @@ def model_errors() -> Iterator[None]:
         raise ModelError(
             "The model has run out of memory. Use a smaller image size or model, or follow fewer objects at a time."
         ) from error
-
-
-def _frame_prompt(prompts: Iterable[Prompt]) -> FramePrompt:
-    """All prompts of one object on one frame, for the model. The one place where (y, x) becomes (x, y)."""
-    points: list[tuple[float, float]] = []
-    labels: list[int] = []
-    box = mask = painted = None
-    for prompt in prompts:
-        match prompt:
-            case PointPrompt():
-                points.append((prompt.x, prompt.y))
-                labels.append(int(prompt.positive))
-            case BoxPrompt():
-                box = np.array((prompt.x_min, prompt.y_min, prompt.x_max, prompt.y_max), np.float32)
-            case MaskPrompt():
-                painted, mask = prompt, np.array(prompt.mask)
-    if painted is not None and box is None and points and not any(labels):
-        # A mask and what is wrong with it: models were taught corrections after a click on the object.
-        y, x = _innermost(painted)
-        points.insert(0, (x, y))
-        labels.insert(0, 1)
-    return FramePrompt(
-        points=np.array(points, np.float32).reshape(-1, 2), labels=np.array(labels, np.int64), box=box, mask=mask
-    )
-
-
-def _innermost(mask: MaskPrompt) -> tuple[float, float]:
-    """Row and column of the pixel of a mask that is farthest from its outline."""
-    depth = distance_transform_edt(np.pad(mask.crop, 1))[1:-1, 1:-1]
-    y, x = np.unravel_index(int(depth.argmax()), mask.extent)
-    return float(y + mask.corner[0]), float(x + mask.corner[1])
-
-
-def _is_answer(prompts: tuple[Prompt, ...]) -> bool:
-    """Whether prompts are the answer themselves: a mask and nothing else, or absence."""
-    return is_absence(prompts) or (len(prompts) == 1 and isinstance(prompts[0], MaskPrompt))
-
-
-def _given_mask(object_id: int, prompts: tuple[Prompt, ...]) -> ObjectMask:
-    """Return the mask that prompts are themselves, unchanged."""
-    mask = next((prompt for prompt in prompts if isinstance(prompt, MaskPrompt)), None)
-    if mask is None:
-        return ObjectMask(object_id, (0, 0), np.zeros((0, 0), np.float32), 1.0, 0.0, is_given=True)
-    logits = np.where(mask.crop, np.float32(GIVEN_LOGIT), np.float32(-GIVEN_LOGIT))
-    return ObjectMask(object_id, mask.corner, logits, 1.0, 1.0, is_given=True)
-
-
-def _object_mask(
-    object_id: int,
-    low_res_logits: NDArray[np.float32],
-    predicted_iou: float,
-    object_score: float,
-    height: int,
-    width: int,
-    prompt: FramePrompt,
-) -> ObjectMask:
-    """Return a mask at the size of the image, cut to where it is, without specks."""
-    rows, columns = window_above(low_res_logits, -STABILITY_OFFSET, height, width)
-    logits = resize_window(low_res_logits, height, width, (rows, columns))
-    # Where model and user agree, nothing is a speck: a part that was clicked, a hole that was clicked away.
-    clicked = prompt.points.round().astype(int) - (columns.start, rows.start)
-    is_here = ((clicked >= 0) & (clicked < logits.shape[::-1])).all(1)
-    x, y = clicked[is_here].T
-    # A pixel that the user calls outside is outside, also on an outline where the model is not so sure.
-    is_off = prompt.labels[is_here] == 0
-    logits[y[is_off], x[is_off]] = np.minimum(logits[y[is_off], x[is_off]], -OUTSIDE_LOGIT)
-    prompted = np.zeros(logits.shape, np.bool_)
-    prompted[y, x] = (logits[y, x] > 0) == (prompt.labels[is_here] == 1)
-    logits = clean_small_regions(logits, CLEAN_AREA_PX, prompted)
-    return ObjectMask(object_id, (rows.start, columns.start), logits, predicted_iou, object_score)
-
-
-def _mask_logits(prompts: Iterable[FramePrompt], image_size: int, stride: int) -> Tensor:
-    """Masks as the dense prompt from which clicks or a box start, (B, 1, h, w)."""
-    masks = torch.from_numpy(np.stack([p.mask for p in prompts if p.mask is not None]))[:, None]
-    return as_low_res_logits(to_model_mask(masks, image_size, keeps_thin=True), stride)
 
 
 def _to_numpy(logits: Tensor) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,16 @@ import pandas as pd
 
 from napari_sam2.layers.drawing import Kind
 from napari_sam2.layers.places import in_frames, placement
-from napari_sam2.layers.reading import NEGATIVE, OBJECT_ID, POLARITY, POSITIVE, prompts_of_points, prompts_of_shapes
+from napari_sam2.layers.reading import (
+    BEST,
+    CANDIDATE,
+    NEGATIVE,
+    OBJECT_ID,
+    POLARITY,
+    POSITIVE,
+    prompts_of_points,
+    prompts_of_shapes,
+)
 from napari_sam2.prompts import BoxPrompt, PointPrompt
 
 if TYPE_CHECKING:
@@ -70,12 +79,11 @@ class PromptLayers:
     def __init__(self, image: Image, colour_of: Callable[[int], Colour]) -> None:
         from napari.layers import Points, Shapes
 
-        features = _features([], [])
         self._colour_of = colour_of
         side = float(np.ptp(image.extent.data, axis=0)[-2:].max()) + 1
         self.points: Points = Points(
             ndim=image.ndim,
-            features=features,
+            features=_point_features([], []),
             name=POINTS_NAME,
             size=side / 40,
             canvas_size_limits=(6, 14),  # on the screen: seen on every image, and hiding no small object
@@ -84,7 +92,7 @@ class PromptLayers:
         )
         self.shapes: Shapes = Shapes(
             ndim=image.ndim,
-            features=features,
+            features=_features([], []),
             name=SHAPES_NAME,
             face_color="transparent",
             edge_width=side / 200,
@@ -190,7 +198,11 @@ class PromptLayers:
         ]
         return LayersState(
             grid.to_data(places) if points else np.zeros((0, self.points.ndim)),
-            _features([p.object_id for p in points], [POSITIVE if p.positive else NEGATIVE for p in points]),
+            _point_features(
+                [p.object_id for p in points],
+                [POSITIVE if p.positive else NEGATIVE for p in points],
+                [p.candidate for p in points],
+            ),
             tuple(grid.to_data(one) for one in corners),
             ("rectangle",) * len(boxes),
             _features([b.object_id for b in boxes], [POSITIVE] * len(boxes)),
@@ -248,11 +260,28 @@ class PromptLayers:
         middle = grid.to_data([(target.frame, (grid.height - 1) / 2, (grid.width - 1) / 2)])
         return LayersState(
             np.concatenate((state.points[of_points], middle)),
-            pd.concat((state.point_features[of_points], _features([target.object_id], [NEGATIVE])), ignore_index=True),
+            pd.concat(
+                (state.point_features[of_points], _point_features([target.object_id], [NEGATIVE])), ignore_index=True
+            ),
             tuple(one for one, kept in zip(state.shapes, of_shapes, strict=True) if kept),
             tuple(one for one, kept in zip(state.shape_types, of_shapes, strict=True) if kept),
             state.shape_features[of_shapes].reset_index(drop=True),
         )
+
+    def state_with_candidate(
+        self, state: LayersState, click: PointPrompt, candidate: int | None, image: Image, grid: LayerGrid
+    ) -> LayersState | None:
+        """Return a state in which another mask is chosen at a click; None if no point of the layer is that click."""
+        places = in_frames(state.points, self.points, image, grid).tolist()
+        of_object = state.point_features[OBJECT_ID].to_numpy(int) == click.object_id
+        for number in reversed(range(len(places))):
+            frame, y, x = places[number]
+            is_on_frame = -0.5 <= frame - click.frame < 0.5
+            if of_object[number] and is_on_frame and (y, x) == (click.y, click.x):
+                features = state.point_features.copy()
+                features.loc[number, CANDIDATE] = BEST if candidate is None else candidate
+                return replace(state, point_features=features)
+        return None
 
     def colour(self) -> None:
         """Colour every prompt by its object, and the border of points by polarity."""
@@ -266,9 +295,12 @@ class PromptLayers:
     def _set_defaults(self, of_points: str = "", of_shapes: str = POSITIVE) -> None:
         """Set what the next prompt is; napari forgets it whenever features are set."""
         of_points = of_points or self.polarity
-        for layer, polarity in ((self.points, of_points), (self.shapes, of_shapes)):
+        for layer, meaning in (
+            (self.points, {POLARITY: of_points, CANDIDATE: BEST}),
+            (self.shapes, {POLARITY: of_shapes}),
+        ):
             layer.selected_data = set()  # the current colour would be given to what is selected
-            layer.feature_defaults = {OBJECT_ID: self.object_id, POLARITY: polarity}
+            layer.feature_defaults = {OBJECT_ID: self.object_id, **meaning}
         colour = self._colour_of(self.object_id)
         self.points.current_face_color = colour
         self.points.current_border_color = BORDER_COLOURS[of_points]
@@ -287,3 +319,11 @@ def _chosen(state: LayersState, of_points: NDArray[np.bool_], of_shapes: NDArray
 
 def _features(object_ids: Sequence[int], polarities: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame({OBJECT_ID: pd.Series(object_ids, dtype=int), POLARITY: pd.Series(polarities, dtype=str)})
+
+
+def _point_features(
+    object_ids: Sequence[int], polarities: Sequence[str], candidates: Sequence[int | None] | None = None
+) -> pd.DataFrame:
+    chosen = [None] * len(object_ids) if candidates is None else candidates
+    column = pd.Series([BEST if one is None else one for one in chosen], dtype=int)
+    return _features(object_ids, polarities).assign(**{CANDIDATE: column})

@@ -16,7 +16,7 @@ from skimage import draw
 
 from napari_sam2.errors import PromptError
 from napari_sam2.layers.places import in_frames
-from napari_sam2.prompts import MAX_OBJECT_ID, BoxPrompt, MaskPrompt, PointPrompt, Target
+from napari_sam2.prompts import MAX_OBJECT_ID, NUM_CANDIDATES, BoxPrompt, MaskPrompt, PointPrompt, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,6 +35,12 @@ POLARITY = "label"
 """Feature that tells whether a point or a scribble is on the object."""
 
 POSITIVE, NEGATIVE = "positive", "negative"
+
+CANDIDATE = "candidate"
+"""Feature that tells which of the model's masks a point is for."""
+
+BEST = -1
+"""Value of that feature where the choice is the model's: a column of whole numbers has none for nothing."""
 
 SCRIBBLE_POINTS = 8
 """Most points a scribble stands for: the model was shown no more of them in training."""
@@ -67,7 +73,8 @@ def prompts_of_points(
     Parameters
     ----------
     points : napari.layers.Points
-        The layer. Its features `object_id` and `label` ("positive", "negative") are used where it has them.
+        The layer. Its features `object_id`, `label` ("positive", "negative") and `candidate` (0, 1, 2, or -1 for what
+        the model thinks best) are used where it has them.
     image : napari.layers.Image
         The image that is segmented.
     grid : LayerGrid
@@ -89,6 +96,7 @@ def prompts_of_points(
     """
     name = points.name
     where = in_frames(points.data, points, image, grid, current_frame=current_frame)
+    chosen = _column(points.features, CANDIDATE, len(where))
     prompts = []
     for number, ((frame, y, x), meaning) in enumerate(
         zip(where, _meanings(points.features, len(where), "Point", name, default_object), strict=True)
@@ -101,7 +109,18 @@ def prompts_of_points(
                     "Move it inside or delete it.",
                 )
             target = Target(meaning.object_id, _frame(frame, grid, what))
-            prompts.append(PointPrompt(target.object_id, target.frame, float(y), float(x), positive=meaning.positive))
+            # A point that was turned into a negative one keeps its row of features, and a choice means nothing there.
+            candidate = _candidate(chosen[number], what) if meaning.positive else None
+            prompts.append(
+                PointPrompt(
+                    target.object_id,
+                    target.frame,
+                    float(y),
+                    float(x),
+                    positive=meaning.positive,
+                    candidate=candidate,
+                )
+            )
     return tuple(prompts)
 
 
@@ -219,6 +238,20 @@ def _whole(value: object, what: str) -> int:
     if not number.is_integer() or not 1 <= number <= MAX_OBJECT_ID:
         raise PromptError(f"{what} has the {OBJECT_ID} {value!r}. Use a whole number from 1 to {MAX_OBJECT_ID}.")
     return int(number)
+
+
+def _candidate(value: object, what: str) -> int | None:
+    """Read which mask is chosen; None where that is left to the model."""
+    try:
+        number = BEST if value is None else float(str(value))
+    except ValueError:
+        number = math.nan
+    if number not in range(BEST, NUM_CANDIDATES):
+        raise PromptError(
+            f"{what} has the {CANDIDATE} {value!r}. Use 0, 1 or 2, one of the model's masks, or {BEST} for the one "
+            "that it thinks best; or rename that feature."
+        )
+    return None if number == BEST else int(number)
 
 
 def _frame(position: float, grid: LayerGrid, what: str) -> int:

@@ -126,7 +126,7 @@ def to_json(session: Session, folder: Path, *, state: int = 0) -> str:
         "names": {str(object_id): name for object_id, name in session.names.items()},
         "hidden": session.hidden,
         "locked": session.locked,
-        "models": _Lines(without_unknown(asdict(model)) for model in tables.models.values),
+        "models": _Lines(_model_entry(model) for model in tables.models.values),
         "prompts": _Lines(entry_of(prompt) for prompt in tables.prompts.values),
         "said": prompts,
         "approved": [(target.object_id, target.frame) for target in session.approved],
@@ -181,6 +181,13 @@ class _Tables:
                     for frame, plane in planes.items()
                 }
                 return {"kind": "hand edit", "planes": entered}
+
+
+def _model_entry(model: ModelUsed) -> dict[str, object]:
+    entry = without_unknown(asdict(model))
+    if not model.drops_islands:
+        del entry["drops_islands"]  # as in sessions of before, which do not say
+    return entry
 
 
 class _Lines(list[object]):

@@ -257,7 +257,7 @@ def _prompts(fields: Fields, frame_shape: tuple[int, int, int]) -> tuple[Prompt,
 
 
 def _model(entry: object) -> ModelUsed:
-    fields = Fields(entry, ("name", "sha256", "image_size"), ("source", "contrast_limits", "channels"))
+    fields = Fields(entry, ("name", "sha256", "image_size"), ("source", "contrast_limits", "channels", "drops_islands"))
     return ModelUsed(
         name=fields.text("name"),
         sha256=fields.digest("sha256"),
@@ -265,6 +265,7 @@ def _model(entry: object) -> ModelUsed:
         source=place_in(fields, "source") if "source" in fields else None,
         contrast_limits=fields.limits("contrast_limits"),
         channels=fields.wholes("channels", least=0) if "channels" in fields else None,
+        drops_islands=fields.truth("drops_islands", default=False),
     )
 
 

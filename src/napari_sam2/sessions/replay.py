@@ -190,6 +190,12 @@ def _checked(predictor: Predictor, model: ModelUsed, frames: FrameStack) -> Pred
             f"The session was made with {model.name} at a working size of {model.image_size} px, and it is loaded at "
             f"{size} px. Load it at the size that was used."
         )
+    if predictor.drops_islands != model.drops_islands:
+        did, does = ("without", "with") if model.drops_islands else ("with", "without")
+        raise SessionError(
+            f"The masks of the session were made by {model.name} {did} islands that no click touched, and it is loaded "
+            f"to make them {does} these. Load it with drops_islands={model.drops_islands}."
+        )
     return predictor
 
 

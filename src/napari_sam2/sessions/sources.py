@@ -108,7 +108,7 @@ def open_image(session: Session, session_path: Path, *, path: Path | None = None
 
 
 def load_model_used(model: ModelUsed, session_path: Path, *, device: str = "auto") -> Predictor:
-    """Load a model of a session from where it was, else from beside the session.
+    """Load a model of a session from where it was, else from beside the session, to answer as it did.
 
     Parameters
     ----------
@@ -128,9 +128,12 @@ def load_model_used(model: ModelUsed, session_path: Path, *, device: str = "auto
 
     source = model.source or model.name
     beside = _beside(source, session_path)
-    if not Path(source).exists() and beside.exists():
-        return load_predictor(beside, device=device, image_size=model.image_size)
-    return load_predictor(source, device=device, image_size=model.image_size)
+    return load_predictor(
+        beside if not Path(source).exists() and beside.exists() else source,
+        device=device,
+        image_size=model.image_size,
+        drops_islands=model.drops_islands,
+    )
 
 
 def _found(used: ImageUsed, session_path: Path) -> Path:

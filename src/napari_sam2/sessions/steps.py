@@ -44,6 +44,9 @@ class ModelUsed:
         Intensities that it saw as black and white. None means those of the session.
     channels : tuple of int, optional
         Channels of the file that it saw. None means those of the session.
+    drops_islands : bool
+        Whether its answers to clicks lost the islands that no click touched. Sessions that do not say were written when
+        they stayed.
     """
 
     name: str
@@ -52,6 +55,7 @@ class ModelUsed:
     source: str | None = None
     contrast_limits: ContrastLimits | None = None
     channels: tuple[int, ...] | None = None
+    drops_islands: bool = False
 
 
 Origin = tuple[int, "tuple[Prompt, ...]", ModelUsed]

@@ -139,6 +139,7 @@ class Asker:
         self._asks_soon = False
         self._next = _Next.NOTHING
         self._step: Callable[[], None] | None = None
+        self._look: Callable[[], None] | None = None
         self._propagation = _Propagation()
         self._interrupted: list[Change] = []
         self.open(load=load, post=post, speeds=speeds)
@@ -375,6 +376,13 @@ class Asker:
         self._forget_interrupted()
         self._next, self._step = _Next.STEP, step
 
+    def after_answers(self, look: Callable[[], None]) -> None:
+        """Look at the answers to all prompts before anything goes on; what is looked at may be asked anew.
+
+        Unlike with `when_answered`, a propagation that was interrupted goes on after that. The newest look counts.
+        """
+        self._look = look
+
     # Results ---------------------------------------------------------------------------------------------------------
 
     def begin_following(self, num_frames: int) -> None:
@@ -430,7 +438,10 @@ class Asker:
         self._show(Status(activity, message=message, is_problem=is_problem))
         if activity is Activity.READY:
             self._picture.show_table(self._objects.notes.names)
-        if activity is not Activity.ANSWERING:
+        if activity is not Activity.ANSWERING and self._look is not None:
+            look, self._look = self._look, None
+            look()
+        if self.queue.activity is not Activity.ANSWERING:
             self._do_next()
 
     def _do_next(self) -> None:

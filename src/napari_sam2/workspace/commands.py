@@ -122,6 +122,14 @@ BRUSH = Command(
 )
 PREVIOUS_OBJECT = Command(lambda work, _: _choose_beside(work, -1), "Previous object", "", ",", "previous object")
 NEXT_OBJECT = Command(lambda work, _: _choose_beside(work, 1), "Next object", "", ".", "next object")
+ANOTHER_MASK = Command(
+    lambda work, _: work.show_another_mask(),
+    "Another mask",
+    "The model has three masks of a click, mostly a part, the whole and a group: show the next for the last click",
+    "A",
+    "another mask of the last click",
+    "select all points or shapes of the frame",
+)
 NEXT_DOUBTFUL = Command(
     _next_doubtful, "Next doubtful", "Go to the next frame with a doubtful object", "N", "next doubtful frame"
 )
@@ -177,6 +185,7 @@ KEYED = (
     NEW_OBJECT,
     PREVIOUS_OBJECT,
     NEXT_OBJECT,
+    ANOTHER_MASK,
     NEXT_DOUBTFUL,
     APPROVE,
     MARK_ABSENT,

@@ -98,6 +98,11 @@ class History:
         while total > self._max_bytes:
             total -= self._done.popleft().num_bytes
 
+    def withdraw(self, change: Change) -> None:
+        """Forget the newest step if it is this change alone: it has turned out to change nothing."""
+        if self._done and self._done[-1].changes == (change,):
+            self._done.pop()
+
     def undo(self) -> str | None:
         """Take the last step back.
 

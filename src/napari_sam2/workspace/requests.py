@@ -84,7 +84,15 @@ class _Model:
             frames = self.frames
             size = predictor.working_size(frames.height, frames.width)
             limits = frames.contrast_limits
-            self.used = ModelUsed(predictor.name, predictor.sha256, size, predictor.source, limits, self.channels)
+            self.used = ModelUsed(
+                name=predictor.name,
+                sha256=predictor.sha256,
+                image_size=size,
+                source=predictor.source,
+                contrast_limits=limits,
+                channels=self.channels,
+                drops_islands=predictor.drops_islands,
+            )
             self.stack = TrackedStack(predictor, frames)
             self.predictor = predictor
         return self.stack

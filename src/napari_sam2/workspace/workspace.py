@@ -26,6 +26,7 @@ from napari_sam2.layers.places import frame_at, point_of
 from napari_sam2.layers.prompt_sources import PromptSources, painted_frames
 from napari_sam2.prompts import MAX_OBJECT_ID, Target
 from napari_sam2.workspace.asking import Asker, Status
+from napari_sam2.workspace.candidates import CandidateCycle
 from napari_sam2.workspace.committed import Committed
 from napari_sam2.workspace.edits import edit_of_drawn, edit_of_user_masks
 from napari_sam2.workspace.history import History
@@ -134,6 +135,7 @@ class Workspace:
             speeds=speeds,
         )
         self._actions = ObjectActions(self.sources, self.picture, self.committed, self.objects)
+        self._cycle = CandidateCycle(self.asker, self.sources, self.picture, self.objects, self.history)
         for layer in self.made:
             viewer.add_layer(layer)
         viewer.layers.selection.active = own.points
@@ -294,6 +296,11 @@ class Workspace:
         unmasked, drawn = edit_of_user_masks(self.sources, left), edit_of_drawn(self.sources, before, after)
         unmasked.redo()
         self._record("absence", [unmasked, drawn], self._restore(drawn.redo))
+
+    def show_another_mask(self) -> None:
+        """Show the next of the model's masks of the last click of the current object on this frame."""
+        target = Target(self.sources.own.object_id, self.frame)
+        self._cycle.show_next(target, self._restore, lambda choice: self._record("another mask", [choice]))
 
     def read_layer(self, layer: Layer) -> None:
         """Read a Points, Shapes or Labels layer of the user's own for prompts, too.

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sam2_model.mask_decoder import MaskDecoderOutput, best_candidate, single_mask
+from sam2_model.mask_decoder import MaskDecoderOutput, best_candidate, numbered_candidate, single_mask
 from sam2_model.mask_ops import ABSENT_LOGIT, as_logits, as_low_res_logits, fill_holes
 from sam2_model.preprocessing import to_model_mask, to_model_points
 from sam2_model.prompt_encoder import PointLabel
@@ -101,7 +101,9 @@ class PromptAnswers:
         kinds = torch.from_numpy(labels.astype(np.int64)).to(embedding.device)[None]  # (1, N)
         return self.model.decode(embedding, features, points, kinds, mask_logits)
 
-    def judged(self, output: MaskDecoderOutput, *, is_ambiguous: bool) -> list[FrameMemory]:
+    def judged(
+        self, output: MaskDecoderOutput, *, is_ambiguous: bool, candidate: int | None = None
+    ) -> list[FrameMemory]:
         """Return one memory per object: the mask chosen out of the decoder's four, empty where the object is absent.
 
         Parameters
@@ -110,8 +112,12 @@ class PromptAnswers:
             Of B objects.
         is_ambiguous : bool
             Whether the best of the three candidates is chosen, or the single mask.
+        candidate : int, optional
+            Which candidate is chosen in any case.
         """
-        if is_ambiguous:
+        if candidate is not None:
+            chosen = numbered_candidate(output, candidate)
+        elif is_ambiguous:
             chosen = best_candidate(output)
         else:
             chosen = single_mask(output, stability_fallback=self.options.stability_fallback)

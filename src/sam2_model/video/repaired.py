@@ -42,7 +42,7 @@ class RepairedPolicy:
         output = self.answers.decode(state, prompt, embedding, features, self.answers.mask_logits(prompt))
         # A user who shows where an object is does not ask whether it is there.
         output = replace(output, object_score_logit=output.object_score_logit.clamp(min=BARELY_PRESENT))
-        return self.answers.judged(output, is_ambiguous=prompt.is_ambiguous)[0]
+        return self.answers.judged(output, is_ambiguous=prompt.is_ambiguous, candidate=prompt.candidate)[0]
 
     def store_answer(self, state: VideoState, track: ObjectTrack, frame: int, memory: FrameMemory) -> None:
         """Replace the answer on a frame, and drop what was followed of the object: it would come out differently."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sam2_model.errors import FrameError, PromptError
+from sam2_model.mask_decoder import NUM_CANDIDATES
 from sam2_model.mask_ops import resize_logits
 from sam2_model.memory_bank import MAX_POINTERS, Direction
 from sam2_model.sam2 import ImageFeatures
@@ -42,12 +43,16 @@ class FramePrompt:
         Shape (4,): x_min, y_min, x_max, y_max in image pixels, both ends included.
     mask : ndarray, optional
         Shape (H, W), bool. Alone it is the answer; with points or a box it is where they start from.
+    candidate : int, optional
+        Which of the three candidates answers clicks or a box, 0 to 2. None leaves it to the model: its best candidate
+        for an ambiguous prompt, else the single mask. The reference policy, which knows no choice, does not read it.
     """
 
     points: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
     labels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     box: NDArray[np.float32] | None = None
     mask: NDArray[np.bool_] | None = None
+    candidate: int | None = None
 
     @property
     def is_absence(self) -> bool:
@@ -71,10 +76,12 @@ class FramePrompt:
         ------
         PromptError
             If there is no prompt, a shape or label is wrong, a number is not finite, a box is upside down or outside,
-            a point is outside, or a mask is empty or of another size.
+            a point is outside, a mask is empty or of another size, or there is no such candidate.
         """
         if not len(self.points) and self.box is None and self.mask is None:
             raise PromptError("The prompt is empty: give points, a box or a mask.")
+        if self.candidate is not None and self.candidate not in range(NUM_CANDIDATES):
+            raise PromptError(f"There is no candidate {self.candidate}: use 0, 1 or 2, or None for the model's choice.")
         self._check_points(height, width)
         self._check_box(height, width)
         if self.mask is not None:

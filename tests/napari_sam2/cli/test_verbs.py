@@ -61,7 +61,7 @@ def shell(tmp_path, monkeypatch, capsys, fake, toy_movie, toy_labels):
     monkeypatch.chdir(tmp_path)
     loaded = []
 
-    def load_predictor(model, *, device="auto", image_size="auto"):
+    def load_predictor(model, *, device="auto", image_size="auto", drops_islands=True):
         loaded.append((model, device, image_size))
         return fake
 

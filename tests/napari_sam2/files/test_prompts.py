@@ -18,7 +18,9 @@ from tests.napari_sam2.any_json import ANY_JSON
 ids, frames = st.integers(1, 2**32 - 1), st.integers(0, 10**6)
 coordinates = st.floats(allow_nan=False, allow_infinity=False)
 ascending = st.tuples(coordinates, coordinates).map(sorted).filter(lambda pair: pair[0] < pair[1])
-points = st.builds(PointPrompt, ids, frames, coordinates, coordinates, positive=st.booleans())
+points = st.builds(PointPrompt, ids, frames, coordinates, coordinates, positive=st.booleans()) | st.builds(
+    PointPrompt, ids, frames, coordinates, coordinates, candidate=st.integers(0, 2)
+)
 boxes = st.builds(
     lambda object_id, frame, y, x: BoxPrompt(object_id, frame, y[0], x[0], y[1], x[1]),
     ids,
@@ -71,6 +73,14 @@ def test_the_file_is_readable_json_with_masks_as_runs(tmp_path):
         ],
     }
     assert len(path.read_text().splitlines()) == 5 + 2 + 4
+
+
+def test_a_candidate_is_written_where_one_was_chosen(tmp_path):
+    path = tmp_path / "prompts.json"
+    write_prompts(path, PromptFile(PromptSet([PointPrompt(1, 0, 2, 3, candidate=0), PointPrompt(1, 0, 4, 5)])))
+    first, second = json.loads(path.read_text())["prompts"]
+    assert first["candidate"] == 0
+    assert "candidate" not in second  # versions without the choice read it
 
 
 def document(**changes):
@@ -129,6 +139,10 @@ RUNS = {"kind": "mask", "object_id": 2, "frame": 0, "shape": [3, 4]}
         (entry(**POINT, x=2, positve=False), '"positve" is not a field here'),
         (entry(**POINT, x=2, positive=0), "positive is 0"),
         (entry(**{**POINT, "object_id": True}, x=2), "Object id is True"),
+        (entry(**POINT, x=2, candidate=3), "entry 1 of the prompts: candidate is 3. Use 0, 1 or 2"),
+        (entry(**POINT, x=2, candidate="1"), "candidate is '1'"),
+        (entry(**POINT, x=2, candidate=1, positive=False), "Candidate 1 is chosen with a negative point"),
+        (entry(**BOX, candidate=1), '"candidate" is not a field here'),
         (entry(**BOX), "is upside down"),
         (entry(**RUNS, runs=[2, 5]), r"add up to 7 pixels, and the mask has 3 x 4 = 12"),
         (entry(**RUNS, runs=[12]), "hold no pixel"),

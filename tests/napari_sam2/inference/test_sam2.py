@@ -11,18 +11,14 @@ from scipy.ndimage import distance_transform_edt
 from napari_sam2.api import propagate
 from napari_sam2.errors import ModelError, OptionError
 from napari_sam2.frames import FrameStack, single_frame
+from napari_sam2.inference.frame_prompts import frame_prompt
+from napari_sam2.inference.masks import object_mask
 from napari_sam2.inference.predictor import Predictor
-from napari_sam2.inference.sam2 import (
-    Sam2Predictor,
-    _frame_prompt,
-    _object_mask,
-    load_predictor,
-    most_threads,
-    use_threads,
-)
+from napari_sam2.inference.sam2 import Sam2Predictor, load_predictor, most_threads, use_threads
 from napari_sam2.labels.composing import compose
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from napari_sam2.results import ObjectMask
+from napari_sam2.sample_data import nuclei_2d_image
 from sam2_model.config import CONFIGS
 from sam2_model.memory_bank import Direction
 from sam2_model.sam2 import Sam2
@@ -211,7 +207,7 @@ def cleaned(points=(), labels=()):
     logits = np.where(drawn(SPECKLED) > 0, 5.0, -5.0).astype(np.float32)
     xy = np.array(points, np.float32).reshape(-1, 2)[:, ::-1]
     prompt = FramePrompt(points=xy, labels=np.array(labels, np.int64))
-    mask = _object_mask(1, logits, 0.9, 0.9, *logits.shape, prompt)
+    mask = object_mask(1, logits, 0.9, 0.9, logits.shape, prompt)
     return on_canvas(mask, logits.shape)
 
 
@@ -233,9 +229,148 @@ def test_specks_are_cleaned_unless_a_click_meant_them(points, labels, island, ho
 
 
 def test_an_absent_object_is_an_empty_window():
-    mask = _object_mask(1, np.full((8, 8), -1024, np.float32), 0.2, 0.0, 30, 40, FramePrompt())
+    mask = object_mask(1, np.full((8, 8), -1024, np.float32), 0.2, 0.0, (30, 40), FramePrompt())
     assert isinstance(mask, ObjectMask)
     assert mask.score(0).area_px == 0
+
+
+SCATTERED = """
+    ....................
+    .1111...............
+    .1111....1111..1111.
+    .1111....1111..1111.
+    .1111....1111..1111.
+    .1111...............
+    ....................
+"""
+
+
+@pytest.mark.parametrize(
+    ("clicks", "labels", "changes", "kept"),
+    [
+        pytest.param([(2, 2)], [1], {}, "a", id="of one click its island stays"),
+        pytest.param([(3, 10)], [1], {}, "ab", id="the largest stays"),
+        pytest.param([(3, 10), (4, 17)], [1, 1], {}, "abc", id="each click keeps its own"),
+        pytest.param([(2, 2), (0, 10)], [1, 0], {}, "a", id="a click that excludes keeps nothing"),
+        pytest.param([], [], {}, "abc", id="a followed object keeps all"),
+        pytest.param([(0, 10)], [0], {}, "abc", id="where nothing is included all stays"),
+        pytest.param([(2, 2)], [1], {"box": np.array((0, 0, 19, 6), np.float32)}, "abc", id="a box keeps all"),
+        pytest.param([(2, 2)], [1], {"mask": np.ones((7, 20), bool)}, "abc", id="a mask keeps all"),
+        pytest.param([(2, 2)], [1], {"candidate": 2}, "a", id="of a chosen candidate, too"),
+    ],
+)
+def test_islands_that_no_click_touches_are_dropped_where_clicks_alone_say_what_is_meant(clicks, labels, changes, kept):
+    logits = np.where(drawn(SCATTERED) > 0, 5.0, -5.0).astype(np.float32)
+    xy = np.array(clicks, np.float32).reshape(-1, 2)[:, ::-1]
+    prompt = FramePrompt(points=xy, labels=np.array(labels, np.int64), **changes)
+
+    def found(**how):
+        mask = on_canvas(object_mask(1, logits, 0.9, 0.9, logits.shape, prompt, **how), logits.shape)
+        return "".join(name for name, place in {"a": (2, 2), "b": (3, 10), "c": (4, 17)}.items() if mask[place])
+
+    assert found() == kept
+    assert found(drops_islands=False) == "abc"
+
+
+def test_a_click_on_one_of_two_neighbours_leaves_the_other_out_unless_that_is_not_wanted(nano, pair):
+    whole = Sam2Predictor(nano._model, drops_islands=False)
+    assert (load_predictor(nano._model).drops_islands, whole.drops_islands) == (True, False)
+    clicked, other = (36, 30), (36, 50)
+    for predictor, is_other in ((nano, False), (whole, True)):
+        tracker = predictor.open(FrameStack(np.stack([pair] * 2)))
+        (shown,) = tracker.prompt(0, {1: (point(1, clicked),)})
+        (passed,) = tracker.follow(0, (1,), Direction.FORWARD)
+        for mask in (answers(predictor, pair, point(1, clicked))[1], shown, passed):
+            found = on_canvas(mask, pair.shape)
+            assert (found[clicked], found[other]) == (True, is_other)
+
+
+def test_what_is_followed_is_the_same_with_islands_and_without(nano, pair):
+    followed = []
+    for predictor in (nano, Sam2Predictor(nano._model, drops_islands=False)):
+        tracker = predictor.open(FrameStack(np.stack([pair] * 2)))
+        tracker.prompt(0, {1: (point(1, (36, 30)),)})
+        followed += tracker.follow(1, (1,), Direction.FORWARD)
+    np.testing.assert_array_equal(*(mask.logits for mask in followed))
+
+
+# Candidates ----------------------------------------------------------------------------------------------------------
+
+NUCLEUS = (106, 133)
+
+
+@pytest.fixture(scope="module")
+def nuclei():
+    return nuclei_2d_image()
+
+
+def chosen(candidate, *, object_id=1):
+    return PointPrompt(object_id, 0, *NUCLEUS, candidate=candidate)
+
+
+def test_the_three_masks_of_a_click_differ_and_one_of_them_is_the_models_own_choice(nano, nuclei):
+    together = answers(nano, nuclei, *(chosen(c, object_id=1 + c) for c in range(3)), point(4, NUCLEUS))
+    own = together.pop(4)
+    areas = [np.count_nonzero(on_canvas(mask, nuclei.shape)) for mask in together.values()]
+    assert areas == sorted(areas)
+    assert areas[2] > 1.5 * areas[0] > 0
+    best = max(together.values(), key=lambda mask: mask.predicted_iou)
+    np.testing.assert_allclose(best.logits, own.logits, atol=1e-3)
+    assert best.predicted_iou == pytest.approx(own.predicted_iou, abs=1e-4)
+
+
+@pytest.mark.parametrize("candidate", [0, 1, 2])
+def test_a_chosen_mask_is_the_same_on_an_image_in_a_stack_and_by_a_model_for_images(
+    nano, image_model, nuclei, candidate
+):
+    (expected,) = answers(nano, nuclei, chosen(candidate)).values()
+    for frames, model in ((FrameStack(np.stack([nuclei] * 2)), nano), (single_frame(nuclei), image_model)):
+        (found,) = model.open(frames).prompt(0, {1: (chosen(candidate),)})
+        assert found.corner == expected.corner
+        np.testing.assert_allclose(found.logits, expected.logits, atol=1e-3)
+        assert found.predicted_iou == pytest.approx(expected.predicted_iou, abs=1e-4)
+
+
+def test_the_choice_of_the_last_point_counts(nano, nuclei):
+    tracker = nano.open(FrameStack(np.stack([nuclei] * 2)))
+
+    def asked(*prompts):
+        (image,) = answers(nano, nuclei, *prompts).values()
+        (stack,) = tracker.prompt(0, {1: prompts})
+        np.testing.assert_allclose(image.logits, stack.logits, atol=1e-3)
+        return image.logits
+
+    near = (NUCLEUS[0] + 3, NUCLEUS[1])
+    first = asked(chosen(0), PointPrompt(1, 0, *near))
+    np.testing.assert_array_equal(first, asked(point(1, NUCLEUS), PointPrompt(1, 0, *near)))
+    whole, group = (asked(chosen(0), PointPrompt(1, 0, *near, candidate=c)) for c in (0, 2))
+    assert np.count_nonzero(whole > 0) < np.count_nonzero(group > 0)
+    np.testing.assert_array_equal(
+        asked(chosen(0), point(1, (5, 5), positive=False)), asked(chosen(None), point(1, (5, 5), positive=False))
+    )
+
+
+@pytest.mark.parametrize("with_them", [(box(1, NUCLEUS, reach=20),), (MaskPrompt(1, 0, disc((256, 256), NUCLEUS, 6)),)])
+def test_a_choice_counts_beside_a_box_and_a_mask(nano, nuclei, with_them):
+    tracker = nano.open(FrameStack(np.stack([nuclei] * 2)))
+    ious = []
+    for candidate in range(3):
+        prompts = (*with_them, chosen(candidate))
+        (image,) = answers(nano, nuclei, *prompts).values()
+        (stack,) = tracker.prompt(0, {1: prompts})
+        np.testing.assert_allclose(image.logits, stack.logits, atol=1e-3)
+        ious.append(image.predicted_iou)
+    assert len({round(iou, 3) for iou in ious}) == 3
+
+
+def test_a_chosen_mask_is_followed(nano, nuclei):
+    stack = np.stack([nuclei] * 2)
+    areas = []
+    for candidate in (0, 2):
+        labels = propagate(stack, [chosen(candidate)], model=nano).labels
+        areas.append([np.count_nonzero(plane) for plane in labels])
+    assert areas[0][0] < areas[1][0]
+    assert areas[0][1] < areas[1][1]
 
 
 # Working size --------------------------------------------------------------------------------------------------------
@@ -387,7 +522,7 @@ def test_full_memory_is_a_sentence_with_the_remedy(nano, cells, tracker, monkeyp
     with pytest.raises(ModelError, match="run out of memory"):
         tracker.follow(0, (1,), Direction.FORWARD)
     monkeypatch.undo()
-    monkeypatch.setattr("napari_sam2.inference.sam2.resize_window", fail)
+    monkeypatch.setattr("napari_sam2.inference.masks.resize_window", fail)
     with pytest.raises(ModelError, match="run out of memory"):
         tracker.prompt(0, {1: (point(1, HIGH),)})
 
@@ -434,7 +569,7 @@ def test_many_objects_of_a_stack_are_followed_some_at_a_time_and_answered_alike(
 
 def test_a_mask_that_is_corrected_begins_at_its_innermost_pixel():
     painted = MaskPrompt(1, 0, disc((40, 50), (0, 30), 9) | disc((40, 50), (20, 10), 6))
-    asked = _frame_prompt((painted, point(1, (0, 22), positive=False)))
+    asked = frame_prompt((painted, point(1, (0, 22), positive=False)))
     depth = distance_transform_edt(np.pad(painted.mask, 1))[1:-1, 1:-1]
     y, x = np.unravel_index(depth.argmax(), depth.shape)
     np.testing.assert_array_equal(asked.points, [(x, y), (22, 0)])

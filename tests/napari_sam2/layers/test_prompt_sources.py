@@ -183,3 +183,31 @@ def test_layers_of_the_user_are_found_by_the_objects_they_say_something_of(room,
     assert room.sources.others_with([7, 8]) == (points,)
     assert room.sources.others_with([4, 7]) == (labels, points)
     assert room.sources.others_with([1]) == ()
+
+
+def test_our_points_keep_which_mask_is_meant(room):
+    own = room.sources.own
+    clicks = [PointPrompt(1, 2, 3, 4, candidate=1), PointPrompt(1, 2, 5, 6), PointPrompt(2, 0, 3, 4, positive=False)]
+    own.restore(own.state_of(clicks, grid_of(room.image)))
+    assert room.sources.read().prompts == tuple(clicks)
+    own.points.add([(1, 7, 8)])
+    assert own.points.features["candidate"].tolist() == [1, -1, -1, -1]
+    assert own.points.features["candidate"].dtype == int
+    assert room.sources.read().prompts[3].candidate is None
+
+
+def test_a_mask_is_chosen_at_the_last_point_there_and_a_choice_makes_another_state(room):
+    own = room.sources.own
+    twice = PointPrompt(1, 2, 3, 4)
+    own.restore(own.state_of([twice, twice, PointPrompt(2, 2, 3, 4), PointPrompt(1, 1, 3, 4)], grid_of(room.image)))
+    before = own.state()
+    after = room.sources.with_candidate(before, twice, 2)
+    assert after.point_features["candidate"].tolist() == [-1, 2, -1, -1]
+    assert not after.is_same(before)
+    assert room.sources.with_candidate(after, twice, None).is_same(before)
+    assert room.sources.with_candidate(before, PointPrompt(1, 2, 3, 5), 2) is None
+
+
+def test_a_layer_of_the_users_own_may_say_which_mask_is_meant(room):
+    room.sources.add(Points([(3, 5, 6)], features={"candidate": [2]}))
+    assert room.said() == {PointPrompt(1, 3, 5, 6, candidate=2)}

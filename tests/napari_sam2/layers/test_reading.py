@@ -71,6 +71,32 @@ def test_features_name_object_and_polarity_of_points(image, grid, features):
     )
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        [2, -1, 0, 1],
+        [2.0, np.nan, 0.0, 1.0],
+        ["2", "", "0", "1"],
+        pd.array([2, None, 0, 1], dtype="Int64"),
+    ],
+)
+def test_a_feature_names_the_mask_that_is_meant_by_a_point(image, grid, column):
+    places = [(0, 1, 1), (0, 2, 2), (0, 3, 3), (0, 4, 4)]
+    labels = ["positive", "positive", "positive", "negative"]
+    points = Points(places, features=pd.DataFrame({"candidate": column, "label": labels}))
+    # Whoever turns a point into a negative one leaves its other features as they are.
+    assert [one.candidate for one in prompts_of_points(points, image, grid)] == [2, None, 0, None]
+
+
+@pytest.mark.parametrize("value", [3, -2, 0.5, "whole", np.inf])
+def test_a_mask_that_there_is_not_is_named(image, grid, value):
+    points = Points([(0, 1, 1)], features=pd.DataFrame({"candidate": [value]}), name="clicks")
+    with pytest.raises(
+        PromptError, match=r"Point 0 of layer 'clicks' has the candidate .* Use 0, 1 or 2, .* or rename"
+    ):
+        prompts_of_points(points, image, grid)
+
+
 def test_an_empty_layer_gives_no_prompts(image, grid):
     assert prompts_of_points(Points(ndim=3), image, grid) == ()
     assert prompts_of_shapes(Shapes(ndim=3), image, grid) == ()

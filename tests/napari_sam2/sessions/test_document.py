@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +91,13 @@ def test_the_frames_of_an_image_are_counted_as_it_was_shown():
     assert frame_shape(5, 8, 12, order=(2, 0, 1)) == (12, 5, 8)
     assert frame_shape(8, 12) == (1, 8, 12)
     assert frame_shape(8, 12, order=(1, 0)) == (1, 12, 8)
+
+
+def test_islands_and_candidates_are_mentioned_where_there_is_something_to_say():
+    model, click = replace(MODEL, drops_islands=True), replace(CLICK, candidate=2)
+    document = json.loads(to_json(replace(example(), sources=(MaskSource(1, (click,), model, (0,)),)), FOLDER))
+    before, now = document["models"][1], document["models"][0]
+    assert now["drops_islands"] is True
+    assert "drops_islands" not in before  # as in sessions of before, which say nothing
+    assert [prompt.get("candidate") for prompt in document["prompts"]] == [2, None, None]
+    assert read(document).sources[0].model == model

@@ -9,6 +9,7 @@ import pytest
 from napari_sam2.api import propagate
 from napari_sam2.errors import PromptError, SessionError
 from napari_sam2.frames import FrameStack
+from napari_sam2.inference.sam2 import Sam2Predictor
 from napari_sam2.labels.merging import CommitPolicy
 from napari_sam2.labels.prompts import prompts_from_labels
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt
@@ -315,6 +316,10 @@ def plane_of(*values, shape=(8, 12)):
             session(sources=[source(A, model=replace(MODEL, image_size=512))]),
             "at a working size of 512 px, .* at 256 px",
         ),
+        (
+            session(sources=[source(A, model=replace(MODEL, drops_islands=True))]),
+            "made by fake without islands .* Load it with drops_islands=True",
+        ),
     ],
 )
 def test_a_session_that_cannot_be_replayed_is_refused_before_any_work(frames, work, message):
@@ -344,7 +349,7 @@ def test_a_replay_with_the_embedded_model_is_the_propagation(nano):
     stack, annotated = nuclei_stack_image(), nuclei_stack_labels()
     prompts = [p for p in prompts_from_labels(annotated, frames=15) if p.object_id in np.unique(annotated[15])[1:4]]
     expected = propagate(stack, prompts, model=nano, start=13, stop=17)
-    model = ModelUsed("nano", nano.sha256, nano.working_size(*stack.shape[1:]))
+    model = ModelUsed("nano", nano.sha256, nano.working_size(*stack.shape[1:]), drops_islands=True)
     work = Session(
         image=ImageUsed(name="nuclei", shape=stack.shape, dtype="uint16"),
         sources=tuple(source(prompt, frames=range(13, 18), model=model) for prompt in prompts),
@@ -355,3 +360,22 @@ def test_a_replay_with_the_embedded_model_is_the_propagation(nano):
         scores += done.scores
     assert len(scores) == 15
     assert score_table(scores).equals(expected.scores)
+
+
+def test_masks_of_before_keep_their_islands_beside_masks_that_lost_theirs(nano, pair):
+    """As when a session of before is opened and gone on with: object 1 was answered then, object 2 now."""
+    loaded = {True: nano, False: Sam2Predictor(nano._model, drops_islands=False)}
+    clicks = [PointPrompt(object_id, 0, 36, 30) for object_id in (1, 2)]
+
+    def labels(*sources):
+        work = Session(image=ImageUsed(name="pair", shape=(1, *pair.shape), dtype="uint8"), sources=sources)
+        (done,) = replay(work, lambda model: FrameStack(pair[None]), lambda model: loaded[model.drops_islands])
+        return done.labels
+
+    now = ModelUsed("nano", nano.sha256, 256, drops_islands=True)
+    before = source(clicks[0], frames=(0,), model=replace(now, drops_islands=False))
+    after = source(clicks[1], frames=(0,), model=now)
+    clicked, other = (36, 30), (36, 50)
+    assert [labels(before)[place] for place in (clicked, other)] == [1, 1]
+    assert [labels(after)[place] for place in (clicked, other)] == [2, 0]
+    assert labels(before, after)[other] == 1

@@ -9,7 +9,7 @@ from napari_sam2.frames import FrameStack
 from napari_sam2.prompts import PointPrompt
 from napari_sam2.sessions.document import Session
 from napari_sam2.sessions.images import ImageUsed
-from napari_sam2.sessions.sources import open_image
+from napari_sam2.sessions.sources import load_model_used, open_image
 from napari_sam2.sessions.steps import MaskSource, ModelUsed
 
 LIMITS = (0.0, 255.0)
@@ -134,6 +134,12 @@ def test_another_image_is_refused(stack, changes, message):
     work = session(path, **{"shape": (2, 4, 5)} | changes)
     with pytest.raises(SessionError, match=message):
         open_image(work, path)
+
+
+@pytest.mark.parametrize("drops_islands", [True, False])
+def test_a_model_is_loaded_to_answer_as_it_did(tmp_path, drops_islands):
+    loaded = load_model_used(ModelUsed("nano", "0" * 64, 256, drops_islands=drops_islands), tmp_path, device="cpu")
+    assert loaded.drops_islands is drops_islands
 
 
 def test_limits_that_do_not_fit_the_channels_are_refused(stack):

@@ -109,3 +109,23 @@ def test_a_step_that_cannot_be_undone_stays_the_next_to_undo(board):
     with pytest.raises(OSError, match="disk full"):
         history.redo()
     assert history.can_redo
+
+
+def test_the_newest_step_is_withdrawn_and_no_other(board):
+    history = History(1000)
+    first, second = Written(board, "a"), Written([], "b")
+    history.record("first", [first])
+    history.record("second", [second])
+    history.withdraw(first)
+    history.withdraw(second)
+    assert history.undo() == "first"
+    history.withdraw(first)  # undone by now
+    assert (history.can_undo, history.can_redo) == (False, True)
+
+
+def test_a_change_among_others_of_a_step_is_not_withdrawn(board):
+    history = History(1000)
+    both = [Written(board, "a"), Written(board, "b")]
+    history.record("both", both)
+    history.withdraw(both[1])
+    assert history.undo() == "both"

@@ -183,6 +183,31 @@ def test_a_frame_with_no_object_to_follow_is_an_empty_prediction(repaired):
     assert prediction.predicted_iou.shape == prediction.object_score_logit.shape == (0,)
 
 
+@pytest.mark.parametrize("prompt", [HERE, THERE, ELSEWHERE], ids=["click", "clicks", "box"])
+@pytest.mark.parametrize("candidate", [0, 1, 2])
+def test_a_chosen_candidate_answers_and_its_token_is_remembered(network, prompt, candidate):
+    predictor = VideoPredictor(network, options=VideoOptions(hole_area=0))
+    state = predictor.start(STACK[:4])
+    found = predictor.prompt(state, 2, {1: replace(prompt, candidate=candidate)})
+    features = predictor.features(state, 2)
+    with torch.inference_mode():
+        output = predictor.policy.answers.decode(state, prompt, network.without_memory(features), features, None)
+        pointer = network.object_pointer(output.mask_tokens[:, 1 + candidate], torch.ones(1, 1, dtype=torch.bool))
+    assert torch.equal(found.low_res_logits[0], output.mask_logits[0, 1 + candidate].float())
+    assert torch.equal(found.predicted_iou[0], output.predicted_iou[0, 1 + candidate])
+    assert torch.equal(state.objects[1].memory(2).pointer, pointer[0])
+
+
+def test_of_a_click_the_best_candidate_is_chosen_unless_another_is(repaired):
+    found = [followed(repaired, [(1, 3, replace(HERE, candidate=c))]) for c in range(3)]
+    best = max(range(3), key=lambda c: found[c][1, 3].iou.item())
+    assert_equal(found[best], followed(repaired, [(1, 3, HERE)]))
+    others = [one for c, one in enumerate(found) if c != best]
+    for one in others:
+        for frame in (2, 4):
+            assert difference(one[1, frame], found[best][1, frame]) > 1e-4, frame
+
+
 # A result is a function of frames and prompts alone -------------------------------------------------------------------
 
 

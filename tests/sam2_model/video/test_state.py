@@ -1,5 +1,6 @@
 """What may be said of an object, and what is kept while it is followed."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -57,6 +58,8 @@ def test_what_can_be_answered_is_accepted(prompt):
         (FramePrompt(mask=np.zeros((HEIGHT, WIDTH), bool)), "mask prompt is empty"),
         (FramePrompt(mask=np.ones((WIDTH, HEIGHT), bool)), r"boolean of shape \(48, 60\)"),
         (FramePrompt(mask=np.ones((HEIGHT, WIDTH), np.uint8)), "this one is uint8"),
+        (replace(clicks((5, 5)), candidate=3), "There is no candidate 3: use 0, 1 or 2"),
+        (replace(clicks((5, 5)), candidate=-1), "There is no candidate -1"),
     ],
 )
 def test_what_cannot_be_answered_is_refused_with_a_sentence(prompt, sentence):
