@@ -92,6 +92,13 @@ class Fields(dict[str, Any]):
             raise FieldError(f'"{name}" is {brief(value)}. Use a number from 0 to 1.')
         return float(value)
 
+    def flag(self, name: str) -> bool:
+        """Return true or false; false if it is not there."""
+        value = self.get(name, False)
+        if not isinstance(value, bool):
+            raise FieldError(f'"{name}" is {brief(value)}. Use true or false.')
+        return value
+
     def choice(self, name: str, choices: Mapping[str, _Value]) -> _Value:
         """Return what one of several words stands for."""
         value = self[name]

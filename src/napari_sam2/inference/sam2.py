@@ -19,7 +19,7 @@ from napari_sam2.inference.models import smallest_covering, working_sizes
 from napari_sam2.inference.predictor import Predictor
 from napari_sam2.prompt_checks import is_absence
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt
-from napari_sam2.results import STABILITY_OFFSET, ObjectMask
+from napari_sam2.results import CLEAN_AREA_PX, STABILITY_OFFSET, ObjectMask
 from sam2_model.config import check_image_size
 from sam2_model.device import choose_device
 from sam2_model.errors import ConfigError, Sam2Error, shown
@@ -45,9 +45,6 @@ if TYPE_CHECKING:
 
 ImageSize = int | Literal["auto"]
 """Side of the model's working image in pixels, or "auto" for a size that suits model and image."""
-
-CLEAN_AREA_PX = 8
-"""Islands and holes of a mask up to this many image pixels are specks, not objects."""
 
 MOST_AT_ONCE = 16
 """Prompts on an image that go through the network together: each holds four masks of the size of the working image."""

@@ -69,6 +69,10 @@ def _next_doubtful(work: Workspace, choices: Choices) -> None:
         work.asker.complain(f"No object is less certain than {choices.threshold:.2f} on any frame.")
 
 
+def _export(work: Workspace, choices: Choices) -> None:
+    work.export_wanted.emit()
+
+
 ASK = Command(
     lambda work, _: work.asker.ask(), "Ask again", "", "S", "segment this frame again", "select points or shapes"
 )
@@ -134,6 +138,14 @@ UNDO = Command(
 REDO = Command(
     lambda work, _: work.redo(), "Redo", "Make it again", "Control-Shift-Z", "redo", "redo painting (labels)"
 )
+EXPORT = Command(
+    _export,
+    "Export…",
+    "Write all objects, committed or not, with tables and prompts to a folder; labels as TIFF",
+    "E",
+    "export all objects",
+    "erase (labels), add an ellipse (shapes)",
+)
 
 KEYED = (
     ASK,
@@ -147,6 +159,7 @@ KEYED = (
     CLEAR_PROMPTS,
     UNDO,
     REDO,
+    EXPORT,
 )
 """Commands with a key, in the order in which the list of keys shows them."""
 

@@ -94,6 +94,9 @@ class Workbench:
     choices_changed = Signal()
     """Something was chosen otherwise than by the user."""
 
+    export_wanted = Signal()
+    """The user wants to export the work in hand."""
+
     begun = Signal(Workspace)
     """Work on an image has begun, or goes on after it was laid aside with the panel."""
 
@@ -202,6 +205,7 @@ class Workbench:
         image.metadata[IN_USE] = image.unique_id
         image.events.data.connect(self._on_data)
         work.changed.connect(self.status_changed.emit)
+        work.export_wanted.connect(self.export_wanted.emit)
         work.picture.masks_changed.connect(self.masks_changed.emit)
         for layer in work.made:
             bind_keys(layer, self.run)
@@ -226,6 +230,7 @@ class Workbench:
             unbind_keys(layer)
             layer.events.mode.disconnect(self._on_view)
         work.changed.disconnect(self.status_changed.emit)
+        work.export_wanted.disconnect(self.export_wanted.emit)
         work.picture.masks_changed.disconnect(self.masks_changed.emit)
         work.close(timeout_s=0)  # the frame in hand is finished without anybody waiting for it
 
@@ -310,6 +315,7 @@ class Workbench:
             self.images_changed,
             self.workspace_changed,
             self.status_changed,
+            self.export_wanted,
             self.masks_changed,
             self.view_changed,
             self.closed,
