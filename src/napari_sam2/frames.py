@@ -120,6 +120,16 @@ class FrameStack:
         """
         return self._shown(self._read(operator.index(frame)))
 
+    def values(self, frame: int) -> NDArray[np.generic]:
+        """Return one frame as it is stored, shape (Y, X, C): what was recorded, without an intensity mapping.
+
+        Raises
+        ------
+        FrameError
+            If there is no such frame.
+        """
+        return self._read(operator.index(frame))
+
     def preview(self, frame: int, max_side: int) -> NDArray[np.uint8]:
         """Return every n-th pixel of one frame, with the smallest n that leaves no side beyond a length; else as `[]`.
 

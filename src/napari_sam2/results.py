@@ -13,11 +13,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FEATURE_COLUMNS = ["index", "n_frames", "mean_confidence", "worst_confidence", "worst_frame", "mean_area_px"]
+FEATURE_COLUMNS = [
+    *("index", "n_frames", "mean_area_in_labels_px"),
+    *("mean_confidence", "worst_confidence", "worst_frame", "mean_area_px"),
+]
 """Columns of a table of objects."""
 
 STABILITY_OFFSET = 1.0
 """Shift of the threshold, in logits, by which the stability of a mask is judged."""
+
+CLEAN_AREA_PX = 8
+"""Islands and holes of a mask up to this many image pixels are specks, not objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,9 @@ class ObjectScore:
     confidence : float
         One number for all of this, in [0, 1].
     area_px : int
-        Pixels of the mask, before it gives way to others where they overlap.
+        Pixels of the object's own mask, before it gives way to others where they overlap.
+    area_in_labels_px : int
+        Pixels of the object in the labels of the frame; those of its own mask as long as that is not among others.
     """
 
     object_id: int
@@ -50,6 +58,7 @@ class ObjectScore:
     mean_logit: float
     confidence: float
     area_px: int
+    area_in_labels_px: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +95,7 @@ class ObjectMask:
         return np.count_nonzero(self.logits > STABILITY_OFFSET) / wide if wide else 1.0
 
     def score(self, frame: int) -> ObjectScore:
-        """Return the row of the table of scores."""
+        """Return the row of the table of scores; in labels, the mask is alone (see `labels.composing.Composed`)."""
         inside = self.logits[self.logits > 0]
         # Until it is calibrated, confidence is the product of all there is to doubt.
         confidence = 1.0 if self.is_given else self.predicted_iou * self.object_score * self.stability
@@ -99,6 +108,7 @@ class ObjectMask:
             mean_logit=float(inside.mean()) if inside.size else float("nan"),
             confidence=confidence,
             area_px=inside.size,
+            area_in_labels_px=inside.size,
         )
 
 
@@ -133,11 +143,13 @@ def feature_table(scores: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns index (the label), n_frames, mean_confidence, worst_confidence, worst_frame, mean_area_px: of the frames
-        on which the object was found; of all visited frames, with n_frames 0, if it was found on none.
+        Columns index (the label), n_frames, mean_area_in_labels_px, mean_confidence, worst_confidence, worst_frame,
+        mean_area_px: of the frames on which the object was found; of all visited frames, with n_frames 0, if it was
+        found on none. The mean area in labels is that of the frames on which it has a pixel in them, else 0.
     """
     # Plain arrays: a data frame for each of hundreds of objects takes longer than a frame of the model.
-    frames, areas, confidences = (scores[name].to_numpy() for name in ("frame", "area_px", "confidence"))
+    columns = ("frame", "area_px", "area_in_labels_px", "confidence")
+    frames, areas, in_labels, confidences = (scores[name].to_numpy() for name in columns)
     rows = []
     for object_id, visited in sorted(scores.groupby("object_id").indices.items()):
         found = visited[areas[visited] > 0]
@@ -148,6 +160,7 @@ def feature_table(scores: pd.DataFrame) -> pd.DataFrame:
             (
                 object_id,
                 found.size,
+                mean_where_any(in_labels[visited]),
                 confidence.mean(),
                 confidence[worst],
                 int(frames[seen[worst]]),
@@ -155,3 +168,9 @@ def feature_table(scores: pd.DataFrame) -> pd.DataFrame:
             )
         )
     return pd.DataFrame(rows, columns=FEATURE_COLUMNS)
+
+
+def mean_where_any(areas: NDArray[np.integer]) -> float:
+    """Return the mean of the areas of an object that are not 0; 0 if there is none."""
+    some = areas[areas > 0]
+    return float(some.mean()) if some.size else 0.0

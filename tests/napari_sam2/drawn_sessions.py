@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as arrays
 
 from napari_sam2.labels.merging import CommitPolicy
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet, Target
-from napari_sam2.sessions.document import Session
+from napari_sam2.sessions.document import Exported, Session
 from napari_sam2.sessions.images import ImageUsed
 from napari_sam2.sessions.steps import Commit, HandEdit, MaskSource, ModelUsed, PackedPlane, Renumbering
 
@@ -60,7 +60,7 @@ def mask_sources(draw):
 several_sources = st.lists(mask_sources(), max_size=3).map(tuple)
 object_ids = st.lists(ids, max_size=3).map(tuple)
 steps = (
-    st.builds(Commit, several_sources, policies, object_ids)
+    st.builds(Commit, several_sources, policies, object_ids, drops_specks=st.booleans())
     | st.builds(Renumbering, ids, st.integers(0, 2**32 - 1), st.none() | frames)
     | st.builds(HandEdit, st.dictionaries(stack_frames, planes.map(PackedPlane.pack), min_size=1, max_size=3))
 )
@@ -94,4 +94,6 @@ sessions = st.builds(
     policy=policies,
     threshold=st.floats(0, 1),
     least_confidence=st.floats(0, 1),
+    drops_specks=st.booleans(),
+    exported=st.none() | st.builds(Exported, text, st.datetimes(timezones=st.timezones())),
 )

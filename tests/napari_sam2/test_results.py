@@ -1,5 +1,7 @@
 """Masks, their scores, and the two tables."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -15,13 +17,22 @@ SCORE_COLUMNS = [
     "mean_logit",
     "confidence",
     "area_px",
+    "area_in_labels_px",
 ]
-FEATURE_COLUMNS = ["index", "n_frames", "mean_confidence", "worst_confidence", "worst_frame", "mean_area_px"]
+FEATURE_COLUMNS = [
+    "index",
+    "n_frames",
+    "mean_area_in_labels_px",
+    "mean_confidence",
+    "worst_confidence",
+    "worst_frame",
+    "mean_area_px",
+]
 
 
 def test_a_row_of_scores_says_what_the_mask_is():
     (row,) = FrameResult(4, (mask(7, "3.5 9.."),)).scores
-    assert (row.object_id, row.frame, row.area_px) == (7, 4, 3)
+    assert (row.object_id, row.frame, row.area_px, row.area_in_labels_px) == (7, 4, 3, 3)
     assert row.mean_logit == pytest.approx((3 + 5 + 9) / 3)
     assert (row.predicted_iou, row.object_score) == (0.9, 0.8)
     assert row.stability == 1.0
@@ -66,8 +77,14 @@ def test_features_speak_of_the_frames_on_which_an_object_was_found():
     table = feature_table(scores)
     assert list(table.columns) == FEATURE_COLUMNS
     found, absent = table.itertuples(index=False, name=None)
-    assert found == pytest.approx((1, 2, 0.7, 0.6, 1, 3.0))
-    assert absent == pytest.approx((2, 0, 0.075, 0.05, 1, 0.0))
+    assert found == pytest.approx((1, 2, 3.0, 0.7, 0.6, 1, 3.0))
+    assert absent == pytest.approx((2, 0, 0.0, 0.075, 0.05, 1, 0.0))
+
+
+def test_the_mean_area_in_labels_is_that_of_the_frames_on_which_something_is_in_them():
+    rows = [replace(mask(1, "5555").score(frame), area_in_labels_px=area) for frame, area in enumerate((4, 0, 1))]
+    (row,) = feature_table(score_table(rows)).to_dict("records")
+    assert (row["mean_area_px"], row["mean_area_in_labels_px"]) == (4, 2.5)
 
 
 def test_tables_of_nothing_have_their_columns():

@@ -92,9 +92,9 @@ class Fields(dict[str, Any]):
             raise FieldError(f'"{name}" is {brief(value)}. Use a number from 0 to 1.')
         return float(value)
 
-    def truth(self, name: str, *, default: bool) -> bool:
-        """Return true or false."""
-        value = self.get(name, default)
+    def flag(self, name: str) -> bool:
+        """Return true or false; false if it is not there."""
+        value = self.get(name, False)
         if not isinstance(value, bool):
             raise FieldError(f'"{name}" is {brief(value)}. Use true or false.')
         return value

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_sam2.prompts import MaskPrompt
-from napari_sam2.results import STABILITY_OFFSET, ObjectMask
+from napari_sam2.results import CLEAN_AREA_PX, STABILITY_OFFSET, ObjectMask
 from sam2_model.mask_ops import clean_small_regions, resize_window, window_above, without_islands
 
 if TYPE_CHECKING:
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
     from napari_sam2.prompts import Prompt
     from sam2_model.video.state import FramePrompt
-
-CLEAN_AREA_PX = 8
-"""Islands and holes of a mask up to this many image pixels are specks, not objects."""
 
 OUTSIDE_LOGIT = 0.1
 """Logit, at least so far below zero, of a pixel that the user clicked as not belonging to the object."""

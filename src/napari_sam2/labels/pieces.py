@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import ndimage
 from skimage import measure
 
 from napari_sam2.prompts import MaskPrompt
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
+
+_EIGHT = np.ones((3, 3), np.bool_)
+"""Pixels touch along edges and at corners."""
 
 _PIECE = 0.25
 """Area of a piece, relative to the largest one, from which on it is no speck."""
@@ -23,6 +27,48 @@ def count_pieces(mask: NDArray[np.generic]) -> int:
     pieces, _ = _pieces(np.asarray(mask) != 0)
     areas = np.bincount(pieces.ravel())[1:]
     return int((areas >= _PIECE * areas.max(initial=0)).sum())
+
+
+def cut_off(
+    whole: NDArray[np.bool_], remains: NDArray[np.bool_], most_px: int, kept: Iterable[tuple[int, int]] = ()
+) -> tuple[NDArray[np.bool_], int]:
+    """Return the small pieces that remain of a mask and were joined to a larger one before.
+
+    Parameters
+    ----------
+    whole, remains : ndarray of bool, shape (Y, X)
+        The mask, and what is left of it. Of each of its own pieces, the largest that is left is never returned.
+    most_px : int
+        Area of the largest piece that is small, in pixels.
+    kept : iterable of (int, int)
+        Rows and columns of pixels whose pieces are not returned either. Asked for only if there is something small;
+        pixels beyond the array are passed over.
+
+    Returns
+    -------
+    ndarray of bool, shape (Y, X)
+        The pixels of these pieces.
+    int
+        Number of these pieces.
+    """
+    pieces, count = ndimage.label(remains, _EIGHT)
+    areas = np.bincount(pieces.ravel(), minlength=count + 1)
+    is_small = areas <= most_px
+    is_small[0] = False
+    if count > 1 and is_small.any():
+        wholes, _ = ndimage.label(whole, _EIGHT)
+        piece_of = np.zeros(count + 1, np.intp)
+        piece_of[pieces[remains]] = wholes[remains]
+        by_area = 1 + np.argsort(-areas[1:], kind="stable")
+        _, first = np.unique(piece_of[by_area], return_index=True)
+        is_small[by_area[first]] = False
+        height, width = pieces.shape
+        for y, x in kept:
+            if 0 <= y < height and 0 <= x < width and pieces[y, x]:
+                is_small[pieces[y, x]] = False
+    else:
+        is_small[:] = False
+    return is_small[pieces], int(is_small.sum())
 
 
 def numbered_pieces(

@@ -68,3 +68,15 @@ def object_ids_of(values: NDArray[np.generic]) -> NDArray[np.integer]:
                 "background. Renumber them, or set it to 0."
             )
     return values.astype(np.uint32) if values.dtype.kind == "f" else cast("NDArray[np.integer]", values)
+
+
+def areas_of(labels: NDArray[np.integer]) -> dict[int, int]:
+    """Return how many pixels each object has in a label image, (Y, X), by ascending id; without the background."""
+    pixels = labels.reshape(-1)
+    if not pixels.size:
+        return {}
+    # Objects are runs of equal numbers, so few pixels need be sorted.
+    first = np.concatenate(([0], np.flatnonzero(pixels[1:] != pixels[:-1]) + 1))
+    ids, run_of = np.unique(pixels[first], return_inverse=True)
+    areas = np.bincount(run_of, weights=np.diff(first, append=pixels.size)).astype(int)
+    return {object_id: area for object_id, area in zip(ids.tolist(), areas.tolist(), strict=True) if object_id}

@@ -77,6 +77,14 @@ def frames_of_channels(
     return FrameStack(joined, contrast_limits=contrast_limits, channel_axis=0, single_image=grid.frame_axis is None)
 
 
+def channel_names(images: Sequence[Image]) -> tuple[str, ...]:
+    """Return a name for each channel of the frames of some images: none for a single one, else no name twice."""
+    if len(images) == 1:
+        return ("red", "green", "blue") if images[0].rgb else ("",)
+    names = [image.name for image in images]
+    return tuple(name if names.count(name) == 1 else f"{name}_{number}" for number, name in enumerate(names))
+
+
 def channels_for(image: Image, grid: LayerGrid, layers: Iterable[Layer]) -> tuple[Image, ...]:
     """Choose from layers those that may be a colour of what the model sees: images that lie on this one, none RGB."""
     from napari.layers import Image as ImageLayer

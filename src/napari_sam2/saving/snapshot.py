@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from napari_sam2.frames import ContrastLimits
     from napari_sam2.prompts import Prompt
     from napari_sam2.results import ObjectMask
+    from napari_sam2.sessions.document import Exported
     from napari_sam2.sessions.steps import ModelUsed
     from napari_sam2.workspace.workspace import Workspace
 
@@ -58,6 +59,10 @@ class WorkSnapshot:
         Names of objects, and which are hidden and locked.
     least_confidence : float
         Confidence below which masks were not shown.
+    drops_specks : bool
+        Whether specks that remained of masks were dropped.
+    exported : Exported or None
+        The last export.
     masks : dict
         Masks that were held, by frame and object.
     log : WorkLog
@@ -73,6 +78,8 @@ class WorkSnapshot:
     user_masks: Mapping[Target, UserMask]
     notes: ObjectNotes
     least_confidence: float
+    drops_specks: bool
+    exported: Exported | None
     masks: Snapshot
     log: WorkLog
     committed: Planes
@@ -99,6 +106,8 @@ class WorkSnapshot:
             policy=choices.policy,
             threshold=choices.threshold,
             least_confidence=self.least_confidence,
+            drops_specks=self.drops_specks,
+            exported=self.exported,
         )
 
     @property
@@ -134,6 +143,8 @@ def snapshot(work: Workspace, choices: Choices) -> WorkSnapshot:
         user_masks=dict(work.sources.user_masks),
         notes=work.objects.notes,
         least_confidence=work.picture.shown.least_confidence,
+        drops_specks=work.picture.drops_specks,
+        exported=work.exported,
         masks=work.picture.held.snapshot(),
         log=work.committed.log.copy(),
         committed=Planes(work.committed.layer.data, work.grid),
@@ -191,6 +202,7 @@ def restore(work: Workspace, path: str | os.PathLike[str]) -> Choices:
     work.committed.adopt(WorkLog(session.steps))
     work.objects.replace(ObjectNotes(session.names, frozenset(session.hidden), frozenset(session.locked)))
     work.hide_below(session.least_confidence)
+    work.picture.drops_specks, work.exported = session.drops_specks, session.exported
     held = {frame: _held(frame, masks, sources) for frame, masks in iter_masks(path)}
     work.model_input.recall(session.contrast_limits)
     work.sources.user_masks, drawn = _masks_and_drawn(session)

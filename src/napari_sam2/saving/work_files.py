@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,14 +11,14 @@ from platformdirs import user_data_path
 from psygnal import Signal
 
 from napari_sam2.errors import NapariSam2Error, SessionError
-from napari_sam2.files.prompts import PromptFile
-from napari_sam2.files.results_folder import LabelFormat, export_all
+from napari_sam2.files.results_folder import LabelFormat
 from napari_sam2.inference.background import BackgroundJob, Failed, Reported, Returned
-from napari_sam2.layers.export import labels_to_export
 from napari_sam2.layers.source_axes import axes_to_say
 from napari_sam2.layers.tracks import measure_positions, new_tracks_layer, track_table
 from napari_sam2.saving.autosave import Autosaver, discard, left_over, prune
+from napari_sam2.saving.exporting import export_of, shown_ids
 from napari_sam2.saving.snapshot import restore, snapshot
+from napari_sam2.sessions.document import Exported
 from napari_sam2.sessions.storage import read_session
 from napari_sam2.workspace.sentences import error_sentence
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from napari.layers import Image
 
+    from napari_sam2.files.results_folder import ExportedFiles
     from napari_sam2.inference.background import Event
     from napari_sam2.layers.planes import MergedLabels
     from napari_sam2.saving.autosave import LeftOver
@@ -122,6 +124,11 @@ class WorkFiles:
             self._savers[id(self.bench.workspace)].replaces = work.folder
             self._forget(work)
 
+    def put_off(self) -> None:
+        """Offer left-over work no more until the next start; it stays."""
+        self.left_over = ()
+        self.changed.emit()
+
     def discard(self, work: LeftOver) -> None:
         """Drop left-over work for good."""
         discard(work)
@@ -143,14 +150,11 @@ class WorkFiles:
         saver = self._savers[id(work)]
         saved_at = saver.num_changes
 
-        def remember(_: None) -> None:
+        def remember(_: None) -> str:
             self._saved[saver] = saved_at
+            return f"Saved as {path}."
 
-        self._run(
-            lambda report: _with_axes(taken).write(path, overwrite=True),
-            f"Saved as {path}.",
-            remember,
-        )
+        self._run(lambda report: _with_axes(taken).write(path, overwrite=True), remember)
 
     def open(self, path: Path) -> bool:
         """Go on with a session, in the image it is of, which is opened if need be; return whether that was possible."""
@@ -207,39 +211,70 @@ class WorkFiles:
 
     # Results ---------------------------------------------------------------------------------------------------------
 
-    def export(self, folder: Path, label_format: LabelFormat = LabelFormat.TIFF) -> None:
-        """Write all objects, committed and shown, their scores and the prompts to a folder."""
+    def can_export(self) -> bool:
+        """Whether there is an object to export; if not, that is said."""
+        work = self.bench.workspace
+        if work is not None and (work.committed.object_ids or shown_ids(work) or work.asker.prompts):
+            return True
+        self._complain(
+            "There is nothing to export. Open an image first."
+            if work is None
+            else "There is nothing to export yet. Click an object, drag a box or paint a mask first."
+        )
+        return False
+
+    def proposed_folder(self) -> str:
+        """Folder in which to begin to look for one to export to: that of the last export, else that of the image."""
+        work = self.bench.workspace
+        if work is None:
+            return ""
+        if work.exported is not None:
+            return work.exported.folder
+        path = work.image.source.path
+        return "" if path is None else str(Path(path).absolute().parent)
+
+    def export(self, folder: Path, label_format: LabelFormat = LabelFormat.TIFF, *, overwrite: bool = False) -> None:
+        """Write all objects, committed and shown, with tables and prompts to a folder.
+
+        What the model is still answering is waited for.
+
+        Parameters
+        ----------
+        folder : Path
+            The folder.
+        label_format : LabelFormat
+            Format of the labels.
+        overwrite : bool
+            Whether files of an earlier export may be replaced.
+        """
         work = self.bench.workspace
         if work is None:
             self._complain("There is nothing to export. Open an image first.")
-            return
-        model, frames = work.asker.queue.used, work.model_input.frames
-        prompts = PromptFile(
-            work.asker.prompts,
-            model_name=None if model is None else model.name,
-            model_sha256=None if model is None else model.sha256,
-            contrast_limits=frames.contrast_limits,
-            image_size=None if model is None else model.image_size,
-        )
+        else:
+            work.asker.when_answered(lambda: self._export(work, folder, label_format, overwrite=overwrite))
+
+    def _export(self, work: Workspace, folder: Path, label_format: LabelFormat, *, overwrite: bool) -> None:
         try:
-            labels = labels_to_export(work.committed.layer, array=self._merged(work), path=work.image.source.path)
-            steps = export_all(
-                folder,
-                labels,
-                scores=work.committed.all_scores(work.picture),
-                prompts=prompts,
-                names=work.objects.notes.names,
-                label_format=label_format,
-            )
+            write = export_of(work, self.bench.choices.policy, folder, label_format, overwrite=overwrite)
         except NapariSam2Error as error:
             self._complain(str(error))
             return
 
-        def write(report: Callable[[tuple[int, int]], None]) -> None:
-            for step in steps:
-                report(step)
+        def remember(done: tuple[ExportedFiles, str]) -> str:
+            written, sentence = done
+            self._note_export(work, written.folder, sentence)
+            return sentence
 
-        self._run(write, f"Exported to {folder}. {labels.remark}".strip())
+        self._run(write, remember)
+
+    def _note_export(self, work: Workspace, folder: Path, sentence: str) -> None:
+        """Write down that work was exported, which changes nothing of what a saved session has."""
+        saver = self._savers.get(id(work))
+        is_saved = saver is not None and self._saved.get(saver) == saver.num_changes
+        work.exported = Exported(str(folder.absolute()), datetime.now(tz=UTC))
+        work.asker.tell(sentence)
+        if saver is not None and is_saved:
+            self._saved[saver] = saver.num_changes
 
     def add_tracks(self) -> None:
         """Add a Tracks layer: where every object is on every frame, coloured by confidence."""
@@ -255,12 +290,13 @@ class WorkFiles:
                 report((number, grid.num_frames))
             return track_table(positions, scores)
 
-        def add(table: pd.DataFrame) -> None:
+        def add(table: pd.DataFrame) -> str:
             active = work.viewer.layers.selection.active
             work.viewer.add_layer(new_tracks_layer(work.image, grid, table))
             work.viewer.layers.selection.active = active  # the keys are those of our layers
+            return "Added the tracks of all objects."
 
-        self._run(measure, "Added the tracks of all objects.", add)
+        self._run(measure, add)
 
     def _merged(self, work: Workspace) -> MergedLabels:
         return work.committed.merged_with(work.picture, self.bench.choices.policy, work.objects.notes.locked)
@@ -275,22 +311,17 @@ class WorkFiles:
 
     # In the background -----------------------------------------------------------------------------------------------
 
-    def _run(
-        self,
-        job: Callable[[Callable[[tuple[int, int]], None]], T],
-        done: str,
-        receive: Callable[[T], None] = lambda result: None,
-    ) -> None:
-        """Do something that takes its time on a thread of its own."""
+    def _run(self, job: Callable[[Callable[[tuple[int, int]], None]], T], receive: Callable[[T], str]) -> None:
+        """Do something that takes its time on a thread of its own; who receives the result says what was done."""
         if self._job is not None:
             self._complain("Something is being written already. Wait for it, or cancel it.")
             return
 
         self.progress = (0, 0)
-        self._job = BackgroundJob(job, lambda news: self._on_news(news, done, receive), self._post).start()
+        self._job = BackgroundJob(job, lambda news: self._on_news(news, receive), self._post).start()
         self._say("")
 
-    def _on_news(self, news: Event[tuple[int, int], T], done: str, receive: Callable[[T], None]) -> None:
+    def _on_news(self, news: Event[tuple[int, int], T], receive: Callable[[T], str]) -> None:
         if isinstance(news, Reported):
             self.progress = news.item
             self.changed.emit()
@@ -303,11 +334,9 @@ class WorkFiles:
         if not isinstance(news, Returned):
             return
         try:
-            receive(news.result)
+            self._say(receive(news.result))
         except NapariSam2Error as error:
             self._complain(str(error))
-        else:
-            self._say(done)
 
     def _complain(self, message: str) -> None:
         self._say(message, is_problem=True)

@@ -18,6 +18,7 @@ from napari_sam2.sessions.steps import Commit, HandEdit, MaskSource, ModelUsed, 
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from napari_sam2.frames import ContrastLimits
@@ -26,6 +27,22 @@ if TYPE_CHECKING:
 
 FORMAT = "napari-sam2 session"
 VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """Results of work that were written.
+
+    Attributes
+    ----------
+    folder : str
+        The folder in which they are.
+    when : datetime
+        When that was done, with its time zone.
+    """
+
+    folder: str
+    when: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +81,11 @@ class Session:
         Confidence below which a frame is doubtful.
     least_confidence : float
         Confidence below which a mask is not shown.
+    drops_specks : bool
+        Whether specks that remain of masks beside others are dropped where masks are shown and committed (see
+        `compose`); before there was a choice they were kept.
+    exported : Exported, optional
+        The last export of this work.
     """
 
     image: ImageUsed
@@ -83,6 +105,8 @@ class Session:
     policy: CommitPolicy = CommitPolicy.KEEP
     threshold: float = 0.5
     least_confidence: float = 0.0
+    drops_specks: bool = False
+    exported: Exported | None = None
 
 
 def planes_of(session: Session) -> dict[str, PackedPlane]:
@@ -123,6 +147,8 @@ def to_json(session: Session, folder: Path, *, state: int = 0) -> str:
         "policy": session.policy.value,
         "threshold": session.threshold,
         "least_confidence": session.least_confidence,
+        "drops_specks": session.drops_specks or None,
+        "exported": None if session.exported is None else _exported_entry(session.exported),
         "names": {str(object_id): name for object_id, name in session.names.items()},
         "hidden": session.hidden,
         "locked": session.locked,
@@ -136,6 +162,10 @@ def to_json(session: Session, folder: Path, *, state: int = 0) -> str:
     }
     lines = (f"  {json.dumps(name)}: {_text(part)}" for name, part in parts.items() if part is not None)
     return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _exported_entry(exported: Exported) -> dict[str, object]:
+    return {"folder": exported.folder, "when": exported.when.isoformat()}
 
 
 _Value = TypeVar("_Value", bound="Hashable")
@@ -171,7 +201,8 @@ class _Tables:
         match step:
             case Commit(sources=sources, policy=policy, locked=locked):
                 entries = [self.source_entry(source) for source in sources]
-                return {"kind": "commit", "policy": policy.value, "locked": locked, "takes": entries}
+                how = {"drops_specks": True} if step.drops_specks else {}
+                return {"kind": "commit", "policy": policy.value, "locked": locked, **how, "takes": entries}
             case Renumbering(old=old, new=new, frames=frames):
                 where = {} if frames is None else {"frames": _ranges(frames)}
                 return {"kind": "renumbering", "old": old, "new": new, **where}

@@ -6,6 +6,7 @@ import hashlib
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -16,7 +17,7 @@ from napari_sam2.files.json_fields import FieldError, Fields, brief, check_versi
 from napari_sam2.files.prompt_entries import prompts_from_entries
 from napari_sam2.labels.merging import CommitPolicy
 from napari_sam2.prompts import MAX_OBJECT_ID, PromptSet, Target
-from napari_sam2.sessions.document import FORMAT, VERSION, Session
+from napari_sam2.sessions.document import FORMAT, VERSION, Exported, Session
 from napari_sam2.sessions.images import image_from_entry, place_in
 from napari_sam2.sessions.steps import Commit, HandEdit, MaskSource, ModelUsed, PackedPlane, Renumbering, Step
 from napari_sam2.tracking.propagation import DirectionName
@@ -38,7 +39,7 @@ _REQUIRED = (
 )
 _OPTIONAL = (
     *("contrast_limits", "start", "stop", "threshold", "least_confidence"),
-    *("names", "hidden", "locked", "approved", "replaced", "state"),
+    *("names", "hidden", "locked", "approved", "replaced", "state", "drops_specks", "exported"),
 )
 _SOURCE = ("object_id", "model", "prompts", "frames")
 
@@ -86,6 +87,8 @@ def from_json(document: object, folder: Path, read_plane: Callable[[str, int], b
             policy=fields.choice("policy", _POLICIES),
             threshold=fields.share("threshold", 0.5),
             least_confidence=fields.share("least_confidence", 0.0),
+            drops_specks=fields.flag("drops_specks"),
+            exported=_exported(fields["exported"]) if "exported" in fields else None,
         )
 
 
@@ -192,9 +195,13 @@ class _Tables:
         kind = entry.get("kind") if isinstance(entry, dict) else None
         match kind:
             case "commit":
-                fields = Fields(entry, ("kind", "policy", "takes"), ("locked",))
-                policy = fields.choice("policy", _POLICIES)
-                return Commit(fields.each("takes", self.source), policy, _object_ids(fields, "locked"))
+                fields = Fields(entry, ("kind", "policy", "takes"), ("locked", "drops_specks"))
+                return Commit(
+                    fields.each("takes", self.source),
+                    fields.choice("policy", _POLICIES),
+                    _object_ids(fields, "locked"),
+                    drops_specks=fields.flag("drops_specks"),
+                )
             case "renumbering":
                 fields = Fields(entry, ("kind", "old", "new"), ("frames",))
                 where = self.frames.ranges(fields) if "frames" in fields else None
@@ -265,8 +272,21 @@ def _model(entry: object) -> ModelUsed:
         source=place_in(fields, "source") if "source" in fields else None,
         contrast_limits=fields.limits("contrast_limits"),
         channels=fields.wholes("channels", least=0) if "channels" in fields else None,
-        drops_islands=fields.truth("drops_islands", default=False),
+        drops_islands=fields.flag("drops_islands"),
     )
+
+
+def _exported(entry: object) -> Exported:
+    with within("exported"):
+        fields = Fields(entry, ("folder", "when"))
+        given = fields.text("when")
+        try:
+            when = datetime.fromisoformat(given)
+        except ValueError:
+            when = None
+        if when is None or when.utcoffset() is None:
+            raise FieldError(f'"when" is {brief(given)}. Write a date and a time with its zone, as in ISO 8601.')
+        return Exported(fields.text("folder"), when)
 
 
 def _name(given: object) -> str:

@@ -88,9 +88,6 @@ def image_from_entry(entry: object, folder: Path) -> ImageUsed:
             f'"shape" is {brief(shape)} and "order" {brief(order)}. Write two or three lengths, and in "order" the '
             "number of each of these axes once."
         )
-    is_rgb = fields.get("is_rgb", False)
-    if not isinstance(is_rgb, bool):
-        raise FieldError(f'"is_rgb" is {brief(is_rgb)}. Use true or false.')
     image = ImageUsed(
         name=fields.text("name"),
         shape=shape,
@@ -98,7 +95,7 @@ def image_from_entry(entry: object, folder: Path) -> ImageUsed:
         path=folder.absolute() / place_in(fields, "path") if "path" in fields else None,
         axes=fields.text("axes") if "axes" in fields else None,
         channels=fields.wholes("channels", least=0),
-        is_rgb=is_rgb,
+        is_rgb=fields.flag("is_rgb"),
         order=order,
         level=fields.whole("level", least=0) if "level" in fields else 0,
     )

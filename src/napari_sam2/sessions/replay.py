@@ -11,6 +11,7 @@ import numpy as np
 from napari_sam2.errors import SessionError
 from napari_sam2.labels.composing import compose, label_dtype
 from napari_sam2.labels.merging import exported_plane, merged_plane
+from napari_sam2.labels.values import areas_of
 from napari_sam2.prompt_checks import check_prompts
 from napari_sam2.prompts import MAX_OBJECT_ID, PromptSet, Target
 from napari_sam2.sessions.steps import Commit, HandEdit, MaskSource, Renumbering
@@ -285,10 +286,12 @@ class _Finisher:
         session = self._session
         plane: NDArray[np.integer] = np.zeros(self._shape, np.int64)
         scores: dict[int, ObjectScore] = {}
+        num_specks = 0
         for step in session.steps:
             match step:
                 case Commit(sources=sources, policy=policy, locked=locked):
-                    coming = self._coming(frame, sources, masks)
+                    coming = self._coming(frame, sources, masks, drops_specks=step.drops_specks)
+                    num_specks += coming.num_specks
                     confidence_of = _confidence_of({**scores, **coming.scores})
                     plane = merged_plane(plane, coming.labels, policy, confidence_of=confidence_of, locked=locked)
                     scores |= {i: score for i, score in coming.scores.items() if i not in locked}
@@ -301,21 +304,36 @@ class _Finisher:
                         plane = planes[frame].unpack().astype(np.int64)
                         scores = {}  # what was edited by hand is certain
         shown = [source for source in session.sources if source.object_id not in session.hidden]
-        coming = self._coming(frame, shown, masks, session.least_confidence)
+        coming = self._coming(frame, shown, masks, session.least_confidence, drops_specks=session.drops_specks)
+        num_specks += coming.num_specks
         scores |= coming.scores
         plane = exported_plane(
             plane, coming.labels, session.policy, confidence_of=_confidence_of(scores), locked=session.locked
         )
-        return LabelFrame(frame, plane.astype(self._dtype), tuple(scores[i] for i in sorted(scores)))
+        areas = areas_of(plane)
+        counted = (replace(scores[i], area_in_labels_px=areas.get(i, 0)) for i in sorted(scores))
+        return LabelFrame(frame, plane.astype(self._dtype), tuple(counted), num_specks)
 
     def _coming(
-        self, frame: int, sources: Iterable[MaskSource], masks: _Masks, least_confidence: float = 0.0
+        self,
+        frame: int,
+        sources: Iterable[MaskSource],
+        masks: _Masks,
+        least_confidence: float = 0.0,
+        *,
+        drops_specks: bool,
     ) -> _Coming:
-        found = [masks[source.origin] for source in sources if _has(source, frame)]
-        scored = [(mask, mask.score(frame)) for mask in found]
+        found = {source.object_id: source for source in sources if _has(source, frame)}
+        scored = [(masks[source.origin], masks[source.origin].score(frame)) for source in found.values()]
         scored = [(mask, score) for mask, score in scored if score.confidence >= least_confidence]
-        labels = compose([mask for mask, _ in scored], *self._shape, self._dtype)
-        return _Coming(labels, {score.object_id: score for _, score in scored})
+        composed = compose(
+            [mask for mask, _ in scored],
+            *self._shape,
+            self._dtype,
+            prompts_of=lambda object_id: (one for one in found[object_id].prompts if one.frame == frame),
+            drops_specks=drops_specks,
+        )
+        return _Coming(composed.labels, {score.object_id: score for _, score in scored}, composed.num_specks)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -324,6 +342,7 @@ class _Coming:
 
     labels: NDArray[np.unsignedinteger]
     scores: dict[int, ObjectScore]
+    num_specks: int
 
 
 def _confidence_of(scores: Mapping[int, ObjectScore]) -> dict[int, float]:

@@ -121,11 +121,15 @@ class Commit:
         What became of pixels that belonged to a committed object.
     locked : tuple of int
         Objects that neither lost nor received a pixel.
+    drops_specks : bool
+        Whether specks that remain of masks beside others were dropped (see `compose`); before there was a choice they
+        were kept.
     """
 
     sources: tuple[MaskSource, ...]
     policy: CommitPolicy
     locked: tuple[int, ...] = ()
+    drops_specks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ they come; `write_labels` does the last of this for frames from anywhere, such a
 
 from __future__ import annotations
 
+import logging
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -16,12 +17,12 @@ from napari_sam2.errors import SmallObjectWarning
 from napari_sam2.files.tables import keep_table, write_table
 from napari_sam2.labels.composing import compose, label_dtype
 from napari_sam2.prompt_checks import check_prompts, prompts_inside, too_small_at
-from napari_sam2.results import FrameResult, feature_table, score_table
+from napari_sam2.results import CLEAN_AREA_PX, FrameResult, feature_table, score_table
 from napari_sam2.tracking.propagation import LabelFrame, label_frames, plan_propagation
 from napari_sam2.tracking.stack import TrackedStack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     import pandas as pd
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from napari_sam2.results import ObjectScore
     from napari_sam2.tracking.propagation import DirectionName
     from sam2_model.video.passes import Visit
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,17 +248,20 @@ def write_labels(
     table, and a note on the exception tells where.
     """
     show = progress or (lambda done, total: None)
-    done: list[tuple[ObjectScore, ...]] = []
+    done: dict[int, tuple[ObjectScore, ...]] = {}
+    specks: dict[int, int] = {}
     try:
         with sink:
             show(0, num_steps)
             for number, found in enumerate(steps, 1):
                 if found is not None:
                     sink.write(found.frame, found.labels)
-                    done.append(found.scores)
+                    # A frame that comes again has the objects of both times.
+                    done[found.frame], specks[found.frame] = found.scores, found.num_specks
                 show(number, num_steps)
             table = _table(done)
             sink.describe(feature_table(table))
+        _tell_of_specks(specks.values())
     except BaseException as error:
         if done and sink.partial_path is not None:
             error.add_note(f"Finished frames are kept in {sink.partial_path}.")
@@ -272,7 +278,8 @@ def _segmented(job: Job, predictor: Predictor) -> Iterator[LabelFrame]:
     height, width = job.frames.height, job.frames.width
     given = prompts_inside(job.prompts, height, width).by_object()
     result = FrameResult(0, predictor.segment(job.frames[0], dict(sorted(given.items()))))
-    yield LabelFrame(0, compose(result.objects, height, width, job.dtype), result.scores)
+    composed = compose(result.objects, height, width, job.dtype, prompts_of=lambda object_id: given.get(object_id, ()))
+    yield LabelFrame(0, composed.labels, composed.counted(result.scores), composed.num_specks)
 
 
 def _followed(stack: TrackedStack, prompts: PromptSet, visits: tuple[Visit, ...]) -> Iterator[LabelFrame | None]:
@@ -281,8 +288,19 @@ def _followed(stack: TrackedStack, prompts: PromptSet, visits: tuple[Visit, ...]
     yield from label_frames(stack, visits)
 
 
-def _table(done: Iterable[tuple[ObjectScore, ...]]) -> pd.DataFrame:
-    return score_table(score for scores in done for score in scores)
+def _table(done: Mapping[int, tuple[ObjectScore, ...]]) -> pd.DataFrame:
+    return score_table(score for scores in done.values() for score in scores)
+
+
+def _tell_of_specks(specks: Iterable[int]) -> None:
+    counts = [count for count in specks if count]
+    if counts:
+        logger.info(
+            "Dropped specks that remained beside other objects: %d of up to %d px, on %d frames.",
+            sum(counts),
+            CLEAN_AREA_PX,
+            len(counts),
+        )
 
 
 def _warn_of_small_objects(job: Job, predictor: Predictor) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from napari_sam2.errors import OptionError
 from napari_sam2.labels.composing import compose, label_dtype
 from napari_sam2.prompt_checks import is_absence
+from napari_sam2.prompts import Target
 from sam2_model.memory_bank import Direction
 from sam2_model.video.passes import Visit, plan_visits
 
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_sam2.prompts import PromptSet
-    from napari_sam2.results import FrameResult, ObjectMask, ObjectScore
+    from napari_sam2.prompts import Prompt, PromptSet
+    from napari_sam2.results import FrameResult, ObjectScore
     from napari_sam2.tracking.stack import TrackedStack
 
 DirectionName = Literal["forward", "backward", "both"]
@@ -149,12 +151,15 @@ class LabelFrame:
     labels : ndarray
         Shape (Y, X), unsigned: all objects found on this frame until now.
     scores : tuple of ObjectScore
-        One row per object of this visit.
+        One row per object that was looked for on this frame until now, with its area in these labels.
+    num_specks : int
+        Specks that were dropped where masks were put together; see `compose`.
     """
 
     frame: int
     labels: NDArray[np.unsignedinteger]
     scores: tuple[ObjectScore, ...]
+    num_specks: int = 0
 
 
 def label_frames(stack: TrackedStack, visits: Sequence[Visit]) -> Iterator[LabelFrame]:
@@ -165,14 +170,22 @@ def label_frames(stack: TrackedStack, visits: Sequence[Visit]) -> Iterator[Label
     """
     dtype = label_dtype(stack.prompts.object_ids)
     outstanding = Counter(visit.frame for visit in visits if visit.is_reported)  # two where the passes overlap
-    kept: dict[int, tuple[ObjectMask, ...]] = {}
+    kept: dict[int, FrameResult] = {}
     for result in run(stack, visits):
-        objects = (*kept.pop(result.frame, ()), *result.objects)
-        outstanding[result.frame] -= 1
-        if outstanding[result.frame]:
-            kept[result.frame] = objects
-        labels = compose(objects, stack.frames.height, stack.frames.width, dtype)
-        yield LabelFrame(result.frame, labels, result.scores)
+        frame, objects, scores = result.frame, result.objects, result.scores
+        if frame in kept:
+            first = kept.pop(frame)
+            objects, scores = (*first.objects, *objects), (*first.scores, *scores)
+        outstanding[frame] -= 1
+        if outstanding[frame]:
+            kept[frame] = result
+        prompts_of = partial(_prompts_on, stack.prompts, frame)
+        composed = compose(objects, stack.frames.height, stack.frames.width, dtype, prompts_of=prompts_of)
+        yield LabelFrame(frame, composed.labels, composed.counted(scores), composed.num_specks)
+
+
+def _prompts_on(prompts: PromptSet, frame: int, object_id: int) -> tuple[Prompt, ...]:
+    return prompts.get(Target(object_id, frame), ())
 
 
 def _origins(prompts: PromptSet) -> dict[int, int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QPainter, QPaintEvent
 from qtpy.QtWidgets import (
     QFileDialog,
     QFrame,
@@ -13,24 +15,57 @@ from qtpy.QtWidgets import (
     QMessageBox,
     QProgressBar,
     QPushButton,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_sam2.files.results_folder import LabelFormat
+from napari_sam2.files.results_folder import LabelFormat, names_of_files
 from napari_sam2.sessions.steps import Commit, HandEdit
 from napari_sam2.sessions.storage import SUFFIX
-from napari_sam2.widgets.parts import button, in_a_row
+from napari_sam2.widgets.parts import button, command_button, in_a_row
+from napari_sam2.workspace.commands import EXPORT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     from napari_sam2.saving.autosave import LeftOver
     from napari_sam2.saving.work_files import WorkFiles
 
 _SESSIONS = f"SAM 2 sessions (*{SUFFIX})"
 
 
+class ElidedLabel(QLabel):
+    """A text in one line, which ends in dots where there is no room for more; on hover it is whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+
+    def setText(self, text: str | None) -> None:
+        """Show another text."""
+        super().setText(text)
+        self.setToolTip(text)
+
+    def minimumSizeHint(self) -> QSize:
+        """Ask for a few letters, however long the text is: a long one widens no dock."""
+        return QSize(self.fontMetrics().averageCharWidth() * 8, super().minimumSizeHint().height())
+
+    def sizeHint(self) -> QSize:
+        """Ask for no more than that; the layout gives what room there is."""
+        return self.minimumSizeHint()
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Draw as much of the text as there is room for."""
+        where = self.contentsRect()
+        text = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, where.width())
+        with QPainter(self) as painter:
+            painter.drawText(where, int(Qt.AlignmentFlag.AlignVCenter), text)
+
+
 class LeftOverBanner(QFrame):
-    """Offers the newest work that a viewer left over; hidden when there is none.
+    """Offers the newest work that a viewer left over, in one line; hidden when there is none.
 
     Parameters
     ----------
@@ -42,18 +77,18 @@ class LeftOverBanner(QFrame):
         super().__init__()
         self._files = files
         self.setFrameShape(QFrame.Shape.StyledPanel)
-        self.text = QLabel()
-        self.text.setWordWrap(True)
-        self.restore = button(
-            "Go on with it",
+        self.text = ElidedLabel()
+        self.restore = _small_button(
+            "Go on",
             "Bring back prompts, masks and committed objects.",
             lambda: files.take_up(files.left_over[0]),
         )
-        self.discard = button("Discard", "Delete this work for good.", self._on_discard)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 6, 6, 6)
-        layout.addWidget(self.text)
-        layout.addLayout(in_a_row(self.restore, self.discard))
+        self.later = _small_button("Later", "Hide this until the next start; the work stays.", files.put_off)
+        self.discard = _small_button("Discard", "Delete this work for good.", self._on_discard)
+        layout = in_a_row(self.text, self.restore, self.later, self.discard)
+        layout.setContentsMargins(6, 2, 2, 2)
+        self.setLayout(layout)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.show_offer()
 
     def show_offer(self) -> None:
@@ -82,20 +117,12 @@ class SessionPanel(QWidget):
         self._files = files
         self.save = button("Save…", "Save prompts, masks, committed objects and choices as a session.", self._on_save)
         self.open = button("Open…", "Go on with a saved session.", self._on_open)
-        self.export = QPushButton("Export")
-        self.export.setToolTip("Write all objects, their scores and the prompts to a folder; or show them as tracks.")
-        menu = QMenu(self.export)
-        menu.setToolTipsVisible(True)
-        for text, tip, called in (
-            ("Labels as TIFF, tables, prompts…", "labels.tif, scores.csv, objects.csv, prompts.json", self._on_tiff),
-            ("Labels as OME-Zarr, tables, prompts…", "The same, confidences also as properties", self._on_zarr),
-            ("Tracks layer", "Where every object is on every frame, coloured by confidence", files.add_tracks),
-        ):
-            action = menu.addAction(text)
-            if action is not None:
-                action.setToolTip(tip)
-                action.triggered.connect(called)
-        self.export.setMenu(menu)
+        self.export = command_button(EXPORT, files.bench)
+        self.formats = QPushButton()
+        self.formats.setToolTip("Export in other formats, or as tracks.")
+        self.formats.setFixedWidth(self.fontMetrics().height() * 2)
+        self.formats.setMenu(self._menu())
+        files.bench.export_wanted.connect(self._on_tiff)
         self.progress = QProgressBar()
         self.progress.setFormat("%v of %m frames written")
         self.cancel = button("Cancel", "Stop writing; what is written stays, under an unfinished name.", files.cancel)
@@ -104,16 +131,42 @@ class SessionPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        layout.addLayout(in_a_row(self.save, self.open, self.export))
+        layout.addLayout(in_a_row(self.save, self.open, self.export, self.formats))
         layout.addWidget(self.progress)
         layout.addWidget(self.cancel)
         layout.addWidget(self.message)
         self.show_state()
 
+    def _menu(self) -> QMenu:
+        menu = QMenu(self.formats)
+        menu.setToolTipsVisible(True)
+        tiff, zarr = (
+            f"All objects, committed or not: {', '.join(names_of_files(one))}"
+            for one in (LabelFormat.TIFF, LabelFormat.OME_ZARR)
+        )
+        for text, tip, called in (
+            ("Labels as TIFF, tables, prompts…", tiff, self._on_tiff),
+            (
+                "Labels as OME-Zarr, tables, prompts…",
+                f"{zarr}; the labels hold the table of objects, too",
+                self._on_zarr,
+            ),
+            (
+                "Tracks layer",
+                "Where every object, committed or not, is on every frame, coloured by confidence",
+                self._files.add_tracks,
+            ),
+        ):
+            action = menu.addAction(text)
+            if action is not None:
+                action.setToolTip(tip)
+                action.triggered.connect(called)
+        return menu
+
     def show_state(self) -> None:
         """Show how things stand."""
         progress, has_work = self._files.progress, self._files.bench.workspace is not None
-        for made in (self.save, self.export):
+        for made in (self.save, self.export, self.formats):
             made.setEnabled(has_work and progress is None)
         for shown in (self.progress, self.cancel):
             shown.setVisible(progress is not None)
@@ -143,28 +196,50 @@ class SessionPanel(QWidget):
         self._export(LabelFormat.OME_ZARR)
 
     def _export(self, label_format: LabelFormat) -> None:
-        name = QFileDialog.getExistingDirectory(self, "Export to a folder")
-        if name:
-            self._files.export(Path(name), label_format)
+        if not self._files.can_export():
+            return
+        name = QFileDialog.getExistingDirectory(self, "Export all objects to a folder", self._files.proposed_folder())
+        if not name:
+            return
+        folder = Path(name)
+        there = [one for one in names_of_files(label_format) if (folder / one).exists()]
+        question = f"{folder} has {', '.join(there)} already. Replace what is there?"
+        if not there or QMessageBox.question(self, "Export", question) == QMessageBox.StandardButton.Yes:
+            self._files.export(folder, label_format, overwrite=bool(there))
 
 
 def offer_sentence(work: LeftOver, count: int) -> str:
     """Return what work was left over, in a sentence."""
     session = work.session
-    when = work.written.astimezone().strftime("%d %B, %H:%M")
-    frames = {frame for source in session.sources for frame in source.frames}
     committed = {source.object_id for step in session.steps if isinstance(step, Commit) for source in step.sources}
-    parts = [
-        _counted(len(session.prompts.object_ids), "object in work", "objects in work"),
-        _counted(len(frames), "frame with masks", "frames with masks"),
-        _counted(len(committed), "object committed", "objects committed"),
-    ]
+    object_ids = committed.union(session.prompts.object_ids, (source.object_id for source in session.sources))
+    parts = [_counted(len(object_ids), "object", "objects")]
+    if committed:
+        parts[0] += f", {len(committed)} of them committed" if committed != object_ids else ", committed"
     if any(isinstance(step, HandEdit) for step in session.steps):
         parts.append("labels edited by hand")
+    if session.exported is not None:
+        then = session.exported.when.astimezone()
+        is_same_day = then.date() == work.written.astimezone().date()
+        time = f"at {then:%H:%M}" if is_same_day else f"on {_day(then)}"
+        parts.append(f"exported to {session.exported.folder} {time}")
+    contents = "; ".join(part for part in parts if part) or "no object"
     older = _counted(count - 1, "older piece of work waits", "older pieces of work wait")
-    contents = ", ".join(part for part in parts if part) or "only prompts"
-    return f"Work on {session.image.name!r} of {when} was not saved: {contents}." + (f" {older}." if older else "")
+    when = _day(work.written.astimezone())
+    return f"Work on {session.image.name!r} of {when}: {contents}." + (f" {older}." if older else "")
+
+
+def _day(when: datetime) -> str:
+    return f"{when:%d %B, %H:%M}".removeprefix("0")
 
 
 def _counted(number: int, one: str, several: str) -> str:
     return f"{number} {one if number == 1 else several}" if number else ""
+
+
+def _small_button(text: str, tip: str, clicked: Callable[[], object]) -> QPushButton:
+    """Make a push button that is as narrow as its text."""
+    made = button(text, tip, clicked)
+    metrics = made.fontMetrics()
+    made.setFixedWidth(metrics.horizontalAdvance(text) + metrics.height() + 4)
+    return made

@@ -173,6 +173,14 @@ UNDO = Command(
 REDO = Command(
     lambda work, _: work.redo(), "Redo", "Make it again", "Control-Shift-Z", "redo", "redo painting (labels)"
 )
+EXPORT = Command(
+    lambda _, bench: bench.export_wanted.emit(),
+    "Export…",
+    "Write all objects, committed or not, with tables and prompts to a folder; labels as TIFF",
+    "E",
+    "export all objects",
+    "erase (labels), add an ellipse (shapes)",
+)
 
 KEYED = (
     ASK,
@@ -193,6 +201,7 @@ KEYED = (
     CLEAR_PROMPTS,
     UNDO,
     REDO,
+    EXPORT,
 )
 """Commands with a key, in the order in which the list of keys shows them."""
 

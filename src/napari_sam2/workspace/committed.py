@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from psygnal import Signal
 
 from napari_sam2.errors import OptionError
+from napari_sam2.labels.values import areas_of
 from napari_sam2.layers.label_edits import commit, delete_object, merge_objects, write_frame
 from napari_sam2.layers.label_layers import new_labels_layer, set_features, widen
 from napari_sam2.layers.planes import MergedLabels
-from napari_sam2.prompts import Target
-from napari_sam2.results import feature_table, score_table
+from napari_sam2.results import feature_table, mean_where_any, score_table
 from napari_sam2.sessions.steps import WorkLog
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from napari_sam2.labels.merging import CommitPolicy
     from napari_sam2.layers.grid import LayerGrid
     from napari_sam2.layers.label_edits import LabelPatch
+    from napari_sam2.prompts import Target
     from napari_sam2.results import ObjectScore
     from napari_sam2.sessions.steps import Step
     from napari_sam2.workspace.picture import Picture
@@ -62,13 +64,13 @@ class Committed:
         self.layer = self.made = new_labels_layer(image, grid, name=COMMITTED_NAME)
         self.log = WorkLog()
         self.scores: Mapping[Target, ObjectScore] = {}
-        self._frames_of: dict[int, set[int]] = {}
-        self._unindexed: set[int] = set()
+        self._areas: dict[int, dict[int, int]] = {}
+        self._uncounted: set[int] = set()
 
     @property
     def object_ids(self) -> tuple[int, ...]:
         """Objects in the committed labels, ascending."""
-        return tuple(sorted(i for i, frames in self._indexed().items() if frames))
+        return tuple(sorted(i for i, areas in self._counted().items() if areas))
 
     # Changes that come from elsewhere --------------------------------------------------------------------------------
 
@@ -76,7 +78,7 @@ class Committed:
         """Commit into another layer from now on; what is in it already counts as made by hand."""
         self.layer = layer
         self.log = WorkLog()
-        self._frames_of = {}
+        self._areas = {}
         self.touch(range(self.grid.num_frames))
 
     def adopt(self, log: WorkLog) -> None:
@@ -154,14 +156,14 @@ class Committed:
 
     def delete(self, object_id: int) -> list[LabelPatch]:
         """Delete the pixels of an object. Errors as in `commit`."""
-        frames = sorted(self._indexed().get(object_id, ()))
+        frames = sorted(self._counted().get(object_id, ()))
         patches = delete_object(self.layer, self.grid, object_id, frames)
         self._note_change(patch.frame for patch in patches)
         return patches
 
     def merge(self, into: int, other: int) -> list[LabelPatch]:
         """Make the pixels of one object pixels of another. Errors as in `commit`."""
-        frames = sorted(self._indexed().get(other, ()))
+        frames = sorted(self._counted().get(other, ()))
         self.make_room([into])
         patches = merge_objects(self.layer, self.grid, into, other, frames)
         self._note_change(patch.frame for patch in patches)
@@ -171,22 +173,36 @@ class Committed:
         """Replace the scores, and show them on the layer unless it is the user's own."""
         self.scores = scores
         if self.layer == self.made:
-            set_features(self.layer, feature_table(score_table(scores.values())), names)
+            self._show(feature_table(score_table(scores.values())), names)
 
-    def show_names(self, names: Mapping[int, str]) -> None:
-        """Show names in the table of the layer unless it is the user's own."""
+    def show_table(self, names: Mapping[int, str]) -> None:
+        """Show names, and the areas of now, in the table of the layer unless it is the user's own."""
         if self.layer == self.made:
             table = self.layer.features
             table = table if "index" in table else table.assign(index=[])
-            set_features(self.layer, table[table["index"] != 0].drop(columns="name", errors="ignore"), names)
+            self._show(table[table["index"] != 0].drop(columns="name", errors="ignore"), names)
+
+    def _show(self, table: pd.DataFrame, names: Mapping[int, str]) -> None:
+        if "mean_area_in_labels_px" in table:
+            # What is in the labels, whatever the masks were: somebody may have painted.
+            areas = self._counted()
+            means = [mean_where_any(np.array([*areas.get(int(i), {}).values()], np.int64)) for i in table["index"]]
+            table = table.assign(mean_area_in_labels_px=means)
+        set_features(self.layer, table, names)
 
     # Together with the masks that are shown --------------------------------------------------------------------------
 
     def all_scores(self, picture: Picture) -> pd.DataFrame:
-        """Return the scores of committed masks and of those that are shown, which count where there are both."""
-        scores = dict(self.scores)
-        for masks in picture.held.snapshot().values():
-            scores |= {Target(i, h.score.frame): h.score for i, h in masks.items() if picture.shown.includes(h)}
+        """Return the scores of committed masks and of those that are shown, which count where there are both.
+
+        Areas in labels are those in the layer that each is in; where all are put together, they are counted anew.
+        """
+        areas = self._counted()
+        scores = {
+            (t.object_id, t.frame): replace(one, area_in_labels_px=areas.get(t.object_id, {}).get(t.frame, 0))
+            for t, one in self.scores.items()
+        }
+        scores |= {(one.object_id, one.frame): one for one in picture.held.iter_scores(picture.shown)}
         return score_table(scores.values())
 
     def merged_with(self, picture: Picture, policy: CommitPolicy, locked: frozenset[int]) -> MergedLabels:
@@ -204,29 +220,22 @@ class Committed:
             confidences.setdefault(frame, {}).update({i: one.score.confidence for i, one in masks.items()})
         return confidences
 
-    # Which object is where -------------------------------------------------------------------------------------------
+    # How much of which object is where -------------------------------------------------------------------------------
 
     def _note_change(self, frames: Iterable[int]) -> None:
         changed = frozenset(frames)
-        self._unindexed |= changed
+        self._uncounted |= changed
         if changed:
             self.changed.emit(changed)
 
-    def _indexed(self) -> Mapping[int, set[int]]:
-        """Frames of each object; those that were changed since are searched again."""
-        for frame in sorted(self._unindexed):
-            found = _labels_on(self.grid.plane(self.layer.data, frame))
-            for object_id, on_frames in self._frames_of.items():
+    def _counted(self) -> Mapping[int, Mapping[int, int]]:
+        """Pixels by object and frame; frames that were changed since are counted again."""
+        for frame in sorted(self._uncounted):
+            found = areas_of(self.grid.plane(self.layer.data, frame))
+            for object_id, by_frame in self._areas.items():
                 if object_id not in found:
-                    on_frames.discard(frame)
-            for object_id in found:
-                self._frames_of.setdefault(object_id, set()).add(frame)
-        self._unindexed.clear()
-        return self._frames_of
-
-
-def _labels_on(plane: NDArray[np.integer]) -> set[int]:
-    """Labels in a plane, but for the background. Objects are runs of equal numbers, so few pixels need be compared."""
-    pixels = plane.reshape(-1)
-    first = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
-    return {*pixels[:1].tolist(), *np.unique(pixels[first]).tolist()} - {0}
+                    by_frame.pop(frame, None)
+            for object_id, area_px in found.items():
+                self._areas.setdefault(object_id, {})[frame] = area_px
+        self._uncounted.clear()
+        return self._areas

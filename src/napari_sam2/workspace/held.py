@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from napari_sam2.results import FEATURE_COLUMNS, ObjectMask, ObjectScore, score_table
+from napari_sam2.results import FEATURE_COLUMNS, ObjectMask, ObjectScore, mean_where_any, score_table
 from napari_sam2.sessions.steps import MaskSource, ModelUsed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -145,9 +145,22 @@ class HeldMasks:
                     self._rows[object_id] = _Row(self.num_frames)
                 self._rows[object_id].put(frame, held.score)
 
+    def count(self, frame: int, area_px: Mapping[int, int]) -> None:
+        """Note how many pixels each object has in the labels of a frame, where its masks were put together."""
+        for object_id in self.on(frame):
+            self._rows[object_id].area_in_labels_px[frame] = area_px.get(object_id, 0)
+
     def scores(self) -> pd.DataFrame:
         """Table of scores of all masks, as in `Segmentation.scores`. Takes time in proportion to their number."""
-        return score_table(held.score for masks in self._frames.values() for held in masks.values())
+        return score_table(self.iter_scores())
+
+    def iter_scores(self, shown: Shown | None = None) -> Iterator[ObjectScore]:
+        """Yield the scores of all masks, or of those that are shown, with the areas that were counted last."""
+        for frame, masks in self._frames.items():
+            for object_id, held in masks.items():
+                if shown is None or shown.includes(held):
+                    area_px = int(self._rows[object_id].area_in_labels_px[frame])
+                    yield replace(held.score, area_in_labels_px=area_px)
 
     def features(self) -> pd.DataFrame:
         """Table of objects, as `results.feature_table` makes it of `scores`, without going through all masks."""
@@ -246,24 +259,26 @@ class _ByFrame:
 
 
 class _Row:
-    """Confidence and area of one object on every frame."""
+    """Confidence and areas of one object on every frame."""
 
-    __slots__ = ("area_px", "confidence", "count")
+    __slots__ = ("area_in_labels_px", "area_px", "confidence", "count")
 
     def __init__(self, num_frames: int) -> None:
         self.confidence = np.full(num_frames, np.nan)
         self.area_px = np.full(num_frames, -1, np.int64)  # -1: no mask
+        self.area_in_labels_px = np.zeros(num_frames, np.int64)
         self.count = 0
 
     def put(self, frame: int, score: ObjectScore) -> None:
         self.count += self.area_px[frame] < 0
         self.confidence[frame], self.area_px[frame] = score.confidence, score.area_px
+        self.area_in_labels_px[frame] = score.area_in_labels_px  # until it is counted
 
     def clear(self, frame: int) -> None:
         self.count -= self.area_px[frame] >= 0
-        self.confidence[frame], self.area_px[frame] = np.nan, -1
+        self.confidence[frame], self.area_px[frame], self.area_in_labels_px[frame] = np.nan, -1, 0
 
-    def features(self, object_id: int) -> tuple[int, int, float, float, int, float]:
+    def features(self, object_id: int) -> tuple[int, int, float, float, float, int, float]:
         found = np.flatnonzero(self.area_px > 0)
         seen = found if found.size else np.flatnonzero(self.area_px == 0)
         confidence = self.confidence[seen]
@@ -271,6 +286,7 @@ class _Row:
         return (
             object_id,
             found.size,
+            mean_where_any(self.area_in_labels_px),
             float(confidence.mean()),
             float(confidence[worst]),
             int(seen[worst]),

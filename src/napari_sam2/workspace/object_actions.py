@@ -106,7 +106,8 @@ class ObjectActions:
             scores |= {Target(i, frame): one.score for i, one in all_masks.items() if i not in left[frame]}
         committed.write_log()
         remark = committed.make_room(moved)
-        step = Commit(sources_of(masks, prompts, picture.shown), policy, tuple(sorted(locked)))
+        sources = sources_of(masks, prompts, picture.shown)
+        step = Commit(sources, policy, tuple(sorted(locked)), drops_specks=picture.drops_specks)
         patches = committed.commit(picture, policy, locked)
         # What has no mask was not answered yet, or could not be: its prompts stay.
         kept = {i for frame, all_masks in masks.items() for i in left.get(frame, all_masks)}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from numpy.typing import NDArray
 
+    from napari_sam2.labels.composing import Composed
     from napari_sam2.layers.grid import LayerGrid
     from napari_sam2.workspace.held import HeldMask
 
@@ -48,6 +49,9 @@ class Picture:
         The masks that are not committed. Changed through `set_masks` alone.
     shown : Shown
         Which of them are shown. Changed through `show` alone.
+    drops_specks : bool
+        Whether specks that remain beside other objects are dropped (see `compose`); work of before they were keeps
+        them. Set before there are masks.
     """
 
     masks_changed = Signal(int)
@@ -58,6 +62,7 @@ class Picture:
         self.layer = new_labels_layer(image, grid, name=CURRENT_NAME)
         self.held = HeldMasks(grid.num_frames)
         self.shown = Shown()
+        self.drops_specks = True
         self._stale: set[int] = set()
         self._read: dict[int, NDArray[np.integer]] = {}
 
@@ -106,8 +111,18 @@ class Picture:
 
     def composed(self, frame: int) -> NDArray[np.unsignedinteger]:
         """Return the labels of a frame as its masks make them: what the layer shows unless somebody paints."""
-        masks = self.held.shown_on(frame, self.shown)
-        return compose(masks, self.grid.height, self.grid.width, self.layer.data.dtype)
+        return self._composed(frame).labels
+
+    def _composed(self, frame: int) -> Composed:
+        held = self.held.on(frame)
+        return compose(
+            self.held.shown_on(frame, self.shown),
+            self.grid.height,
+            self.grid.width,
+            self.layer.data.dtype,
+            prompts_of=lambda object_id: (one for one in held[object_id].prompts if one.frame == frame),
+            drops_specks=self.drops_specks,
+        )
 
     def painted(self, frame: int) -> dict[int, NDArray[np.bool_]]:
         """Return the masks of objects that somebody has painted or erased on a frame since it was drawn; (Y, X)."""
@@ -136,7 +151,9 @@ class Picture:
     def _draw(self, frame: int, strokes: tuple[NDArray[np.bool_], NDArray[np.integer]] | None = None) -> bool:
         self._stale.discard(frame)
         self._read.pop(frame, None)
-        plane: NDArray[np.integer] = self.composed(frame)
+        composed = self._composed(frame)
+        self.held.count(frame, composed.area_px)
+        plane: NDArray[np.integer] = composed.labels
         if strokes is not None:
             is_painted, values = strokes
             plane[is_painted] = values

@@ -95,6 +95,9 @@ class Workbench:
     choices_changed = Signal()
     """Something was chosen otherwise than by the user."""
 
+    export_wanted = Signal()
+    """The user wants to export the work in hand."""
+
     begun = Signal(Workspace)
     """Work on an image has begun, or goes on after it was laid aside with the panel."""
 
@@ -314,6 +317,7 @@ class Workbench:
             self.images_changed,
             self.workspace_changed,
             self.status_changed,
+            self.export_wanted,
             self.masks_changed,
             self.view_changed,
             self.closed,

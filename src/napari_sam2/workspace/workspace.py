@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from napari_sam2.inference.speed import SpeedLog
     from napari_sam2.layers.prompt_layers import LayersState
     from napari_sam2.prompts import PromptSet
+    from napari_sam2.sessions.document import Exported
     from napari_sam2.workspace.history import Change, Edit
     from napari_sam2.workspace.object_actions import ObjectAction
     from napari_sam2.workspace.objects import ObjectNotes
@@ -88,6 +89,8 @@ class Workspace:
         What was asked last before a drawing becomes a prompt.
     written : Path or None
         Where the work was written down until its panel was closed; None as long as it was not.
+    exported : Exported or None
+        The last export of the work.
     made : tuple of napari.layers.Layer
         The layers that were made for the work, which begin with the one to commit into.
 
@@ -124,6 +127,7 @@ class Workspace:
         self.history = History(HISTORY_BYTES)
         self.question: Question | None = None
         self.written: Path | None = None
+        self.exported: Exported | None = None
         self.asker: Asker = Asker(
             self.model_input,
             self.sources,
@@ -199,7 +203,7 @@ class Workspace:
         self.picture.show(replace(self.picture.shown, hidden=notes.hidden))
         self._on_view()
         self.picture.show_table(notes.names)
-        self.committed.show_names(notes.names)
+        self.committed.show_table(notes.names)
         self.changed.emit(self.asker.status)
         if self.asker.waiting - notes.locked:
             self.asker.ask()
@@ -390,7 +394,12 @@ class Workspace:
 
     def _on_committed_paint(self, event: object) -> None:
         frames = self._painted_frames(event)
-        self._post(lambda: self.committed.touch(frames))
+
+        def take() -> None:
+            self.committed.touch(frames)
+            self.committed.show_table(self.objects.notes.names)
+
+        self._post(take)
 
     def commit(self, policy: CommitPolicy = CommitPolicy.KEEP) -> None:
         """Move all masks that are shown and not locked to the committed objects, and prompts of which nothing is left.

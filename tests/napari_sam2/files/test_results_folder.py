@@ -14,7 +14,7 @@ from napari_sam2.files import results_folder
 from napari_sam2.files.images.reading import read_image
 from napari_sam2.files.pixel_sizes import PixelSize
 from napari_sam2.files.prompts import PromptFile, read_prompts
-from napari_sam2.files.results_folder import LabelFormat, LabelsToExport, export_all
+from napari_sam2.files.results_folder import LabelFormat, LabelsToExport, export_all, names_of_files
 from napari_sam2.prompts import PointPrompt, PromptSet
 from napari_sam2.results import ObjectScore, score_table
 
@@ -26,7 +26,7 @@ PROMPTS = PromptFile(PromptSet([PointPrompt(1, 0, 1.5, 2.0), PointPrompt(2, 1, 5
 
 
 def score(object_id, frame, confidence, area_px=10):
-    return ObjectScore(object_id, frame, 0.9, 0.9, 0.9, 3.0, confidence, area_px)
+    return ObjectScore(object_id, frame, 0.9, 0.9, 0.9, 3.0, confidence, area_px, area_px)
 
 
 SCORES = score_table([score(1, 0, 0.5), score(1, 1, 0.9, 0), score(2, 0, 0.75), score(2, 1, 0.25), score(2, 2, 0.5)])
@@ -119,14 +119,26 @@ def test_an_ome_zarr_keeps_labels_axes_pixel_size_and_confidences(tmp_path):
     assert first == {
         "label-value": 1,
         "n_frames": 1,
+        "mean_area_in_labels_px": 4.0,
         "mean_confidence": 0.5,
         "worst_confidence": 0.5,
         "worst_frame": 0,
         "mean_area_px": 10.0,
+        "mean_centroid_y_px": 1.5,
+        "mean_centroid_x_px": 1.5,
+        "mean_area_um2": 0.5,
+        "mean_centroid_y_um": 0.75,
+        "mean_centroid_x_um": 0.375,
     }
     assert (second["name"], second["mean_confidence"], second["worst_frame"]) == ("nucleus", 0.5, 1)
     # Not scored: what its labels say.
-    assert third == {"label-value": 7, "name": "drawn", "n_frames": 2, "mean_area_px": 3.0}
+    assert {name: third[name] for name in ("name", "n_frames", "mean_area_px", "mean_area_in_labels_px")} == {
+        "name": "drawn",
+        "n_frames": 2,
+        "mean_area_px": 3.0,
+        "mean_area_in_labels_px": 3.0,
+    }
+    assert "mean_confidence" not in third
 
 
 def test_labels_without_an_object_have_no_properties(tmp_path):
@@ -204,44 +216,59 @@ def test_without_zarr_an_ome_zarr_is_refused_at_once(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("label_format", LabelFormat)
-def test_a_piece_of_work_is_four_files(tmp_path, label_format):
+def test_a_piece_of_work_is_five_files(tmp_path, label_format):
     folder = tmp_path / "work"
     assert [*export_work(folder, label_format=label_format)][-1] == (3, 3)
     labels = folder / f"labels{label_format.value}"
-    assert {path.name for path in folder.iterdir()} == {labels.name, "scores.csv", "objects.csv", "prompts.json"}
+    assert {path.name for path in folder.iterdir()} == set(names_of_files(label_format))
     np.testing.assert_array_equal(read(labels), STACK)
     assert label_format is LabelFormat.TIFF or len(image_label(labels)["properties"]) == 3
-    pd.testing.assert_frame_equal(pd.read_csv(folder / "scores.csv"), SCORES)
+    written = pd.read_csv(folder / "scores.csv")
+    pd.testing.assert_frame_equal(written, SCORES.assign(area_in_labels_px=[4, 0, 12, 12, 12]))
     assert read_prompts(folder / "prompts.json") == PROMPTS
 
 
 def test_the_table_of_objects_has_all_that_were_scored_or_are_in_the_labels(tmp_path):
     scores = score_table([score(2, 0, 0.75), score(2, 1, 0.25), score(5, 1, 0.1, 0)])
-    list(export_work(tmp_path, scores=scores))
+    list(export_work(tmp_path, LabelsToExport(STACK, "TYX", {}), scores=scores))
     assert (tmp_path / "objects.csv").read_text().splitlines() == [
-        "index,name,n_frames,mean_confidence,worst_confidence,worst_frame,mean_area_px",
-        "1,,1,,,,4.0",
-        "2,nucleus,2,0.5,0.25,1,10.0",
-        "5,,0,0.1,0.1,1,0.0",
-        "7,drawn,2,,,,3.0",
+        "index,name,n_frames,mean_area_in_labels_px,mean_confidence,worst_confidence,worst_frame,mean_area_px,"
+        "mean_centroid_y_px,mean_centroid_x_px",
+        "1,,1,4.0,,,,4.0,1.5,1.5",
+        "2,nucleus,2,12.0,0.5,0.25,1,10.0,5.0,6.5",
+        "5,,0,0.0,0.1,0.1,1,0.0,,",
+        "7,drawn,2,3.0,,,,3.0,0.0,1.0",
     ]
+
+
+def test_the_end_of_an_export_tells_what_was_written(tmp_path):
+    ends = []
+
+    def to_the_end():
+        ends.append((yield from export_work(tmp_path)))
+
+    list(to_the_end())
+    (written,) = ends
+    assert (written.folder, written.names) == (tmp_path, names_of_files(LabelFormat.TIFF))
+    assert written.object_ids == (1, 2, 7)
 
 
 def test_work_without_scores_and_prompts_can_be_exported(tmp_path):
     list(export_work(tmp_path, scores=score_table([]), prompts=PromptFile(PromptSet()), names=None))
     assert pd.read_csv(tmp_path / "scores.csv").empty
+    assert pd.read_csv(tmp_path / "measurements.csv")["object_id"].tolist() == [1, 2, 2, 2, 7, 7]
     assert pd.read_csv(tmp_path / "objects.csv")["n_frames"].tolist() == [1, 3, 2]
     assert not read_prompts(tmp_path / "prompts.json").prompts
 
 
-@pytest.mark.parametrize("name", ["labels.tif", "scores.csv", "objects.csv", "prompts.json"])
+@pytest.mark.parametrize("name", names_of_files(LabelFormat.TIFF))
 def test_any_file_in_the_way_is_refused_before_anything_is_written(tmp_path, name):
     (tmp_path / name).write_text("mine")
     with pytest.raises(ImageFileError, match=f"{name} exists already"):
         export_work(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == [name]
     list(export_work(tmp_path, overwrite=True))
-    assert len(list(tmp_path.iterdir())) == 4
+    assert len(list(tmp_path.iterdir())) == 5
     assert (tmp_path / name).read_bytes() != b"mine"
 
 

@@ -109,7 +109,7 @@ def test_without_zarr_large_labels_are_refused_with_a_cure(monkeypatch, small_me
 
 
 def score(object_id, frame, confidence):
-    return ObjectScore(object_id, frame, 0.9, 0.9, 0.9, 3.0, confidence, 40)
+    return ObjectScore(object_id, frame, 0.9, 0.9, 0.9, 3.0, confidence, 40, 40)
 
 
 TABLE = feature_table(score_table([score(2, 0, 0.9), score(2, 1, 0.5), score(5, 0, 0.8)]))
@@ -128,7 +128,8 @@ def hover(labels, x):
 
 def test_hovering_over_an_object_tells_its_name_and_scores(labels):
     assert hover(labels, 1) == (
-        "2; name: nucleus, n_frames: 2, mean_confidence: 0.7, worst_confidence: 0.5, worst_frame: 1, mean_area_px: 40"
+        "2; name: nucleus, n_frames: 2, mean_area_in_labels_px: 40, mean_confidence: 0.7, worst_confidence: 0.5, "
+        "worst_frame: 1, mean_area_px: 40"
     )
 
 

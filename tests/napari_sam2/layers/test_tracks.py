@@ -22,7 +22,7 @@ IN_ORDER = (0, 1, 2)
 
 
 def score(object_id, frame, confidence, area_px=6):
-    return ObjectScore(object_id, frame, 0.9, 0.9, 0.9, 3.0, confidence, area_px)
+    return ObjectScore(object_id, frame, 0.9, 0.9, 0.9, 3.0, confidence, area_px, area_px)
 
 
 SCORES = score_table([score(1, 0, 0.2), score(1, 1, 0.8), score(1, 2, 0.9, 0), score(300, 2, 1.0, 2)])

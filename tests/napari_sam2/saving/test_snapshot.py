@@ -1,13 +1,18 @@
 """Work that is laid aside and taken up again: the same prompts, masks, labels and choices."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
+from napari_sam2.api import propagate
 from napari_sam2.errors import OptionError, SessionError
 from napari_sam2.frames import FrameStack
 from napari_sam2.labels.merging import CommitPolicy
+from napari_sam2.prompts import BoxPrompt
+from napari_sam2.results import score_table
+from napari_sam2.sessions.document import Exported
 from napari_sam2.sessions.images import ImageUsed
 from napari_sam2.sessions.replay import replay
 from napari_sam2.sessions.storage import read_session
@@ -153,3 +158,55 @@ def test_a_session_never_replaces_its_image(bench, tmp_path):
         with pytest.raises(OptionError, match="is the image and the session at once"):
             work.write(path, overwrite=True)
     assert image.read_bytes() == b"pixels"
+
+
+SPECKS = [BoxPrompt(2, 1, 4.6, 2, 5.4, 20), BoxPrompt(1, 1, 3, 15, 8, 17)]
+"""A bar, and a box across it that leaves three of its pixels on the far side."""
+
+
+def test_panel_python_and_replay_count_the_same_pixels(bench, tmp_path):
+    bench.set_prompts(SPECKS)
+    bench.settle()
+    bench.propagate()
+    bench.settle()
+    image = np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8)
+    expected = propagate(image, SPECKS, model=FakePredictor(), contrast_limits=(0, 255))
+    assert not (expected.labels[:, 5, 18:21]).any()
+    np.testing.assert_array_equal(bench.current(), expected.labels)
+    assert bench.scores().equals(expected.scores)
+    assert bench.object_table().equals(expected.features)
+    frames = FrameStack(image, contrast_limits=(0, 255))
+
+    def replayed():
+        session = read_session(saved(bench, tmp_path / f"{len(bench.steps())}.sam2session"))
+        done = list(replay(session, lambda model: frames, lambda model: FakePredictor()))
+        for one in done:
+            np.testing.assert_array_equal(one.labels, expected.labels[one.frame])
+        return score_table(score for one in done for score in one.scores)
+
+    assert replayed().equals(expected.scores)
+    bench.commit()
+    bench.settle()
+    np.testing.assert_array_equal(bench.committed(), expected.labels)
+    assert replayed().equals(expected.scores)
+
+
+def test_work_of_before_keeps_its_specks_in_the_panel_too(bench, other, tmp_path):
+    bench.work.picture.drops_specks = False  # as all work was
+    bench.set_prompts(SPECKS)
+    bench.settle()
+    assert (bench.current()[1, 5, 18:21] == 2).all()
+    other.open_session(saved(bench, tmp_path / "old.sam2session"))
+    np.testing.assert_array_equal(other.current(), bench.current())
+    other.commit()
+    other.settle()
+    (step,) = other.steps()
+    assert not step.drops_specks
+    assert (other.committed()[1, 5, 18:21] == 2).all()
+
+
+def test_the_last_export_comes_back(bench, other, tmp_path):
+    bench.click(1, 10, 8)
+    bench.work.exported = Exported("/data/out", datetime(2026, 11, 27, 18, 10, tzinfo=UTC))
+    other.open_session(saved(bench, tmp_path / "work.sam2session"))
+    assert other.work.exported == bench.work.exported

@@ -1,8 +1,10 @@
 """Sessions, exports and tracks of the work on a bench, and work that is left over."""
 
 import queue
+from datetime import UTC, datetime
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from napari.components import ViewerModel
@@ -11,6 +13,7 @@ from napari.layers._source import layer_source
 
 from napari_sam2.files.images.reading import read_image
 from napari_sam2.files.results_folder import LabelFormat
+from napari_sam2.labels.merging import CommitPolicy
 from napari_sam2.saving.work_files import WorkFiles
 from napari_sam2.sessions.sources import open_image
 from napari_sam2.sessions.storage import read_session
@@ -129,9 +132,17 @@ def test_a_file_that_is_no_session_is_refused(desk, tmp_path):
 def test_everything_is_exported_to_a_folder(desk, tmp_path, label_format, name):
     desk.worked().desk.export(tmp_path / "out", label_format)
     desk.settle()
-    assert desk.desk.message.startswith("Exported")
     written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert written == {f"labels{label_format.value}", "scores.csv", "objects.csv", "prompts.json"}
+    assert written == {name, "measurements.csv", "scores.csv", "objects.csv", "prompts.json"}
+    assert (
+        desk.desk.message
+        == desk.message
+        == (
+            f"2 objects, 1 of them not committed, are in {tmp_path / 'out'}: {name}, measurements.csv, scores.csv, "
+            "objects.csv, prompts.json."
+        )
+    )
+    assert not desk.work.asker.status.is_problem
     scores = (tmp_path / "out" / "scores.csv").read_text().splitlines()
     assert len(scores) == 1 + 4 + 1  # object 1, committed, on every frame; object 2 on one
 
@@ -141,6 +152,130 @@ def test_an_export_that_would_replace_something_is_refused(desk, tmp_path):
     desk.settle()
     desk.desk.export(tmp_path / "out")
     assert "exists" in desk.desk.message
+    desk.desk.export(tmp_path / "out", overwrite=True)
+    desk.settle()
+    assert "2 objects" in desk.desk.message
+
+
+@pytest.mark.parametrize(
+    ("clicks", "commits", "sentence"),
+    [
+        ([(1, 10, 8)], False, "1 object, not committed, is in"),
+        ([(1, 10, 8)], True, "1 object is in"),
+        ([(1, 10, 8), (1, 16, 20)], False, "2 objects, not committed, are in"),
+        ([(1, 10, 8), (1, 16, 20)], True, "2 objects are in"),
+    ],
+)
+def test_an_export_tells_what_is_not_committed(desk, tmp_path, clicks, commits, sentence):
+    for number, click in enumerate(clicks, 1):
+        desk.choose(number)
+        desk.points.add([click])
+        desk.settle()
+    if commits:
+        desk.commit()
+        desk.settle()
+    desk.desk.export(tmp_path / "out")
+    desk.settle()
+    assert desk.desk.message.startswith(sentence)
+
+
+def test_what_is_being_answered_is_exported_too(desk, tmp_path):
+    desk.points.add([(1, 10, 8)])
+    desk.desk.export(tmp_path / "out")
+    desk.settle()
+    assert desk.desk.message.startswith("1 object, not committed")
+    assert tifffile.imread(tmp_path / "out" / "labels.tif")[1, 10, 8] == 1
+
+
+def test_there_is_something_to_export_once_something_was_said(desk):
+    assert not desk.desk.can_export()
+    assert "nothing to export yet" in desk.desk.message
+    assert desk.desk.is_problem
+    desk.points.add([(1, 10, 8)])
+    assert desk.desk.can_export()
+    desk.settle()
+    desk.commit()
+    desk.settle()
+    assert desk.desk.can_export()
+
+
+@pytest.mark.parametrize("policy", CommitPolicy)
+def test_tables_count_the_labels_that_are_written(desk, tmp_path, policy):
+    desk.set_choices(policy=policy)
+    desk.worked()
+    desk.committed_layer.data_setitem((np.full(9, 2), np.full(9, 16), np.arange(14, 23)), 1)  # drawn by hand
+    desk.committed_layer.data_setitem((np.full(3, 3), np.full(3, 10), np.arange(7, 10)), 0)
+    desk.settle()
+    desk.desk.export(tmp_path / "out")
+    desk.settle()
+    labels = tifffile.imread(tmp_path / "out" / "labels.tif")
+    measured, scores, objects = (
+        pd.read_csv(tmp_path / "out" / f"{name}.csv") for name in ("measurements", "scores", "objects")
+    )
+    assert {(row.object_id, row.frame): row.area_in_labels_px for row in measured.itertuples()} == {
+        (int(i), frame): int((labels[frame] == i).sum())
+        for frame in range(SHAPE[0])
+        for i in np.unique(labels[frame])
+        if i
+    }
+    for row in scores.itertuples():
+        assert row.area_in_labels_px == (labels[row.frame] == row.object_id).sum()
+    for row in objects.itertuples():
+        areas = (labels == row.index).sum((1, 2))
+        assert row.mean_area_in_labels_px == areas[areas > 0].mean()
+
+
+def test_intensities_are_measured_in_the_images_that_are_its_colours(desk, tmp_path):
+    values = np.arange(np.prod(SHAPE), dtype=np.uint16).reshape(SHAPE)
+    first, second = (desk.viewer.add_image(values + shift, name=name) for shift, name in ((0, "DNA"), (7, "actin")))
+    desk.choose_image(first)
+    desk.use_channels((first, second))
+    desk.points.add([(2, 10, 8)])
+    desk.settle()
+    desk.desk.export(tmp_path / "out")
+    desk.settle()
+    (row,) = pd.read_csv(tmp_path / "out" / "measurements.csv").to_dict("records")
+    inside = tifffile.imread(tmp_path / "out" / "labels.tif")[2] == 1
+    assert row["intensity_mean_DNA"] == values[2][inside].mean()
+    assert row["intensity_sum_actin"] == (values[2][inside] + 7).sum()
+
+
+def test_a_stack_followed_along_another_axis_is_measured_along_it(desk, tmp_path):
+    values = np.arange(np.prod(SHAPE), dtype=np.uint16).reshape(SHAPE)
+    desk.viewer.dims.order = (1, 0, 2)
+    rolled = desk.viewer.add_image(values, name="rolled")
+    desk.choose_image(rolled)
+    desk.points.add([(1, 10, 8)])  # on frame 10, row 1
+    desk.settle()
+    desk.desk.export(tmp_path / "out")
+    desk.settle()
+    labels = tifffile.imread(tmp_path / "out" / "labels.tif")
+    (row,) = pd.read_csv(tmp_path / "out" / "measurements.csv").to_dict("records")
+    (score,) = pd.read_csv(tmp_path / "out" / "scores.csv").to_dict("records")
+    assert row["frame"] == score["frame"] == 10
+    assert row["centroid_x_px"] == 8
+    assert row["area_in_labels_px"] == score["area_in_labels_px"] == (labels == 1).sum()
+    assert row["intensity_sum"] == values[labels == 1].sum()
+
+
+def test_an_export_that_is_cancelled_stops_between_frames(desk, tmp_path):
+    desk.worked().desk.export(tmp_path / "out")
+    desk.desk.cancel()
+    assert desk.desk.progress is None
+    assert desk.desk.message == "Cancelled."
+    assert desk.work.exported is None
+
+
+def test_the_next_export_begins_where_the_last_one_went(desk, tmp_path):
+    assert desk.desk.proposed_folder() == ""
+    path = tmp_path / "images" / "stack.tif"
+    with layer_source(path=str(path)):
+        image = Image(np.zeros(SHAPE, np.uint8), contrast_limits=(0, 255), name="opened")
+    desk.choose_image(desk.viewer.add_layer(image))
+    assert desk.desk.proposed_folder() == str(path.parent)
+    desk.worked().desk.export(tmp_path / "out")
+    desk.settle()
+    assert desk.desk.proposed_folder() == str(tmp_path / "out")
 
 
 def test_tracks_are_added_as_a_layer(desk):
@@ -188,6 +323,38 @@ def test_work_that_went_on_after_it_was_saved_is_offered(desk, tmp_path):
     desk.points.add([(3, 5, 5)])
     desk.settle()
     desk.close()
+    assert len(Desk(tmp_path / "autosave").desk.left_over) == 1
+
+
+def test_work_that_was_exported_is_offered_with_where_it_is(desk, tmp_path):
+    desk.worked().desk.export(tmp_path / "out")
+    desk.settle()
+    before = datetime.now(tz=UTC)
+    desk.close()
+    later = Desk(tmp_path / "autosave", "stack")
+    (work,) = later.desk.left_over
+    assert work.session.exported.folder == str(tmp_path / "out")
+    assert work.session.exported.when <= before
+    later.desk.take_up(work)
+    assert later.work.exported == work.session.exported
+    later.close()
+
+
+def test_work_that_was_saved_before_it_was_exported_is_not_offered(desk, tmp_path):
+    desk.worked().desk.save(tmp_path / "work.sam2session")
+    desk.settle()
+    desk.desk.export(tmp_path / "out")
+    desk.settle()
+    desk.close()
+    assert Desk(tmp_path / "autosave").desk.left_over == ()
+
+
+def test_work_that_is_put_off_is_offered_at_the_next_start(desk, tmp_path):
+    desk.worked()
+    desk.close()
+    later = Desk(tmp_path / "autosave")
+    later.desk.put_off()
+    assert later.desk.left_over == ()
     assert len(Desk(tmp_path / "autosave").desk.left_over) == 1
 
 

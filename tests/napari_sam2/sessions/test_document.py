@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 
 from napari_sam2.labels.merging import CommitPolicy
 from napari_sam2.prompts import MaskPrompt, PointPrompt, PromptSet, Target
-from napari_sam2.sessions.document import Session, planes_of, to_json
+from napari_sam2.sessions.document import Exported, Session, planes_of, to_json
 from napari_sam2.sessions.document_json import from_json
 from napari_sam2.sessions.images import ImageUsed
 from napari_sam2.sessions.steps import Commit, HandEdit, MaskSource, ModelUsed, PackedPlane, Renumbering
@@ -101,3 +102,21 @@ def test_islands_and_candidates_are_mentioned_where_there_is_something_to_say():
     assert "drops_islands" not in before  # as in sessions of before, which say nothing
     assert [prompt.get("candidate") for prompt in document["prompts"]] == [2, None, None]
     assert read(document).sources[0].model == model
+
+
+def test_what_old_documents_do_not_say_is_as_it_was_before_there_was_a_choice():
+    document = json.loads(to_json(example(), FOLDER))
+    assert "drops_specks" not in document
+    assert "drops_specks" not in document["steps"][0]
+    assert "exported" not in document
+    session = read(document)
+    assert not session.drops_specks
+    assert not session.steps[0].drops_specks
+    assert session.exported is None
+
+
+def test_an_export_is_written_with_its_time_zone():
+    exported = Exported("/data/out", datetime(2026, 11, 27, 18, 10, tzinfo=UTC))
+    document = json.loads(to_json(replace(example(), exported=exported), FOLDER))
+    assert document["exported"] == {"folder": "/data/out", "when": "2026-11-27T18:10:00+00:00"}
+    assert read(document).exported == exported

@@ -342,6 +342,48 @@ def test_a_second_model_that_is_another_one_is_refused_before_the_first_works(fr
     assert fake.calls == []
 
 
+# Specks, and what is counted
+
+BAR, ACROSS = (
+    box(2, (0, 11), rows=(0.6, 1.4)),
+    box(1, (8, 10), rows=(0, 2)),
+)  # one pixel of the bar is left on its far side
+
+
+@pytest.mark.parametrize("is_committed", [True, False])
+def test_specks_are_dropped_if_they_were_when_the_masks_were_made(frames, is_committed):
+    sources = (source(BAR), source(ACROSS))
+
+    def bar(*, drops_specks):
+        if is_committed:
+            work = session(Commit(sources, KEEP, drops_specks=drops_specks))
+        else:
+            work = session(sources=sources, drops_specks=drops_specks)
+        labels, scores = replayed(work, frames)
+        counted = scores[scores["object_id"] == 2]
+        assert counted["area_px"].tolist() == [12] * FRAMES
+        assert counted["area_in_labels_px"].tolist() == (labels == 2).sum((1, 2)).tolist()
+        return labels[:, 1] == 2
+
+    assert bar(drops_specks=False)[:, 11].all()
+    assert not bar(drops_specks=True)[:, 11].any()
+    assert bar(drops_specks=True)[:, :8].all()
+
+
+def test_a_speck_that_was_clicked_is_replayed_on_the_frame_of_the_click(frames):
+    clicked = (BAR, PointPrompt(2, 0, 1, 11))
+    labels, _ = replayed(session(sources=[source(*clicked), source(ACROSS)], drops_specks=True), frames)
+    assert (labels[:, 1, 11] == 2).tolist() == [True, False, False, False, False]
+
+
+def test_areas_are_counted_after_all_steps(frames):
+    steps = (Commit((source(box(1, (1, 2))),), KEEP), Commit((source(box(2, (2, 3))),), OVERWRITE), Renumbering(2, 3))
+    _, scores = replayed(session(*steps), frames)
+    assert set(scores["object_id"]) == {1}  # a renumbered object has no score any more
+    assert scores["area_px"].tolist() == [4] * FRAMES
+    assert scores["area_in_labels_px"].tolist() == [2] * FRAMES
+
+
 # The real model
 
 

@@ -9,7 +9,7 @@ from napari_sam2.errors import ImageFileError, ModelError, OptionError, PromptEr
 from napari_sam2.files.labels import TurnedWriter, open_label_writer
 from napari_sam2.frames import FrameStack, single_frame
 from napari_sam2.labels.prompts import prompts_from_labels
-from napari_sam2.prompts import PointPrompt, PromptSet
+from napari_sam2.prompts import BoxPrompt, PointPrompt, PromptSet
 from napari_sam2.tracking.batch import LabelArray, image_job, run_job, stack_job, write_labels
 from napari_sam2.tracking.propagation import LabelFrame
 from tests.napari_sam2.conftest import FRAMES
@@ -112,3 +112,29 @@ def test_turned_frames_lie_on_the_image(tmp_path):
     labels = tifffile.imread(tmp_path / "a.tif")
     np.testing.assert_array_equal(labels[:, 1], plane)
     assert not labels[:, 0].any()
+
+
+def test_specks_that_are_dropped_are_told_of_once(fake, frames, caplog):
+    bar, across = BoxPrompt(2, 0, 0.6, 0, 1.4, 11), BoxPrompt(1, 0, 0, 8, 2, 10)
+    labels = LabelArray((FRAMES, 8, 12))
+    with caplog.at_level("INFO", "napari_sam2.tracking.batch"):
+        _, scores = run_job(stack_job(frames, PromptSet([bar, across])), lambda: fake, labels.open)
+    assert [record.getMessage() for record in caplog.records] == [
+        "Dropped specks that remained beside other objects: 5 of up to 8 px, on 5 frames."
+    ]
+    assert not (labels.array[:, 1, 11]).any()
+    assert scores[scores["object_id"] == 2][["area_px", "area_in_labels_px"]].to_numpy().tolist() == [[12, 8]] * FRAMES
+
+
+def test_nothing_is_said_where_no_speck_is_dropped(fake, job, caplog):
+    with caplog.at_level("INFO", "napari_sam2.tracking.batch"):
+        run_job(job, lambda: fake, LabelArray((FRAMES, 8, 12)).open)
+    assert not caplog.records
+
+
+def test_a_click_on_a_speck_of_an_image_keeps_it(fake, toy_image):
+    bar, across = BoxPrompt(2, 0, 0.6, 0, 1.4, 11), BoxPrompt(1, 0, 0, 8, 2, 10)
+    for given, label in (((bar, across), 0), ((bar, PointPrompt(2, 0, 1, 11), across), 2)):
+        labels = LabelArray((8, 12))
+        run_job(image_job(single_frame(toy_image), PromptSet(given)), lambda: fake, labels.open)
+        assert labels.array[1, 11] == label

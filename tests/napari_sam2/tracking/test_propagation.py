@@ -9,6 +9,7 @@ import pytest
 from napari_sam2.errors import OptionError
 from napari_sam2.frames import FrameStack
 from napari_sam2.labels.composing import compose
+from napari_sam2.labels.values import areas_of
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from napari_sam2.tracking.propagation import label_frames, plan_propagation, remaining_visits, run
 from napari_sam2.tracking.stack import TrackedStack
@@ -157,7 +158,7 @@ def together(results):
     objects = defaultdict(tuple)
     for result in results:
         objects[result.frame] += result.objects
-    return {frame: compose(objects[frame], 8, 12, np.dtype(np.uint16)) for frame in objects}
+    return {frame: compose(objects[frame], 8, 12, np.dtype(np.uint16)).labels for frame in objects}
 
 
 def test_the_labels_of_a_frame_hold_the_objects_of_both_passes(session, plan):
@@ -184,10 +185,14 @@ def test_labels_do_not_depend_on_the_order_of_the_passes(session, plan):
 
 
 def test_every_object_is_scored_once_per_frame(session, plan):
-    scores = [score for item in label_frames(session, plan) for score in item.scores]
+    newest = {item.frame: item for item in label_frames(session, plan)}
+    scores = [score for item in newest.values() for score in item.scores]
     assert Counter((score.object_id, score.frame) for score in scores) == {
         (object_id, frame): 1 for object_id in (1, 2, 3, 4) for frame in range(FRAMES)
     }
+    for frame, item in newest.items():  # with what they have in the labels of both passes
+        counted = {score.object_id: score.area_in_labels_px for score in item.scores if score.area_in_labels_px}
+        assert counted == areas_of(item.labels), frame
     (absence,) = [score for score in scores if (score.object_id, score.frame) == (1, 4)]
     assert absence.area_px == 0
 

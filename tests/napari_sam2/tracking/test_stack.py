@@ -60,7 +60,7 @@ def test_prompts_of_a_target_reach_the_model_in_the_order_given(toy_movie):
     for prompts in ([B0, take_away], [take_away, B0]):
         session = TrackedStack(FakePredictor(), FrameStack(toy_movie))
         (result,) = applied(session, *prompts)
-        sizes.append(np.count_nonzero(compose(result.objects, 8, 12, np.dtype(np.uint16))))
+        sizes.append(np.count_nonzero(compose(result.objects, 8, 12, np.dtype(np.uint16)).labels))
         assert dict(session.prompts) == {Target(2, 0): tuple(prompts)}
     assert sizes[0] < sizes[1] == 12
 

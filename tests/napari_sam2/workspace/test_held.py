@@ -131,3 +131,21 @@ def test_an_object_is_lost_from_where_on_it_is_not_found(areas, lost):
     for frame, area in areas.items():
         masks.set(frame, {1: held(1, frame, area=area)})
     assert masks.frames_lost(1) == lost
+
+
+def test_areas_in_labels_are_those_that_were_counted_last(masks):
+    assert masks.features()["mean_area_in_labels_px"].tolist() == [4, 0]  # each on its own, until somebody counts
+    masks.count(0, {1: 3, 7: 9})
+    masks.count(1, {2: 1})
+    table = masks.scores().set_index(["object_id", "frame"])["area_in_labels_px"]
+    assert table.to_dict() == {(1, 0): 3, (1, 1): 0, (1, 2): 4, (2, 0): 0, (2, 1): 1, (2, 2): 0}
+    assert masks.features()["mean_area_in_labels_px"].tolist() == [3.5, 1]
+    pd.testing.assert_frame_equal(masks.features(), feature_table(masks.scores()), check_dtype=False)
+
+
+def test_an_area_in_labels_goes_with_its_mask(masks):
+    masks.count(0, {1: 3})
+    masks.set(0, {2: masks.on(0)[2]})
+    masks.set(0, {1: held(1, 0, area=6), 2: masks.on(0)[2]})
+    table = masks.scores().set_index(["object_id", "frame"])["area_in_labels_px"]
+    assert table[1, 0] == 6
