@@ -52,6 +52,8 @@ class Status:
         The newest error or remark, in a sentence; empty if there is none.
     is_problem : bool
         Whether the message tells of something that cannot be done, which nobody may overlook.
+    is_of_place : bool
+        Whether the message tells of the frame and the object that are chosen, and goes when others are.
     """
 
     activity: Activity = Activity.READY
@@ -59,6 +61,7 @@ class Status:
     total: int = 0
     message: str = ""
     is_problem: bool = False
+    is_of_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -454,11 +457,24 @@ class Asker:
 
     def complain(self, message: str) -> None:
         """Show a sentence about something that cannot be done."""
-        self._show(replace(self.status, message=message, is_problem=bool(message)))
+        self._show(replace(self.status, message=message, is_problem=bool(message), is_of_place=False))
 
-    def tell(self, message: str) -> None:
-        """Show a sentence about something that was done, or that can be done next."""
-        self._show(replace(self.status, message=message, is_problem=False))
+    def tell(self, message: str, *, is_of_place: bool = False) -> None:
+        """Show a sentence about something that was done, or that can be done next.
+
+        Parameters
+        ----------
+        message : str
+            The sentence.
+        is_of_place : bool
+            Whether it is about the frame that is shown and the current object: it goes when another is chosen.
+        """
+        self._show(replace(self.status, message=message, is_problem=False, is_of_place=is_of_place))
+
+    def leave_place(self) -> None:
+        """Take back what was told of the frame and the object that were chosen before."""
+        if self.status.is_of_place:
+            self.tell("")
 
     def _show(self, status: Status) -> None:
         self.status = status

@@ -20,7 +20,7 @@ from napari_sam2.tracking.stack import TrackedStack
 from napari_sam2.workspace.sentences import error_sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
     from napari_sam2.frames import FrameStack
     from napari_sam2.inference.background import Event
@@ -46,7 +46,7 @@ class Request:
         All prompts when it was made.
     activity : Activity
         Whether prompts are answered or objects followed.
-    by_object : dict
+    by_object : mapping
         The prompts by object: one tuple for all masks of an object, so that these can be compared by identity.
     edits : list of Change
         What its results have changed so far.
@@ -56,7 +56,7 @@ class Request:
 
     prompts: PromptSet
     activity: Activity
-    by_object: dict[int, tuple[Prompt, ...]] = field(init=False)
+    by_object: Mapping[int, tuple[Prompt, ...]] = field(init=False)
     edits: list[Change] = field(default_factory=list)
     is_planned: bool = False
     job: BackgroundJob[_Item, None] = field(init=False)
