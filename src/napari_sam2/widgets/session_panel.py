@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sam2.files.results_folder import LabelFormat
+from napari_sam2.inference.time_left import progress_words
 from napari_sam2.sessions.steps import Commit, HandEdit
 from napari_sam2.sessions.storage import SUFFIX
 from napari_sam2.widgets.parts import button, in_a_row
@@ -97,7 +98,6 @@ class SessionPanel(QWidget):
                 action.triggered.connect(called)
         self.export.setMenu(menu)
         self.progress = QProgressBar()
-        self.progress.setFormat("%v of %m frames written")
         self.cancel = button("Cancel", "Stop writing; what is written stays, under an unfinished name.", files.cancel)
         self.message = QLabel()
         self.message.setWordWrap(True)
@@ -121,6 +121,7 @@ class SessionPanel(QWidget):
             done, total = progress
             self.progress.setRange(0, total)
             self.progress.setValue(done)
+            self.progress.setFormat(progress_words(done, total, "frames written", self._files.seconds_left))
         self.message.setText(self._files.message)
         self.message.setVisible(bool(self._files.message))
 
