@@ -280,10 +280,9 @@ def _doubtful(facts: Facts) -> str:
     if not facts.num_doubtful:
         return ""
     leads = f"{commands.NEXT_DOUBTFUL.shortcut} leads to {'it' if facts.num_doubtful == 1 else 'each'}"
-    return (
-        f"{_counted(facts.num_doubtful, 'mask')} doubtful: {leads}. Click to correct, {commands.APPROVE.shortcut} if it "
-        f"is right. {_named(commands.COMMIT)} keeps all."
-    )
+    right, keep = commands.APPROVE.shortcut, _named(commands.COMMIT)
+    doubtful = f"{_counted(facts.num_doubtful, 'mask')} doubtful"
+    return f"{doubtful}: {leads}. Click to correct, {right} if it is right. {keep} keeps all."
 
 
 def _done(facts: Facts) -> str:
