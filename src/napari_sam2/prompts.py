@@ -289,7 +289,7 @@ class PromptSet(Mapping[Target, tuple[Prompt, ...]]):
         If something else than prompts is given, or two boxes or two masks for one target.
     """
 
-    __slots__ = ("_by_target", "prompts")
+    __slots__ = ("_by_object", "_by_target", "prompts")
 
     def __init__(self, prompts: Iterable[Prompt] = ()) -> None:
         if isinstance(prompts, Prompt):
@@ -306,6 +306,7 @@ class PromptSet(Mapping[Target, tuple[Prompt, ...]]):
         for target, given in by_target.items():
             _refuse_rivals(target, given)
         self._by_target = {target: tuple(given) for target, given in by_target.items()}
+        self._by_object: Mapping[int, tuple[Prompt, ...]] | None = None
 
     def __getitem__(self, target: Target) -> tuple[Prompt, ...]:
         return self._by_target[target]
@@ -331,12 +332,14 @@ class PromptSet(Mapping[Target, tuple[Prompt, ...]]):
         """Return the frames on which an object has prompts, ascending; none for an unknown object."""
         return tuple(sorted(target.frame for target in self if target.object_id == object_id))
 
-    def by_object(self) -> dict[int, tuple[Prompt, ...]]:
-        """Return all prompts of every object, in the order given."""
-        of: dict[int, list[Prompt]] = {}
-        for prompt in self.prompts:
-            of.setdefault(prompt.object_id, []).append(prompt)
-        return {object_id: tuple(given) for object_id, given in of.items()}
+    def by_object(self) -> Mapping[int, tuple[Prompt, ...]]:
+        """Return all prompts of every object, in the order given: each time the same tuples, to be told by identity."""
+        if self._by_object is None:
+            of: dict[int, list[Prompt]] = {}
+            for prompt in self.prompts:
+                of.setdefault(prompt.object_id, []).append(prompt)
+            self._by_object = {object_id: tuple(given) for object_id, given in of.items()}
+        return self._by_object
 
     def changed_since(self, before: PromptSet) -> frozenset[Target]:
         """Return the targets whose prompts were added, changed, reordered or removed since an earlier snapshot."""

@@ -46,17 +46,20 @@ def drawn_mask(object_id, prompts, height, width):
 class FakePredictor:
     """Stands where SAM 2 stands.
 
-    `calls` lists what it was asked for, in order; `before_follow` is called with each frame it is about to follow to.
+    `calls` lists what it was asked for, in order; `before_prompt` and `before_follow` are called with each frame on
+    which it is about to answer, or to follow to.
     """
 
     def __init__(
         self,
         *,
+        before_prompt: Callable[[int], None] | None = None,
         before_follow: Callable[[int], None] | None = None,
         size: int = 256,
         drops_islands: bool = False,
     ) -> None:
         self.calls: list[tuple[object, ...]] = []
+        self.before_prompt = before_prompt or (lambda frame: None)
         self.before_follow = before_follow or (lambda frame: None)
         self.size = size
         self.drops_islands = drops_islands
@@ -94,9 +97,14 @@ class FakeTracker:
     def __init__(self, predictor, frames):
         self.predictor = predictor
         self.frames = frames
-        self.said = {}
+        self.said, self.seen = {}, set()
+
+    def has_seen(self, frame):
+        return frame in self.seen
 
     def prompt(self, frame, prompts):
+        self.predictor.before_prompt(frame)
+        self.seen.add(frame)
         self.predictor.calls.append(("prompt", frame, tuple(prompts)))
         self.said |= {(object_id, frame): given for object_id, given in prompts.items()}
         return tuple(self._mask(object_id, frame) for object_id in prompts)
@@ -107,6 +115,7 @@ class FakeTracker:
 
     def follow(self, frame, object_ids, direction):
         self.predictor.before_follow(frame)
+        self.seen.add(frame)
         self.predictor.calls.append(("follow", frame, tuple(object_ids), direction))
         assert self.frames[frame].shape == (self.frames.height, self.frames.width, 3)
         masks = []

@@ -105,7 +105,7 @@ def _propagate(arguments: argparse.Namespace) -> int:
         start=arguments.start,
         stop=arguments.stop,
     )
-    with progress_bar("frame") as show:
+    with progress_bar("frames") as show:
         predictor, scores = _run_into_files(arguments, given, job, show)
     features = feature_table(scores)
     print_out(
@@ -149,7 +149,7 @@ def _replay(arguments: argparse.Namespace) -> int:
     )
     writer = open_output(arguments, image.file, dtype_replayed(session))
     order, frames = session.image.order, frames_replayed(session)
-    with progress_bar("frame") as show:
+    with progress_bar("frames") as show:
         scores = write_labels(
             writer if order is None else TurnedWriter(writer, order),
             replayed,
@@ -204,7 +204,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     """Follow nuclei through an embedded stack."""
     from napari_sam2.cli.demo import FILES, run_demo, verdict
 
-    with progress_bar("frame") as show:
+    with progress_bar("frames") as show:
         features = run_demo(
             arguments.output, lambda: load_model(arguments), overwrite=arguments.overwrite, progress=show
         )

@@ -26,6 +26,10 @@ class Tracker(Protocol):
         """Replace the prompts of some objects on a frame, and return their masks, in the same order."""
         ...
 
+    def has_seen(self, frame: int) -> bool:
+        """Whether a frame needs no looking at, because what was seen of it is still known."""
+        ...
+
     def forget(self, object_id: int, frame: int) -> None:
         """Remove the prompts of an object on a frame."""
         ...

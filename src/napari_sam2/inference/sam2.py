@@ -305,6 +305,10 @@ class Sam2Tracker:
                 masks += self._masks(prediction)
         return tuple(masks)
 
+    def has_seen(self, frame: int) -> bool:
+        """Whether the features of a frame are kept, so that it need not be encoded."""
+        return frame in self._state.features
+
     def forget(self, object_id: int, frame: int) -> None:
         """Forget the prompts of an object on a frame."""
         self._video.forget_prompt(self._state, object_id, frame)
@@ -360,6 +364,10 @@ class _ImageTracker:
         if self._embedding is None:
             self._embedding = self._predictor.embed(self._frames[frame])
         return self._embedding
+
+    def has_seen(self, frame: int) -> bool:
+        """Whether the image was encoded."""
+        return self._embedding is not None
 
     def forget(self, object_id: int, frame: int) -> None:
         """Forget the prompts of an object, of which nothing was kept."""

@@ -13,6 +13,7 @@ from psygnal import Signal
 from napari_sam2.errors import NapariSam2Error, SessionError
 from napari_sam2.files.results_folder import LabelFormat
 from napari_sam2.inference.background import BackgroundJob, Failed, Reported, Returned
+from napari_sam2.inference.time_left import Pace
 from napari_sam2.layers.source_axes import axes_to_say
 from napari_sam2.layers.tracks import measure_positions, new_tracks_layer, track_table
 from napari_sam2.saving.autosave import Autosaver, discard, left_over, prune
@@ -69,6 +70,10 @@ class WorkFiles:
         Whether it could not be done.
     progress : (int, int) or None
         Frames that are done, and all frames, while something is being exported.
+    seconds_left : float or None
+        How long that takes yet; None if that is not known.
+    pace : Pace
+        How fast it goes.
     """
 
     changed = Signal()
@@ -81,6 +86,8 @@ class WorkFiles:
         self.message = ""
         self.is_problem = False
         self.progress: tuple[int, int] | None = None
+        self.seconds_left: float | None = None
+        self.pace = Pace()
         self._post = post
         self._root = root or autosave_root()
         self._savers: dict[int, Autosaver] = {}
@@ -317,13 +324,14 @@ class WorkFiles:
             self._complain("Something is being written already. Wait for it, or cancel it.")
             return
 
-        self.progress = (0, 0)
+        self.progress, self.seconds_left = (0, 0), None
+        self.pace.restart()
         self._job = BackgroundJob(job, lambda news: self._on_news(news, receive), self._post).start()
         self._say("")
 
     def _on_news(self, news: Event[tuple[int, int], T], receive: Callable[[T], str]) -> None:
         if isinstance(news, Reported):
-            self.progress = news.item
+            self.progress, self.seconds_left = news.item, self.pace.note(*news.item)
             self.changed.emit()
             return
         self._job = None

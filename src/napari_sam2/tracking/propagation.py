@@ -77,6 +77,30 @@ def plan_propagation(
     return visits
 
 
+def frames_reached(
+    prompts: PromptSet,
+    num_frames: int,
+    *,
+    direction: DirectionName = "both",
+    start: int | None = None,
+    stop: int | None = None,
+) -> dict[int, range]:
+    """Return the frames on which `plan_propagation` reports, by object; nothing of objects that it does not reach.
+
+    Parameters as of `plan_propagation`, but for a range that ends where the stack does.
+    """
+    first, last = max(0 if start is None else start, 0), min(num_frames - 1 if stop is None else stop, num_frames - 1)
+    reached = {}
+    for object_id, origin in _origins(prompts).items():
+        frames = range(
+            max(first, origin) if direction == "forward" else first,
+            min(last, origin) + 1 if direction == "backward" else last + 1,
+        )
+        if frames:
+            reached[object_id] = frames
+    return reached
+
+
 def remaining_visits(
     stack: TrackedStack, visits: Sequence[Visit], *, is_held: Callable[[int, int], bool] | None = None
 ) -> tuple[Visit, ...]:

@@ -9,7 +9,7 @@ from napari_sam2.prompts import PromptSet, Target
 from napari_sam2.results import FrameResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from napari_sam2.frames import FrameStack
     from napari_sam2.inference.predictor import Predictor
@@ -40,13 +40,15 @@ class TrackedStack:
         """The prompts that the model knows."""
         return PromptSet([prompt for given in self._known.values() for prompt in given])
 
-    def apply(self, prompts: PromptSet) -> Iterator[FrameResult]:
+    def apply(self, prompts: PromptSet, *, look: Callable[[int], None] | None = None) -> Iterator[FrameResult]:
         """Replace the prompts that the model knows; only what is different is answered.
 
         Parameters
         ----------
         prompts : PromptSet
             All prompts there are now.
+        look : callable, optional
+            Called with a frame before it is looked at for the first time, which takes much longer than an answer.
 
         Yields
         ------
@@ -73,6 +75,8 @@ class TrackedStack:
                 self._tracker.forget(target.object_id, target.frame)
                 del self._known[target]
         for frame, given in by_frame.items():
+            if look is not None and not self._tracker.has_seen(frame):
+                look(frame)
             masks = self._tracker.prompt(frame, given)
             self._known |= {Target(object_id, frame): prompts[Target(object_id, frame)] for object_id in given}
             yield FrameResult(frame, masks)

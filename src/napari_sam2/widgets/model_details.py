@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLineEdit
 
+from napari_sam2.inference.time_left import Pace, progress_words
 from napari_sam2.widgets.parts import button, in_a_row
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class ModelDetails(QFrame):
         )
         self.cancel = button("Cancel download", "Stop the download; nothing of it is kept.", self.cancel_clicked.emit)
         self.progress = QProgressBar()
+        self.pace = Pace()
         self._lay_out()
         self.show_message("")
         self.show_no_download()
@@ -111,9 +113,12 @@ class ModelDetails(QFrame):
     def show_download(self, name: str, done: int, total: int) -> None:
         """Show how far a download has come; a total of 0 if nothing has come yet."""
         self.download.hide()
+        if not total:
+            self.pace.restart()
+        words = progress_words(done // 1_000_000, total // 1_000_000, "MB", self.pace.note(done, total))
         self.progress.setRange(0, total // 1_000_000)
         self.progress.setValue(done // 1_000_000)
-        self.progress.setFormat(f"{name}: %v of %m MB")
+        self.progress.setFormat(f"{name}: {words}")
         self.progress.show()
         self.cancel.show()
 

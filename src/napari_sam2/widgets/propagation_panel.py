@@ -14,6 +14,7 @@ from napari_sam2.widgets.parts import command_button, heading, in_a_row
 from napari_sam2.widgets.timeline import NOTHING, Strip, Timeline
 from napari_sam2.workspace import commands
 from napari_sam2.workspace.confidence import confidence_table
+from napari_sam2.workspace.outdated import Reach, outdated_masks
 
 if TYPE_CHECKING:
     from napari_sam2.tracking.propagation import DirectionName
@@ -38,6 +39,7 @@ class PropagationPanel(QWidget):
         super().__init__()
         self._bench = bench
         self._seen: tuple[object, ...] = ()
+        self._reach = Reach()
         self.timeline = Timeline()
         self.direction = QComboBox()
         self.direction.addItems(DIRECTIONS)
@@ -124,17 +126,21 @@ class PropagationPanel(QWidget):
     def _show_strip(self, work: Workspace) -> None:
         """Show the cells of the timeline, unless they are the same as before."""
         held, prompts, shown = work.picture.held, work.asker.prompts, work.picture.shown
-        seen = (prompts, shown, work.objects.notes)
+        reach = self._reach.read(prompts, work.grid.num_frames, work.objects.notes.locked, self._bench.choices)
+        seen = (prompts, shown, work.objects.notes, reach)
         if self._seen and all(one is other for one, other in zip(seen, self._seen, strict=True)):
             return
         self._seen = seen
+        table = confidence_table(held, {*held.object_ids, *prompts.object_ids})
         self.timeline.show_strip(
             Strip(
-                confidence_table(held, {*held.object_ids, *prompts.object_ids}),
+                table,
                 prompts,
                 frozenset(target for target in prompts if target in work.sources.user_masks),
                 shown,
                 work.objects.notes.names,
+                outdated_masks(held, table.object_ids, prompts.by_object()),
+                reach,
             )
         )
 

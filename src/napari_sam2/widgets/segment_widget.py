@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QButtonGroup,
     QComboBox,
     QFormLayout,
-    QLabel,
     QMessageBox,
     QPushButton,
     QSizePolicy,
@@ -30,10 +29,12 @@ from napari_sam2.widgets.model_panel import ModelPanel
 from napari_sam2.widgets.objects_panel import ObjectsPanel
 from napari_sam2.widgets.parts import GuiThread, Refresher, TallArea, button, command_button, folded, heading, in_a_row
 from napari_sam2.widgets.propagation_panel import PropagationPanel
+from napari_sam2.widgets.sentence import SentenceLine
 from napari_sam2.widgets.session_panel import LeftOverBanner, SessionPanel
 from napari_sam2.workspace import commands
 from napari_sam2.workspace.choices import read_preferences
-from napari_sam2.workspace.sentences import keys_table, status_sentence
+from napari_sam2.workspace.facts import FactsReader
+from napari_sam2.workspace.sentences import keys_table, status_advice
 from napari_sam2.workspace.tools import Tool, take_tool, tool_in_hand
 from napari_sam2.workspace.workbench import Workbench
 
@@ -85,6 +86,7 @@ class SegmentWidget(QWidget):
         self._detach = weakref.finalize(self, self.bench.detach)
         self.destroyed.connect(self._detach)
         self._shown_message = self._shown_problem = ""
+        self._facts = FactsReader()
         self._make_parts()
         self._lay_out()
         self._connect()
@@ -126,12 +128,7 @@ class SegmentWidget(QWidget):
         self.model_input = InputPanel(bench)
         self.layers = LayersPanel(bench)
         self.session = SessionPanel(self.files)
-        self.status = QLabel()
-        self.status.setWordWrap(True)
-        self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.status.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.status.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
-        self.status.setMinimumHeight(3 * self.fontMetrics().lineSpacing())
+        self.status = SentenceLine(bench)
 
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
@@ -213,7 +210,9 @@ class SegmentWidget(QWidget):
         self.scroll_area.setVisible(work is not None)
         self.session.show_state()
         self.begin.setVisible(work is None and self.bench.image is not None)
-        self.status.setText(status_sentence(self.bench))
+        self.status.show_advice(status_advice(self.bench, self._facts))
+        if self._facts.is_behind:
+            self._refresher.soon()
         tool = None if work is None else tool_in_hand(work)
         for one, made in self.tool_buttons.items():
             made.setChecked(one is tool)

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sam2.files.results_folder import LabelFormat, names_of_files
+from napari_sam2.inference.time_left import progress_words
 from napari_sam2.sessions.steps import Commit, HandEdit
 from napari_sam2.sessions.storage import SUFFIX
 from napari_sam2.widgets.parts import button, command_button, in_a_row
@@ -124,7 +125,6 @@ class SessionPanel(QWidget):
         self.formats.setMenu(self._menu())
         files.bench.export_wanted.connect(self._on_tiff)
         self.progress = QProgressBar()
-        self.progress.setFormat("%v of %m frames written")
         self.cancel = button("Cancel", "Stop writing; what is written stays, under an unfinished name.", files.cancel)
         self.message = QLabel()
         self.message.setWordWrap(True)
@@ -174,6 +174,7 @@ class SessionPanel(QWidget):
             done, total = progress
             self.progress.setRange(0, total)
             self.progress.setValue(done)
+            self.progress.setFormat(progress_words(done, total, "frames written", self._files.seconds_left))
         self.message.setText(self._files.message)
         self.message.setVisible(bool(self._files.message))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
@@ -28,6 +29,9 @@ from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 from napari_sam2.prompts import Target
 from napari_sam2.workspace.confidence import ABSENT, UNSEEN, ConfidenceTable, draw_table
 from napari_sam2.workspace.held import Shown
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 ROW_HEIGHT, MIN_HEIGHT, MAX_HEIGHT = 12, 36, 144
 RULER_HEIGHT = 10
@@ -52,6 +56,10 @@ class Strip:
         Which masks are to be seen in the image.
     names : mapping of int to str
         Names by object, of those that have one.
+    outdated : ndarray or None
+        (objects, frames) bool: masks that are older than a prompt of their object; None if there are none.
+    reach : mapping of int to range
+        Frames to which objects are followed by *Propagate*.
     """
 
     table: ConfidenceTable
@@ -59,11 +67,13 @@ class Strip:
     approved: frozenset[Target] = frozenset()
     shown: Shown = field(default_factory=Shown)
     names: Mapping[int, str] = field(default_factory=dict)
+    outdated: NDArray[np.bool_] | None = None
+    reach: Mapping[int, range] = field(default_factory=dict)
 
     def sentence_about(self, object_id: int, frame: int) -> str:
         """Return what is known of an object on a frame, in a sentence."""
-        name = self.names.get(object_id, "")
-        value = float(self.table.values[self.table.object_ids.index(object_id), frame])
+        name, row = self.names.get(object_id, ""), self.table.object_ids.index(object_id)
+        value = float(self.table.values[row, frame])
         facts = [{ABSENT: "not found", UNSEEN: "not looked for yet"}.get(value, f"confidence {value:.2f}")]
         target = Target(object_id, frame)
         if target in self.approved:
@@ -74,6 +84,9 @@ class Strip:
             facts.append("object hidden")
         elif value < self.shown.least_confidence:
             facts.append("hidden as doubtful")
+        if self.outdated is not None and self.outdated[row, frame]:
+            is_reached = frame in self.reach.get(object_id, ())
+            facts.append("older than a prompt" + ": Propagate follows it again" * is_reached)
         return f"Object {object_id}{f' ({name})' if name else ''}, frame {frame}: {', '.join(facts)}"
 
 
@@ -108,7 +121,8 @@ class Timeline(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Confidence of every object on every frame")
         self.setToolTip(
-            "From doubtful (red) to sure (green). Click or use the arrow keys to go to a frame; "
+            "From doubtful (red) to sure (green); hatched where a mask is older than a prompt. "
+            "Click or use the arrow keys to go to a frame; "
             "drag the ends of the bar to choose the range that is propagated to."
         )
 
@@ -172,7 +186,8 @@ class Timeline(QWidget):
         """Draw cells, gaps and marks into an image."""
         scale = self.devicePixelRatioF()
         height, width = round((self.height() - RULER_HEIGHT) * scale), round(self.width() * scale)
-        colours = draw_table(self._strip.table, height, width, self._strip.shown)
+        strip = self._strip
+        colours = draw_table(strip.table, height, width, strip.shown, strip.outdated)
         # A copy, because QImage does not keep the array alive.
         image = QImage(colours.tobytes(), width, height, 4 * width, QImage.Format.Format_RGBA8888).copy()
         image.setDevicePixelRatio(scale)
@@ -180,10 +195,9 @@ class Timeline(QWidget):
         painter.translate(0, -RULER_HEIGHT)
         self._paint_gaps(painter)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        approved = self._strip.approved
-        prompted = [target for target in self._strip.prompted if target not in approved]
+        prompted = [target for target in strip.prompted if target not in strip.approved]
         self._paint_marks(painter, prompted, Qt.PenCapStyle.RoundCap)
-        self._paint_marks(painter, approved, Qt.PenCapStyle.SquareCap)
+        self._paint_marks(painter, strip.approved, Qt.PenCapStyle.SquareCap)
         painter.end()
         return image
 

@@ -13,6 +13,7 @@ from psygnal import Signal
 
 from napari_sam2.errors import NapariSam2Error, PromptError
 from napari_sam2.inference.speed import Activity
+from napari_sam2.inference.time_left import Pace
 from napari_sam2.prompt_checks import check_prompts, listed, without_unknown
 from napari_sam2.prompts import PromptSet, Target
 from napari_sam2.tracking.propagation import plan_propagation
@@ -46,19 +47,28 @@ class Status:
     ----------
     activity : Activity
         What the model is doing.
+    is_looking : bool
+        Whether the model looks at a frame for the first time, which takes much longer than to answer.
     done, total : int
-        Frames of the propagation, while one runs.
+        Frames of the propagation, while one runs and after it was cancelled.
+    seconds_left : float or None
+        How long the propagation takes yet; None if that is not known.
     message : str
         The newest error or remark, in a sentence; empty if there is none.
     is_problem : bool
         Whether the message tells of something that cannot be done, which nobody may overlook.
+    is_of_place : bool
+        Whether the message tells of the frame and the object that are chosen, and goes when others are.
     """
 
     activity: Activity = Activity.READY
+    is_looking: bool = False
     done: int = 0
     total: int = 0
+    seconds_left: float | None = None
     message: str = ""
     is_problem: bool = False
+    is_of_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +120,8 @@ class Asker:
         Objects with negative points only, which cannot be asked about.
     status : Status
         What there is to show.
+    pace : Pace
+        How fast the propagation goes.
     is_closed : bool
         Whether there is no model to ask any more.
     """
@@ -135,6 +147,7 @@ class Asker:
         self.waiting: frozenset[int] = frozenset()
         self.unknown: frozenset[int] = frozenset()
         self.status = Status()
+        self.pace = Pace()
         self._standing = ""
         self._asks_soon = False
         self._next = _Next.NOTHING
@@ -237,7 +250,7 @@ class Asker:
             self.queue.cancel()
             self._next = _Next.GO_ON if prompts.prompts else _Next.NOTHING
         self.queue.answer(prompts)
-        self._show(Status(Activity.ANSWERING))
+        self._show(Status(Activity.ANSWERING, is_looking=self.status.is_looking))
         locked = self._objects.notes.locked
         self.waiting = (
             locked.intersection(target.object_id for target in read.changed_since(prompts)) if locked else locked
@@ -365,7 +378,8 @@ class Asker:
         dropped = self.queue.drop()
         has_news = any(request.edits for request in dropped)
         self._record(dropped)
-        self._show(Status(message=self.status.message, is_problem=self.status.is_problem))
+        status = self.status
+        self._show(Status(message=status.message, is_problem=status.is_problem, is_of_place=status.is_of_place))
         return has_news
 
     def when_answered(self, step: Callable[[], None]) -> None:
@@ -387,7 +401,13 @@ class Asker:
 
     def begin_following(self, num_frames: int) -> None:
         """Show that so many frames are going to be followed to."""
-        self._show(replace(self.status, done=0, total=num_frames))
+        self.pace.restart()
+        self.pace.note(0, num_frames)
+        self._show(replace(self.status, is_looking=False, done=0, total=num_frames))
+
+    def begin_looking(self) -> None:
+        """Show that a frame is being looked at for the first time."""
+        self._show(replace(self.status, is_looking=True))
 
     def take(self, request: Request, result: FrameResult, model: ModelUsed) -> None:
         """Hold new masks of a frame, but for objects that are locked, or have other prompts since the request."""
@@ -413,7 +433,10 @@ class Asker:
         if request.is_planned:
             if fresh:
                 request.edits.append(edit_of_masks(self._picture, {frame: before}, {frame: after}))
-            self._show(replace(self.status, done=self.status.done + 1))
+            done, total = self.status.done + 1, self.status.total
+            self._show(replace(self.status, done=done, seconds_left=self.pace.note(done, total)))
+        elif self.status.is_looking:
+            self._show(replace(self.status, is_looking=False))
 
     def _is_locked_out(self, request: Request, target: Target) -> bool:
         """Whether an object may not have a result, being locked. Prompts given before it was are still answered."""
@@ -429,13 +452,17 @@ class Asker:
             self._interrupted = request.edits  # one step together with what comes when it goes on
         else:
             self._record([request])
-        is_problem = bool(message) or self.status.is_problem
-        message = message or self.status.message
-        if request.activity is Activity.FOLLOWING and self._next is _Next.NOTHING and not message:
-            message = lost_sentence(self._picture.held, self.prompts)
-            is_problem = bool(message)
-        activity = self.queue.activity
-        self._show(Status(activity, message=message, is_problem=is_problem))
+        activity, before = self.queue.activity, self.status
+        shown = Status(activity, message=message, is_problem=True)
+        if not message:
+            shown = replace(before, activity=activity, is_looking=False, done=0, total=0, seconds_left=None)
+        if request.activity is Activity.FOLLOWING and self._next is _Next.NOTHING and not shown.message:
+            if activity is Activity.READY and before.done < before.total:
+                shown = replace(shown, done=before.done, total=before.total)
+            else:
+                lost = lost_sentence(self._picture.held, self.prompts)
+                shown = replace(shown, message=lost, is_problem=bool(lost))
+        self._show(shown)
         if activity is Activity.READY:
             self._picture.show_table(self._objects.notes.names)
         if activity is not Activity.ANSWERING and self._look is not None:
@@ -465,11 +492,24 @@ class Asker:
 
     def complain(self, message: str) -> None:
         """Show a sentence about something that cannot be done."""
-        self._show(replace(self.status, message=message, is_problem=bool(message)))
+        self._show(replace(self.status, message=message, is_problem=bool(message), is_of_place=False))
 
-    def tell(self, message: str) -> None:
-        """Show a sentence about something that was done, or that can be done next."""
-        self._show(replace(self.status, message=message, is_problem=False))
+    def tell(self, message: str, *, is_of_place: bool = False) -> None:
+        """Show a sentence about something that was done, or that can be done next.
+
+        Parameters
+        ----------
+        message : str
+            The sentence.
+        is_of_place : bool
+            Whether it is about the frame that is shown and the current object: it goes when another is chosen.
+        """
+        self._show(replace(self.status, message=message, is_problem=False, is_of_place=is_of_place))
+
+    def leave_place(self) -> None:
+        """Take back what was told of the frame and the object that were chosen before."""
+        if self.status.is_of_place:
+            self.tell("")
 
     def _show(self, status: Status) -> None:
         self.status = status

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from napari_sam2.inference.speed import Activity
 from napari_sam2.layers.reading import NEGATIVE
 from napari_sam2.workspace.choices import ClickMode
+from napari_sam2.workspace.doubt import doubt_sentence
 from napari_sam2.workspace.questions import answer_with_new_object
 from napari_sam2.workspace.tools import Tool, take_tool, tool_in_hand
 
@@ -81,8 +82,18 @@ def _switch_click_mode(work: Workspace, bench: Workbench) -> None:
 
 def _next_doubtful(work: Workspace, bench: Workbench) -> None:
     threshold = bench.choices.threshold
-    if work.show_next_doubtful(threshold) is None:
-        work.asker.complain(f"No object is less certain than {threshold:.2f} on any frame.")
+    found = work.show_next_doubtful(threshold)
+    is_stack = work.grid.frame_axis is not None
+    if found is None:
+        what = f"No object is less certain than {threshold:.2f}{' on any frame' * is_stack}."
+    else:
+        confidence = work.picture.held.on(found.frame)[found.object_id].score.confidence
+        what = doubt_sentence(found, confidence, is_stack=is_stack, approve_key=APPROVE.shortcut)
+    work.asker.tell(what, is_of_place=True)
+
+
+def _export(_: Workspace, bench: Workbench) -> None:
+    bench.export_wanted.emit()
 
 
 ASK = Command(
@@ -131,7 +142,7 @@ ANOTHER_MASK = Command(
     "select all points or shapes of the frame",
 )
 NEXT_DOUBTFUL = Command(
-    _next_doubtful, "Next doubtful", "Go to the next frame with a doubtful object", "N", "next doubtful frame"
+    _next_doubtful, "Next doubtful", "Go to the next object that is doubtful on a frame", "N", "next doubtful object"
 )
 APPROVE = Command(
     lambda work, _: work.approve(),
@@ -174,7 +185,7 @@ REDO = Command(
     lambda work, _: work.redo(), "Redo", "Make it again", "Control-Shift-Z", "redo", "redo painting (labels)"
 )
 EXPORT = Command(
-    lambda _, bench: bench.export_wanted.emit(),
+    _export,
     "Export…",
     "Write all objects, committed or not, with tables and prompts to a folder; labels as TIFF",
     "E",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from napari_sam2.workspace.held import HeldMasks, Shown
 
+T = TypeVar("T", np.float32, np.bool_)
+
 ABSENT, UNSEEN = 1.5, 2.0
 """In the place of a confidence: the object was not found, or not looked for. The smallest value is the one to show."""
 
@@ -24,6 +26,9 @@ GREY = (128, 128, 128, 110)
 
 FADING = 3
 """By how much objects that are not shown in the image are less opaque."""
+
+HATCH_PX = 8
+"""Width of a stripe and the gap beside it, of masks that are older than a prompt."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,11 +59,15 @@ class ConfidenceTable:
         ndarray
             At most (num_rows, num_columns), float32.
         """
-        values = self.values
-        for axis, most in enumerate((num_rows, num_columns)):
-            if values.shape[axis] > most > 0:
-                values = np.minimum.reduceat(values, np.arange(most) * values.shape[axis] // most, axis=axis)
-        return values
+        return _shrunk(self.values, num_rows, num_columns, np.minimum)
+
+
+def _shrunk(cells: NDArray[T], num_rows: int, num_columns: int, together: np.ufunc) -> NDArray[T]:
+    """No more rows and columns than asked for, of those that there are; what falls together is put together."""
+    for axis, most in enumerate((num_rows, num_columns)):
+        if cells.shape[axis] > most > 0:
+            cells = together.reduceat(cells, np.arange(most) * cells.shape[axis] // most, axis=axis)
+    return cells
 
 
 def confidence_table(held: HeldMasks, object_ids: Iterable[int]) -> ConfidenceTable:
@@ -84,7 +93,9 @@ def confidence_table(held: HeldMasks, object_ids: Iterable[int]) -> ConfidenceTa
     return ConfidenceTable(ids, values)
 
 
-def draw_table(table: ConfidenceTable, height: int, width: int, shown: Shown) -> NDArray[np.uint8]:
+def draw_table(
+    table: ConfidenceTable, height: int, width: int, shown: Shown, outdated: NDArray[np.bool_] | None = None
+) -> NDArray[np.uint8]:
     """Draw a table as large as asked for; what is doubtful stays visible where there are more cells than pixels.
 
     Parameters
@@ -94,7 +105,10 @@ def draw_table(table: ConfidenceTable, height: int, width: int, shown: Shown) ->
     height, width : int
         Size in pixels.
     shown : Shown
-        Which masks are to be seen in the image. Hidden objects are faded, masks hidden as doubtful are hatched.
+        Which masks are to be seen in the image. Hidden objects are faded, masks hidden as doubtful have fine dark
+        stripes.
+    outdated : ndarray, optional
+        (objects, frames) bool, masks that are older than a prompt: they are hatched the other way, with gaps.
 
     Returns
     -------
@@ -113,6 +127,9 @@ def draw_table(table: ConfidenceTable, height: int, width: int, shown: Shown) ->
     is_doubtful = (values < shown.least_confidence)[rows[:, None], columns]
     drawn[is_doubtful & ((x + y) % 4 > 1), :3] //= 3
     drawn[is_hidden, :, 3] //= FADING
+    if outdated is not None and outdated.any():
+        is_outdated = _shrunk(outdated, height, width, np.logical_or)[rows[:, None], columns]
+        drawn[is_outdated & ((x - y) % HATCH_PX >= HATCH_PX // 2), 3] = 0
     return drawn
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from napari_sam2.results import FEATURE_COLUMNS, ObjectMask, ObjectScore, mean_where_any, score_table
 from napari_sam2.sessions.steps import MaskSource, ModelUsed
+from napari_sam2.workspace.outdated import PromptsUsed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -143,7 +144,7 @@ class HeldMasks:
             if before.get(object_id) is not held:
                 if object_id not in self._rows:
                     self._rows[object_id] = _Row(self.num_frames)
-                self._rows[object_id].put(frame, held.score)
+                self._rows[object_id].put(frame, held)
 
     def count(self, frame: int, area_px: Mapping[int, int]) -> None:
         """Note how many pixels each object has in the labels of a frame, where its masks were put together."""
@@ -196,12 +197,20 @@ class HeldMasks:
         lost = after if after.size else before
         return range(int(lost[0]), int(lost[-1]) + 1) if lost.size else range(0)
 
-    def doubtful_frames(self, threshold: float) -> NDArray[np.intp]:
-        """Frames on which an object was found with less confidence, ascending."""
-        is_doubtful = np.zeros(self.num_frames, np.bool_)
-        for object_id in self._rows:
-            is_doubtful |= self.confidences(object_id) < threshold  # NaN compares as false
-        return np.flatnonzero(is_doubtful)
+    def outdated(self, object_id: int, prompts: tuple[Prompt, ...]) -> NDArray[np.bool_]:
+        """Return on which frames there is a mask of an object from other prompts of it than these, all it has now.
+
+        The mask of a prompted frame depends on the prompts of that frame alone.
+        """
+        row = self._rows.get(object_id)
+        return np.zeros(self.num_frames, np.bool_) if row is None else row.used.outdated(prompts)
+
+    def num_masks(self, object_id: int, frames: range | None = None) -> int:
+        """Return on how many frames there is a mask of an object, or was looked for it; on all when none are given."""
+        row = self._rows.get(object_id)
+        if row is None:
+            return 0
+        return row.count if frames is None else int(np.count_nonzero(row.area_px[frames.start : frames.stop] >= 0))
 
     def snapshot(self) -> Snapshot:
         """All masks at this moment, by frame and object; whatever is set later does not reach it."""
@@ -259,24 +268,27 @@ class _ByFrame:
 
 
 class _Row:
-    """Confidence and areas of one object on every frame."""
+    """Confidence and areas of one object on every frame, and what its masks were computed from."""
 
-    __slots__ = ("area_in_labels_px", "area_px", "confidence", "count")
+    __slots__ = ("area_in_labels_px", "area_px", "confidence", "count", "used")
 
     def __init__(self, num_frames: int) -> None:
         self.confidence = np.full(num_frames, np.nan)
         self.area_px = np.full(num_frames, -1, np.int64)  # -1: no mask
         self.area_in_labels_px = np.zeros(num_frames, np.int64)
         self.count = 0
+        self.used = PromptsUsed(num_frames)
 
-    def put(self, frame: int, score: ObjectScore) -> None:
+    def put(self, frame: int, held: HeldMask) -> None:
         self.count += self.area_px[frame] < 0
-        self.confidence[frame], self.area_px[frame] = score.confidence, score.area_px
-        self.area_in_labels_px[frame] = score.area_in_labels_px  # until it is counted
+        self.confidence[frame], self.area_px[frame] = held.score.confidence, held.score.area_px
+        self.area_in_labels_px[frame] = held.score.area_in_labels_px  # until it is counted
+        self.used.put(frame, held.prompts)
 
     def clear(self, frame: int) -> None:
         self.count -= self.area_px[frame] >= 0
         self.confidence[frame], self.area_px[frame], self.area_in_labels_px[frame] = np.nan, -1, 0
+        self.used.clear(frame)
 
     def features(self, object_id: int) -> tuple[int, int, float, float, float, int, float]:
         found = np.flatnonzero(self.area_px > 0)

@@ -20,7 +20,7 @@ from napari_sam2.tracking.stack import TrackedStack
 from napari_sam2.workspace.sentences import error_sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
     from napari_sam2.frames import FrameStack
     from napari_sam2.inference.background import Event
@@ -32,8 +32,13 @@ if TYPE_CHECKING:
     from sam2_model.video.passes import Visit
 
 
-_Item = int | FrameResult
-"""What a job reports: how many frames a propagation has left to do, then results."""
+@dataclass(frozen=True, slots=True)
+class _Looking:
+    """A frame is looked at for the first time."""
+
+
+_Item = int | FrameResult | _Looking
+"""What a job reports: how many frames a propagation has left to do; results, and what takes long before them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -46,7 +51,7 @@ class Request:
         All prompts when it was made.
     activity : Activity
         Whether prompts are answered or objects followed.
-    by_object : dict
+    by_object : mapping
         The prompts by object: one tuple for all masks of an object, so that these can be compared by identity.
     edits : list of Change
         What its results have changed so far.
@@ -56,7 +61,7 @@ class Request:
 
     prompts: PromptSet
     activity: Activity
-    by_object: dict[int, tuple[Prompt, ...]] = field(init=False)
+    by_object: Mapping[int, tuple[Prompt, ...]] = field(init=False)
     edits: list[Change] = field(default_factory=list)
     is_planned: bool = False
     job: BackgroundJob[_Item, None] = field(init=False)
@@ -184,7 +189,8 @@ class RequestQueue:
         model = self._model
 
         def work(report: Callable[[_Item], None]) -> None:
-            model.report_all(model.opened().apply(prompts), Activity.ANSWERING, prompts, report)
+            answers = model.opened().apply(prompts, look=lambda frame: report(_Looking()))
+            model.report_all(answers, Activity.ANSWERING, prompts, report)
 
         self._submit(Request(prompts, Activity.ANSWERING), work)
 
@@ -194,7 +200,8 @@ class RequestQueue:
 
         def work(report: Callable[[_Item], None]) -> None:
             stack = model.opened()
-            model.report_all(stack.apply(prompts), Activity.ANSWERING, prompts, report)
+            answers = stack.apply(prompts, look=lambda frame: report(_Looking()))
+            model.report_all(answers, Activity.ANSWERING, prompts, report)
             left = remaining_visits(stack, visits, is_held=lambda object_id, frame: (object_id, frame) in held)
             report(sum(visit.is_reported for visit in left))
             model.report_all(run(stack, left), Activity.FOLLOWING, prompts, report)
@@ -243,6 +250,8 @@ class RequestQueue:
             case Reported(int() as num_frames):
                 request.is_planned = True
                 self._asker.begin_following(num_frames)
+            case Reported(_Looking()):
+                self._asker.begin_looking()
             case Reported(FrameResult() as result):
                 assert self._model.used is not None
                 self._asker.take(request, result, self._model.used)

@@ -5,20 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_sam2.errors import NapariSam2Error
-from napari_sam2.inference.speed import Activity
 from napari_sam2.prompt_checks import listed
 from napari_sam2.prompts import Target
+from napari_sam2.workspace.advice import MOST_NAMED, Advice, advise
 from napari_sam2.workspace.commands import KEYED, NEW_OBJECT
 
 if TYPE_CHECKING:
     from napari_sam2.prompts import PromptSet
+    from napari_sam2.workspace.facts import FactsReader
     from napari_sam2.workspace.held import HeldMasks
     from napari_sam2.workspace.workbench import Workbench
-    from napari_sam2.workspace.workspace import Workspace
-
-
-_MOST_NAMED = 5
-"""Objects that a sentence names; of more it tells the number."""
 
 
 def error_sentence(error: Exception) -> str:
@@ -30,48 +26,12 @@ def error_sentence(error: Exception) -> str:
     return f"That went wrong unexpectedly ({type(error).__name__}: {error}). Your work is kept; try again."
 
 
-def status_sentence(bench: Workbench) -> str:
-    """Return how things stand."""
+def status_advice(bench: Workbench, reader: FactsReader) -> Advice:
+    """Return how things stand, and what to do."""
     work = bench.workspace
-    if work is not None:
-        return work.asker.status.message or _progress(work, bench.choices.model) or _advice(work)
-    return bench.message or "Open an image to begin: a file, or File > Open Sample > SAM 2 for napari."
-
-
-def _progress(work: Workspace, model: object) -> str:
-    status = work.asker.status
-    if status.activity is Activity.READY:
-        return ""
-    if work.asker.queue.used is None:
-        return f"Loading {model}…"
-    if status.activity is Activity.FOLLOWING and status.total:
-        return f"Propagating: {status.done} of {status.total} frames. You can go on working."
-    return "Segmenting…"
-
-
-def _advice(work: Workspace) -> str:
-    prompts, held = work.asker.prompts, work.picture.held
-    if not prompts:
-        first = "Click an object in the image, or drag a box round it."
-        return f"{first} {_PLANES}" if _may_be_channels(work) else first
-    ends = {0, work.grid.num_frames - 1}.difference(prompts.frames_of(work.sources.own.object_id))
-    if work.grid.frame_axis is not None and not any(held.on(frame) for frame in ends):
-        return "Click to correct the mask, M for a new object. Propagate carries all of them through the stack."
-    return "Correct where needed: a click on any frame. Commit (C) keeps the result and begins anew."
-
-
-_PLANES = (
-    "Are the three planes frames? They are taken for frames. If they are channels: right-click the layer > Split Stack."
-)
-
-
-def _may_be_channels(work: Workspace) -> bool:
-    """Whether nothing tells if three planes are frames or channels."""
-    axis = work.grid.frame_axis
-    if axis is None or work.grid.num_frames != 3:  # red, green and blue would be three
-        return False
-    name = work.image.axis_labels[axis]
-    return not name.strip("-0123456789")  # what napari calls an axis that nobody has named
+    if work is None:
+        return Advice(bench.message or "Open an image to begin: a file, or File > Open Sample > SAM 2 for napari.")
+    return advise(reader.read(bench, work))
 
 
 def question_sentence(object_id: int) -> str:
@@ -113,7 +73,7 @@ def lost_sentence(held: HeldMasks, prompts: PromptSet) -> str:
             lost[object_id] = frames
     if not lost:
         return ""
-    few = sorted(lost)[:_MOST_NAMED]
+    few = sorted(lost)[:MOST_NAMED]
     first = lost[few[0]]
     where = f"frame {first[0]}" if len(first) == 1 else f"frames {first[0]} to {first[-1]}"
     if len(lost) == 1:

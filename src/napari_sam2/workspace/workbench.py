@@ -151,6 +151,19 @@ class Workbench:
         made = [layer for work in self._kept.values() for layer in work.made]
         return [layer for layer in self.viewer.layers if layer not in made]
 
+    @property
+    def offered(self) -> Image | None:
+        """Image that the user has added or selected while the work is on another; None without one."""
+        work, active = self.workspace, self.viewer.layers.selection.active
+        if work is None or active in (work.image, *work.model_input.channels):
+            return None
+        return next((image for image in self.images() if image == active), None)
+
+    def use_offered(self) -> None:
+        """Work on the image that is offered."""
+        if self.offered is not None:
+            self.choose(self.offered)
+
     def choose(self, image: Image) -> None:
         """Work on an image: where that was left, or from the beginning."""
         if self.image == image and self.workspace is not None:

@@ -28,6 +28,7 @@ from napari_sam2.prompts import MAX_OBJECT_ID, Target
 from napari_sam2.workspace.asking import Asker, Status
 from napari_sam2.workspace.candidates import CandidateCycle
 from napari_sam2.workspace.committed import Committed
+from napari_sam2.workspace.doubt import find_doubts
 from napari_sam2.workspace.edits import edit_of_drawn, edit_of_user_masks
 from napari_sam2.workspace.history import History
 from napari_sam2.workspace.model_input import ModelInput
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from napari_sam2.layers.prompt_layers import LayersState
     from napari_sam2.prompts import PromptSet
     from napari_sam2.sessions.document import Exported
+    from napari_sam2.workspace.doubt import Doubts
     from napari_sam2.workspace.history import Change, Edit
     from napari_sam2.workspace.object_actions import ObjectAction
     from napari_sam2.workspace.objects import ObjectNotes
@@ -156,7 +158,7 @@ class Workspace:
         yield self.picture.layer.events.selected_label, self._on_object
         yield self.picture.layer.events.paint, self._on_paint
         yield self.committed.layer.events.paint, self._on_committed_paint
-        yield self.viewer.dims.events.current_step, self._on_view
+        yield self.viewer.dims.events.current_step, self._on_step
 
     def _connect(self) -> None:
         for signal, listener in self._signals():
@@ -180,15 +182,37 @@ class Workspace:
             axis = self.viewer.dims.ndim - self.image.ndim + self.grid.frame_axis
             self.viewer.dims.set_point(axis, point[self.grid.frame_axis])
 
-    def show_next_doubtful(self, threshold: float = 0.5) -> int | None:
-        """Show the next frame, going round, on which an object was found with less confidence; None without one."""
-        doubtful = self.picture.held.doubtful_frames(threshold)
-        if not doubtful.size:
-            return None
-        here, num_frames = self.frame, self.grid.num_frames
-        frame = int(min(doubtful.tolist(), key=lambda one: (one - here - 1) % num_frames))
-        self.show(frame)
-        return frame
+    def show_next_doubtful(self, threshold: float = 0.5) -> Target | None:
+        """Show the next doubtful mask after the current object on this frame, going round, and choose its object.
+
+        Masks of the user, and of hidden or locked objects, are not doubtful.
+
+        Parameters
+        ----------
+        threshold : float
+            Masks with less confidence are doubtful.
+
+        Returns
+        -------
+        Target or None
+            The object and the frame; None without any.
+        """
+        found = self.doubts(threshold).after(Target(self.sources.own.object_id, self.frame))
+        if found is not None:
+            self.show(found.frame)
+            self.choose_object(found.object_id)
+        return found
+
+    def doubts(self, threshold: float) -> Doubts:
+        """Return all doubtful masks."""
+        notes = self.objects.notes
+        return find_doubts(
+            self.picture.held, threshold, certain=self.sources.user_masks, left_out=notes.hidden | notes.locked
+        )
+
+    def _on_step(self) -> None:
+        self.asker.leave_place()
+        self._on_view()
 
     def _on_view(self) -> None:
         self.picture.redraw(None if self.viewer.dims.ndisplay == 3 else [self.frame])
@@ -243,6 +267,7 @@ class Workspace:
         self.changed.emit(self.asker.status)
 
     def _on_object(self) -> None:
+        self.asker.leave_place()
         self.sources.own.choose_object(int(self.picture.layer.selected_label) or 1)
         self.changed.emit(self.asker.status)
 

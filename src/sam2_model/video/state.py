@@ -182,6 +182,9 @@ class FeatureCache:
         self.max_frames = max_frames
         self._features: OrderedDict[int, ImageFeatures] = OrderedDict()
 
+    def __contains__(self, frame: int) -> bool:
+        return frame in self._features
+
     def get(self, frame: int) -> ImageFeatures | None:
         """Return the features of a frame, if they are kept."""
         if frame in self._features:

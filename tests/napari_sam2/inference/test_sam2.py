@@ -145,6 +145,13 @@ def tracker(nano, cells):
     return nano.open(FrameStack(np.stack([cells] * 3)))
 
 
+def test_a_frame_has_been_seen_once_it_was_prompted_or_followed_to(tracker):
+    assert not tracker.has_seen(0)
+    tracker.prompt(0, {1: (point(1, HIGH),)})
+    tracker.follow(1, (1,), Direction.FORWARD)
+    assert [tracker.has_seen(frame) for frame in range(3)] == [True, True, False]
+
+
 def test_followed_objects_come_in_the_order_asked_for(tracker):
     tracker.prompt(0, {1: (point(1, HIGH),), 2: (box(2, LOW),)})
     one, two = tracker.follow(1, (1, 2), Direction.FORWARD)

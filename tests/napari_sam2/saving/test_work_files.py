@@ -13,6 +13,7 @@ from napari.layers._source import layer_source
 
 from napari_sam2.files.images.reading import read_image
 from napari_sam2.files.results_folder import LabelFormat
+from napari_sam2.inference.time_left import Pace
 from napari_sam2.labels.merging import CommitPolicy
 from napari_sam2.saving.work_files import WorkFiles
 from napari_sam2.sessions.sources import open_image
@@ -434,3 +435,14 @@ def test_an_image_that_napari_cannot_open_is_said_in_a_sentence(desk, tmp_path, 
         assert not empty.desk.open(tmp_path / "work.sam2session")
     assert "Open that image, then the session" in empty.desk.message
     empty.close()
+
+
+def test_while_it_is_exported_it_is_told_how_long_that_takes(desk, tmp_path):
+    times, left = iter(range(0, 1000, 5)), []
+    desk.worked()
+    desk.desk.pace = Pace(lambda: next(times))
+    desk.desk.changed.connect(lambda: left.append((desk.desk.progress, desk.desk.seconds_left)))
+    desk.desk.export(tmp_path / "out")
+    desk.settle()
+    assert ((SHAPE[0] - 1, SHAPE[0]), 5) in left
+    assert left[0] == ((0, 0), None)

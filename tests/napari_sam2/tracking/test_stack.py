@@ -140,3 +140,17 @@ def test_a_box_that_reaches_beyond_the_image_is_asked_once(session, fake):
         applied(session, box)
     assert fake.calls == [("prompt", 0, (1,))]
     assert session.prompts == PromptSet([box])
+
+
+def test_a_frame_is_announced_before_it_is_looked_at_for_the_first_time(session, fake):
+    looked = []
+
+    def answer(*prompts):
+        looked.clear()
+        for result in session.apply(PromptSet(prompts), look=looked.append):
+            assert result.frame in (*looked, 0)
+        return looked
+
+    assert answer(A0, B0) == [0]
+    assert answer(A0, B0, B0_AGAIN) == []
+    assert answer(A0, B0, A2) == [2]

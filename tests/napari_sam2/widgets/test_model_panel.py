@@ -14,7 +14,9 @@ from napari_sam2.errors import ModelError
 from napari_sam2.inference.machine import Machine
 from napari_sam2.inference.models import find_model
 from napari_sam2.inference.speed import Activity, FrameTime
+from napari_sam2.inference.time_left import Pace
 from napari_sam2.widgets.model_chooser import CHOOSE_FILE
+from napari_sam2.widgets.model_details import ModelDetails
 from napari_sam2.widgets.model_panel import ModelPanel, ModelTasks
 from napari_sam2.workspace.workbench import Workbench
 from tests.napari_sam2.bench import WorkbenchDriver
@@ -232,6 +234,18 @@ def test_a_download_shows_its_progress_and_the_model_is_used(panel, bench, hub, 
     assert panel.details.cancel.isHidden()
     assert panel.details.download.isHidden()
     assert panel.details.path.text().endswith("sam2.1_hiera_tiny.pt")
+
+
+def test_a_download_tells_how_long_it_takes(qtbot):
+    details, times = ModelDetails(), iter(range(0, 1000, 5))
+    qtbot.addWidget(details)
+    details.pace = Pace(lambda: next(times))
+    for done, total in ((0, 0), (1, 156), (40, 156), (79, 156)):
+        details.show_download("tiny", done * 1_000_000, total * 1_000_000)
+    assert details.progress.text() == "tiny: 79 of 156 MB, about 15 s left"
+    details.show_download("tiny", 0, 0)
+    details.show_download("tiny", 80_000_000, 156_000_000)
+    assert details.progress.text() == "tiny: 80 of 156 MB"
 
 
 def test_a_download_in_the_background_does_not_change_the_model(panel, bench, hub, qtbot):

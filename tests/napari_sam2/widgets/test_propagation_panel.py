@@ -62,6 +62,37 @@ def test_the_timeline_is_drawn_anew_only_when_there_is_something_new(dock, panel
     assert panel.timeline._frame == 4
 
 
+def test_masks_that_are_older_than_a_prompt_are_hatched_until_they_are_followed_again(dock, panel):
+    dock.click(2, 20, 30)
+    dock.propagate()
+    assert not strip(panel).outdated.any()
+    dock.click(4, 20, 32)
+    assert np.flatnonzero(strip(panel).outdated[0]).tolist() == [0, 1, 3, 5]
+    assert strip(panel).reach == {1: range(FRAMES)}
+    panel.first.setValue(3)
+    assert strip(panel).reach == {1: range(3, FRAMES)}
+    panel.first.setValue(0)
+    dock.propagate()
+    assert not strip(panel).outdated.any()
+
+
+def test_next_doubtful_chooses_the_object_and_says_why(dock, panel):
+    dock.click(2, 20, 30)
+    dock.new_object()
+    dock.click(2, 8, 8)
+    dock.propagate()
+    dock.choose(1)
+    panel.threshold.setValue(0.99)
+    panel.doubtful.click()
+    assert (dock.object_id, dock.frame) == (2, 2)
+    assert dock.message.startswith("Object 2 is doubtful on frame 2 (0.")
+    panel.doubtful.click()
+    assert (dock.object_id, dock.frame) == (1, 3)
+    panel.threshold.setValue(0.01)
+    panel.doubtful.click()
+    assert dock.message == "No object is less certain than 0.01 on any frame."
+
+
 def test_approved_frames_names_and_hidden_objects_reach_the_timeline(dock, panel):
     dock.click(2, 20, 30)
     dock.approve()

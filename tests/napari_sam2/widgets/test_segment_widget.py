@@ -58,7 +58,7 @@ def test_it_is_ready_for_a_click_when_there_is_an_image(dock, viewer, fake):
     assert dock.widget.model.chooser.currentText() == "nano"
     assert viewer.layers.selection.active == dock.points
     assert dock.widget.tool_buttons[Tool.POINT_ON].isChecked()
-    assert "Click an object" in dock.widget.status.text()
+    assert dock.widget.status.text().startswith("Click each object once")
     assert fake.count("prompt") == 0
 
 

@@ -109,3 +109,13 @@ def test_what_cannot_be_opened_is_said_where_nobody_overlooks_it(
     monkeypatch.setattr("napari_sam2.widgets.segment_widget.show_warning", said.append)
     Dock(qtbot, make_napari_viewer(), fake).widget.left_over.restore.click()
     assert "open that image" in said[-1]
+
+
+def test_while_it_is_written_it_is_shown_how_far_it_is_and_how_long_it_takes(dock):
+    files, panel = dock.widget.files, dock.widget.session
+    files.progress, files.seconds_left = (12, 60), 19.0
+    panel.show_state()
+    assert panel.progress.text() == "12 of 60 frames written, about 20 s left"
+    files.progress = files.seconds_left = None
+    panel.show_state()
+    assert panel.progress.isHidden()

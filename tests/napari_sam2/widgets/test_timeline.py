@@ -149,6 +149,19 @@ def test_it_says_what_is_under_the_mouse(timeline):
     assert timeline.sentence_at(100, 2).startswith("Frames 2 to 7 are propagated to.")
 
 
+def test_it_says_which_masks_are_older_than_a_prompt_and_which_of_them_are_followed_again(timeline):
+    outdated = np.zeros((2, 10), np.bool_)
+    outdated[1, 3:6] = True
+    timeline.show_strip(strip(outdated=outdated, reach={1: range(10), 4: range(5)}))
+    said = [timeline.sentence_at(20 * frame + 5, 40) for frame in (2, 4, 5)]
+    assert said == [
+        "Object 4, frame 2: confidence 0.90",
+        "Object 4, frame 4: confidence 0.90, older than a prompt: Propagate follows it again",
+        "Object 4, frame 5: confidence 0.90, older than a prompt",
+    ]
+    assert len(set(map(QColor.rgb, colours_in(timeline, 1, 4)))) > len(set(map(QColor.rgb, colours_in(timeline, 1, 2))))
+
+
 def colours_in(timeline, row, frame):
     """Colours of all pixels in a cell."""
     image, cell = timeline.grab().toImage(), timeline.rectangle_of(row, frame).toRect()

@@ -84,6 +84,26 @@ def test_masks_hidden_as_doubtful_are_hatched():
     assert num_colours == [2, 1, 1]
 
 
+def test_masks_older_than_a_prompt_have_gaps_and_look_otherwise_than_hidden_ones():
+    table, outdated = ConfidenceTable((1,), np.float32([[0.4, 0.4]])), np.array([[True, False]])
+    old, new = np.split(draw_table(table, 16, 32, Shown(), outdated), 2, axis=1)
+    assert 0 < np.count_nonzero(old[..., 3] == 0) < old[..., 3].size
+    assert (new[..., 3] == 255).all()
+    seen = old[..., 3] > 0
+    assert (old[seen] == new[seen]).all()
+    hidden = np.split(draw_table(table, 16, 32, Shown(least_confidence=0.5)), 2, axis=1)[0]
+    assert (hidden[..., 3] == 255).all()
+    assert len(np.unique(hidden[..., :3].reshape(-1, 3), axis=0)) == 2
+
+
+def test_an_outdated_mask_among_thousands_is_still_seen():
+    table, outdated = ConfidenceTable(tuple(range(40)), np.ones((40, 2000), np.float32)), np.zeros((40, 2000), np.bool_)
+    outdated[16:24, 1200:1300] = True
+    drawn = draw_table(table, 10, 200, Shown(), outdated)
+    assert 0 < np.count_nonzero(drawn[4:6, 120:130, 3] == 0) < 20
+    assert (drawn[:4, :, 3] == 255).all()
+
+
 def test_hidden_objects_are_faded():
     table = ConfidenceTable((3, 8), np.ones((2, 4), np.float32))
     drawn = draw_table(table, 6, 4, Shown(hidden=frozenset({8})))

@@ -46,11 +46,13 @@ def test_an_object_without_masks_is_forgotten(masks):
     assert masks.features().empty
 
 
-def test_doubtful_frames_are_those_on_which_an_object_was_found_with_less_confidence(masks):
-    assert masks.doubtful_frames(0.5).tolist() == [1]
-    assert masks.doubtful_frames(0.8).tolist() == [1, 2]
+def test_confidence_is_known_where_an_object_was_found(masks):
     np.testing.assert_allclose(masks.confidences(1), [0.9, 0.4, 0.7, np.nan, np.nan], rtol=1e-6)
     assert np.isnan(masks.confidences(2)).all()
+
+
+def test_masks_are_counted_on_all_frames_and_on_some(masks):
+    assert [masks.num_masks(2), masks.num_masks(2, range(1, 5)), masks.num_masks(9)] == [3, 2, 0]
 
 
 def test_hidden_and_doubtful_masks_are_not_shown(masks):

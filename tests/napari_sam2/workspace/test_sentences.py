@@ -1,35 +1,68 @@
-"""What the status line says."""
+"""What the status line says, without work and with it."""
 
-import numpy as np
 import pytest
 
-from napari_sam2.workspace.choices import Choices
-from napari_sam2.workspace.sentences import status_sentence
-from tests.napari_sam2.bench import Bench
-from tests.napari_sam2.fake_predictor import FakePredictor
+from napari_sam2.workspace.commands import NEXT_DOUBTFUL
+from napari_sam2.workspace.facts import FactsReader
+from napari_sam2.workspace.sentences import status_advice
+from tests.napari_sam2.bench import Room
 
 
-class Desk:
-    """As much of a workbench as the sentences look at."""
-
-    choices = Choices("fake")
-    message = ""
-
-    def __init__(self, workspace):
-        self.workspace = workspace
+def sentence(room):
+    return status_advice(room.bench, FactsReader()).sentence
 
 
-@pytest.mark.parametrize(
-    ("shape", "labels", "asks"),
-    [
-        ((3, 24, 30), None, True),
-        ((1, 3, 24, 30), None, True),
-        ((3, 24, 30), ("t", "y", "x"), False),
-        ((4, 24, 30), None, False),
-        ((24, 30), None, False),
-    ],
-)
-def test_it_is_asked_whether_three_planes_are_frames_or_channels(shape, labels, asks):
-    bench = Bench(FakePredictor(), np.zeros(shape, np.uint8), axis_labels=labels)
-    assert ("Are the three planes frames?" in status_sentence(Desk(bench.work))) == asks
-    bench.close()
+@pytest.fixture
+def room():
+    room = Room("stack")
+    room.set_choices(threshold=0.1)
+    yield room
+    room.close()
+
+
+def test_without_an_image_it_says_how_to_open_one():
+    room = Room()
+    assert sentence(room).startswith("Open an image to begin")
+    room.close()
+
+
+def test_on_an_image_that_cannot_be_worked_on_it_says_why(room):
+    other = Room.workbench(room)
+    assert status_advice(other, FactsReader()).sentence == (
+        "Image 'stack' is being worked on in another SAM 2 panel of this window."
+    )
+    other.close()
+
+
+def test_the_way_of_a_stack_is_told_step_by_step(room):
+    said = [sentence(room)]
+    room.click(2, 6, 6)
+    said.append(sentence(room))
+    room.propagate()
+    room.settle()
+    said.append(sentence(room))
+    room.click(4, 6, 8)
+    said.append(sentence(room))
+    room.propagate()
+    room.settle()
+    room.commit()
+    room.settle()
+    said.append(sentence(room))
+    assert [" ".join(one.split()[:3]) for one in said] == [
+        "Click each object",
+        "Click the next",
+        "All objects are",
+        "Object 1 has",
+        "1 object is",
+    ]
+
+
+def test_next_doubtful_says_why_it_went_there_or_that_there_is_none(room):
+    room.click(2, 6, 6)
+    room.bench.run(NEXT_DOUBTFUL)
+    assert sentence(room) == "No object is less certain than 0.10 on any frame."
+    room.set_choices(threshold=0.99)
+    room.bench.run(NEXT_DOUBTFUL)
+    assert sentence(room) == (
+        f"Object 1 is doubtful on frame 2 ({room.confidence(1, 2):.2f}): click to correct it, Y if it is right."
+    )

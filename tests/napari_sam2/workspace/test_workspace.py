@@ -175,7 +175,7 @@ def test_scores_are_on_the_layer_and_lead_to_the_doubtful_frames(bench):
     bench.settle()
     assert bench.current_layer.features.set_index("index").loc[1, "n_frames"] == FRAMES
     bench.show(4)
-    assert bench.next_doubtful(threshold=0.99) == 5
+    assert bench.next_doubtful(threshold=0.99) == Target(1, 5)
     assert bench.frame == 5
     assert bench.next_doubtful(threshold=0.01) is None
 

@@ -115,6 +115,15 @@ def test_the_cache_drops_what_was_used_longest_ago():
     assert missing == [0, 1, 2, 1]
 
 
+def test_asking_whether_features_are_kept_is_no_use_of_them():
+    cache = FeatureCache(2)
+    cache.put(0, SimpleNamespace())
+    cache.put(1, SimpleNamespace())
+    assert 0 in cache
+    cache.put(2, SimpleNamespace())
+    assert [frame in cache for frame in range(3)] == [False, True, True]
+
+
 @pytest.mark.parametrize(
     ("option", "sentence"),
     [

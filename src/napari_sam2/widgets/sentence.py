@@ -1,0 +1,63 @@
+"""The sentence of the panel: how things stand, and at times a button for what it proposes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_sam2.widgets.parts import button
+
+if TYPE_CHECKING:
+    from napari_sam2.workspace.advice import Advice, Offer
+    from napari_sam2.workspace.workbench import Workbench
+
+LINES = 3
+"""Lines that there is always room for, so that nothing moves when the sentence is another one."""
+
+
+class SentenceLine(QWidget):
+    """Shows advice: a sentence, and below it the button of an offer, if there is one.
+
+    Parameters
+    ----------
+    bench : Workbench
+        On which what is offered is done.
+    """
+
+    def __init__(self, bench: Workbench) -> None:
+        super().__init__()
+        self._bench = bench
+        self._offer: Offer | None = None
+        self.label = QLabel()
+        self.label.setWordWrap(True)
+        self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.label.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.button = button("", "", self._on_button)
+        self.button.hide()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(self.label)
+        layout.addWidget(self.button, 0, Qt.AlignmentFlag.AlignLeft)
+        layout.addStretch(1)
+        self.setMinimumHeight(LINES * self.fontMetrics().lineSpacing())
+
+    def text(self) -> str:
+        """Return the sentence that is shown."""
+        return self.label.text()
+
+    def show_advice(self, advice: Advice) -> None:
+        """Show other advice."""
+        self.label.setText(advice.sentence)
+        self._offer = advice.offer
+        self.button.setVisible(advice.offer is not None)
+        if advice.offer is not None:
+            self.button.setText(advice.offer.text.replace("&", "&&"))  # else it underlines a letter
+            self.button.setToolTip(advice.offer.tip)
+
+    def _on_button(self) -> None:
+        if self._offer is not None:
+            self._offer.act(self._bench)

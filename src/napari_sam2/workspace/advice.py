@@ -1,0 +1,334 @@
+"""What the panel says, from how things stand: one table of states and sentences, the first that fits. No Qt.
+
+A sentence has room on three lines of 45 letters. It says what is, then what to do, with the key that does it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from napari_sam2.inference.time_left import progress_words
+from napari_sam2.workspace import commands
+from napari_sam2.workspace.choices import ClickMode
+from napari_sam2.workspace.twins import twins_sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari_sam2.workspace.commands import Command
+    from napari_sam2.workspace.twins import Twins
+    from napari_sam2.workspace.workbench import Workbench
+
+MOST_NAMED = 5
+"""Objects that a sentence names; of more it tells the number."""
+
+MOST_LETTERS = 24
+"""Letters of the name of an image in a sentence or on a button."""
+
+
+class Doing(Enum):
+    """What the model does."""
+
+    NOTHING = auto()
+    LOADING = auto()
+    LOOKING = auto()
+    ANSWERING = auto()
+    FOLLOWING = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """A mask that clicks alone have not made clear.
+
+    Attributes
+    ----------
+    object_id : int
+        The object.
+    confidence : float or None
+        How sure it is; None if nothing was found.
+    clicks : int
+        How many clicks there were.
+    """
+
+    object_id: int
+    confidence: float | None
+    clicks: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """How things stand, as far as a sentence depends on it.
+
+    Attributes
+    ----------
+    mode : ClickMode
+        What a click beside all masks is.
+    is_stack : bool
+        Whether there are frames to propagate to.
+    may_be_channels : bool
+        Whether nothing tells if three planes are frames or channels.
+    image, offered : str
+        Name of the image in work, and of one that the user has chosen in the list of layers instead; empty for none.
+    doing : Doing
+        What the model does.
+    model : str
+        Its name.
+    done, total, seconds_left
+        How far a propagation is, or was when it was cancelled, as in `Status`.
+    message : str
+        An error or remark that comes before all else; empty for none.
+    num_committed : int
+        Objects that are committed.
+    committed_into : str
+        Name of the layer they are in.
+    is_begun : bool
+        Whether there are prompts or masks that are not committed.
+    unclear : Unclear or None
+        The mask of the current object on this frame, if it is doubtful and from clicks alone.
+    twins : tuple of Twins
+        Objects that are the same.
+    is_followed : bool
+        Whether any object was followed to other frames.
+    outdated, unfollowed : tuple of int
+        Objects with masks that are older than a prompt, and objects without a mask on some frames, as far as
+        *Propagate* mends it.
+    num_doubtful : int
+        Masks that are doubtful.
+    """
+
+    mode: ClickMode = ClickMode.NEW_OBJECT
+    is_stack: bool = False
+    may_be_channels: bool = False
+    image: str = ""
+    offered: str = ""
+    doing: Doing = Doing.NOTHING
+    model: str = ""
+    done: int = 0
+    total: int = 0
+    seconds_left: float | None = None
+    message: str = ""
+    num_committed: int = 0
+    committed_into: str = ""
+    is_begun: bool = False
+    unclear: Unclear | None = None
+    twins: tuple[Twins, ...] = ()
+    is_followed: bool = False
+    outdated: tuple[int, ...] = ()
+    unfollowed: tuple[int, ...] = ()
+    num_doubtful: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Something that a button beside a sentence does.
+
+    Attributes
+    ----------
+    text : str
+        What stands on it.
+    tip : str
+        What it does, in a sentence.
+    act : callable
+        Does it, on a workbench.
+    """
+
+    text: str
+    tip: str
+    act: Callable[[Workbench], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """A sentence, and what a button beside it does; without a button for None."""
+
+    sentence: str
+    offer: Offer | None = None
+
+
+def advise(facts: Facts) -> Advice:
+    """Return what to say: the first sentence of the table that fits, and the button that belongs to the facts."""
+    sentence = next(filter(None, (rule(facts) for rule in _RULES)), "")
+    return Advice(sentence, _use_image(facts.offered) if facts.offered else None)
+
+
+def _use_image(name: str) -> Offer:
+    return Offer(f"Use {_shortened(name)!r}", f"Segment {name!r}; what was begun is kept.", _use_offered)
+
+
+def _use_offered(bench: Workbench) -> None:
+    bench.use_offered()
+
+
+# The table -----------------------------------------------------------------------------------------------------------
+
+
+def _message(facts: Facts) -> str:
+    return facts.message
+
+
+def _progress(facts: Facts) -> str:
+    """While the model works."""
+    match facts.doing:
+        case Doing.LOADING:
+            return f"Loading {facts.model}…"
+        case Doing.LOOKING:
+            return f"Looking at {'this frame' if facts.is_stack else 'the image'} for the first time…"
+        case Doing.FOLLOWING if facts.total:
+            done = progress_words(facts.done, facts.total, "frames", facts.seconds_left)
+            return f"Propagating: {done}. You can go on working."
+        case Doing.ANSWERING | Doing.FOLLOWING:
+            return "Segmenting…"
+    return ""
+
+
+def _other_image(facts: Facts) -> str:
+    if not facts.offered:
+        return ""
+    return f"The panel works on {_shortened(facts.image)!r}. Use {_shortened(facts.offered)!r}?"
+
+
+def _planes(facts: Facts) -> str:
+    if facts.is_begun or facts.num_committed or not facts.may_be_channels:
+        return ""
+    return (
+        "Are the three planes frames? If they are channels, right-click the layer > Split Stack. If not, click an "
+        "object."
+    )
+
+
+def _first_click(facts: Facts) -> str:
+    if facts.is_begun or facts.num_committed:
+        return ""
+    if facts.mode is ClickMode.NEW_OBJECT:
+        return "Click each object once, or drag a box round it. A right click says what does not belong."
+    return (
+        "Click the object, or drag a box round it. Click again where something is missing, right-click what does not "
+        "belong."
+    )
+
+
+def _committed(facts: Facts) -> str:
+    if facts.is_begun:
+        return ""
+    one = facts.num_committed == 1
+    return (
+        f"{_counted(facts.num_committed, 'object')} in {_shortened(facts.committed_into)}. {_EXPORT} writes "
+        f"{'it' if one else 'them'}; or click the next object."
+    )
+
+
+def _stopped(facts: Facts) -> str:
+    if not facts.total:
+        return ""
+    return f"Stopped at {facts.done} of {facts.total} frames. {_named(commands.PROPAGATE)} goes on."
+
+
+def _unclear(facts: Facts) -> str:
+    unclear = facts.unclear
+    if unclear is None:
+        return ""
+    clicks = "this click" if unclear.clicks == 1 else "these clicks"
+    if unclear.confidence is None:
+        return f"Object {unclear.object_id} was not found from {clicks}. Drag a box round it, or {_ANOTHER_MASK}."
+    return (
+        f"Object {unclear.object_id} is not clear from {clicks} ({unclear.confidence:.2f}). Drag a box round it, or "
+        f"{_ANOTHER_MASK}."
+    )
+
+
+def _twins(facts: Facts) -> str:
+    return twins_sentence(facts.twins, is_stack=facts.is_stack)
+
+
+def _first_masks(facts: Facts) -> str:
+    """Objects are prompted, and none was followed."""
+    if facts.is_followed:
+        return ""
+    go_on = f"{_named(commands.PROPAGATE)} follows all." if facts.is_stack else f"{_named(commands.COMMIT)} keeps all."
+    if facts.mode is ClickMode.NEW_OBJECT:
+        more = f"{commands.SWITCH_CLICK_MODE.shortcut} lets clicks add to it"
+        return f"Click the next object. Right-click what does not belong to this one; {more}. {go_on}"
+    return (
+        f"Click where something is missing, right-click what does not belong. {_named(commands.NEW_OBJECT)} begins the "
+        f"next. {go_on}"
+    )
+
+
+def _outdated(facts: Facts) -> str:
+    if not facts.outdated:
+        return ""
+    has, it = ("has", "it") if len(facts.outdated) == 1 else ("have", "them")
+    return (
+        f"{_objects(facts.outdated)} {has} newer prompts than the hatched frames. {_named(commands.PROPAGATE)} follows "
+        f"{it} again."
+    )
+
+
+def _unfollowed(facts: Facts) -> str:
+    if not facts.unfollowed:
+        return ""
+    is_, it = ("is", "it") if len(facts.unfollowed) == 1 else ("are", "them")
+    return (
+        f"{_objects(facts.unfollowed)} {is_} not followed to all frames yet. {_named(commands.PROPAGATE)} goes on with "
+        f"{it}."
+    )
+
+
+def _doubtful(facts: Facts) -> str:
+    if not facts.num_doubtful:
+        return ""
+    leads = f"{commands.NEXT_DOUBTFUL.shortcut} leads to {'it' if facts.num_doubtful == 1 else 'each'}"
+    right, keep = commands.APPROVE.shortcut, _named(commands.COMMIT)
+    doubtful = f"{_counted(facts.num_doubtful, 'mask')} doubtful"
+    return f"{doubtful}: {leads}. Click to correct, {right} if it is right. {keep} keeps all."
+
+
+def _done(facts: Facts) -> str:
+    commit = _named(commands.COMMIT)
+    return f"All objects are followed, and none is doubtful. Click where one is wrong. {commit} keeps the result."
+
+
+_RULES: Sequence[Callable[[Facts], str]] = (
+    _message,
+    _progress,
+    _other_image,
+    _planes,
+    _first_click,
+    _committed,
+    _stopped,
+    _unclear,
+    _twins,
+    _first_masks,
+    _outdated,
+    _unfollowed,
+    _doubtful,
+    _done,
+)
+"""From what nobody may overlook to what is always true. Each is empty where it does not fit."""
+
+
+# Words ---------------------------------------------------------------------------------------------------------------
+
+
+def _named(command: Command) -> str:
+    return f"{command.name} ({command.shortcut})"
+
+
+_EXPORT = "Export…"
+_ANOTHER_MASK = "paint it"
+
+
+def _objects(object_ids: Sequence[int]) -> str:
+    few = ", ".join(map(str, object_ids[:MOST_NAMED]))
+    more = len(object_ids) - MOST_NAMED
+    return f"Object{'s' * (len(object_ids) > 1)} {few}{f' and {more} more' if more > 0 else ''}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"1 {what} is" if count == 1 else f"{count} {what}s are"
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
