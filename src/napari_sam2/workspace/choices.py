@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from napari_sam2.inference.models import list_models
 from napari_sam2.labels.merging import CommitPolicy
+from napari_sam2.workspace.display import MaskLook
 
 if TYPE_CHECKING:
     from napari_sam2.tracking.propagation import DirectionName
@@ -34,6 +35,8 @@ class Choices:
         Confidence below which a frame is doubtful, in [0, 1].
     hides_doubtful : bool
         Whether masks below the threshold are hidden.
+    look : MaskLook
+        How masks are drawn.
     """
 
     model: str | Path = "nano"
@@ -44,6 +47,7 @@ class Choices:
     policy: CommitPolicy = CommitPolicy.KEEP
     threshold: float = 0.5
     hides_doubtful: bool = False
+    look: MaskLook = MaskLook.AUTO
 
 
 DEFAULTS = Choices()

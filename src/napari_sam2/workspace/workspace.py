@@ -5,6 +5,7 @@ A workspace makes the parts that do the work and does what needs several of them
 - `sources` reads prompts, from our layers and those of the user;
 - `model_input` is what the model sees, and `asker` asks it and takes its results;
 - `picture` holds the masks and shows them; `committed` holds the labels they are committed into;
+- `display` draws masks and prompts at the zoom of the canvas;
 - `objects` has names, and which objects are hidden and locked;
 - `history` takes steps back.
 """
@@ -27,6 +28,7 @@ from napari_sam2.layers.prompt_sources import PromptSources, painted_frames
 from napari_sam2.prompts import MAX_OBJECT_ID, Target
 from napari_sam2.workspace.asking import Asker, Status
 from napari_sam2.workspace.committed import Committed
+from napari_sam2.workspace.display import Display
 from napari_sam2.workspace.edits import edit_of_drawn, edit_of_user_masks
 from napari_sam2.workspace.history import History
 from napari_sam2.workspace.model_input import ModelInput
@@ -80,7 +82,7 @@ class Workspace:
     ----------
     grid : LayerGrid
         How the image is read as frames.
-    model_input, picture, committed, sources, objects, history, asker
+    model_input, picture, committed, sources, display, objects, history, asker
         The parts; see above.
     written : Path or None
         Where the work was written down until its panel was closed; None as long as it was not.
@@ -117,6 +119,8 @@ class Workspace:
         own = self.sources.own
         self.made: tuple[Layer, ...] = (self.committed.made, current, own.shapes, own.points)
         self.objects = ObjectList()
+        masks, held = (self.committed.made, current), self.picture.held
+        self.display = Display(viewer, image, self.grid, own, masks, is_answered=lambda *place: place in held)
         self.history = History(HISTORY_BYTES)
         self.written: Path | None = None
         self.asker: Asker = Asker(
@@ -147,14 +151,18 @@ class Workspace:
         yield self.picture.layer.events.paint, self._on_paint
         yield self.committed.layer.events.paint, self._on_committed_paint
         yield self.viewer.dims.events.current_step, self._on_view
+        yield self.changed, self.display.show_answers
+        yield self.picture.masks_changed, self.display.show_answers
 
     def _connect(self) -> None:
         for signal, listener in self._signals():
             signal.connect(listener)  # type: ignore[attr-defined]
+        self.display.open()
 
     def _disconnect(self) -> None:
         for signal, listener in self._signals():
             signal.disconnect(listener)  # type: ignore[attr-defined]
+        self.display.close()
 
     # What is in view -------------------------------------------------------------------------------------------------
 
