@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QEvent, QSignalBlocker, Qt
+from qtpy.QtCore import QEvent, QSignalBlocker, QSize, Qt
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -82,6 +83,7 @@ class SegmentWidget(QWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer, load_model: Callable[..., Predictor] = load_beside_viewer) -> None:
         super().__init__()
+        self._is_styled = False
         self._gui_thread = GuiThread()
         self._opening_view = OpeningView(viewer)
         choices, remarks = read_preferences()
@@ -273,6 +275,23 @@ class SegmentWidget(QWidget):
         box = QMessageBox(QMessageBox.Icon.NoIcon, "Keys of SAM 2 Segment", keys_table(), parent=self)
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         box.open()
+
+    # The room it needs ------------------------------------------------------------------------------------------------
+
+    def minimumSizeHint(self) -> QSize:
+        """Least size; nothing before the panel is seen.
+
+        The docks of napari never ask for less than they once did, and without its style buttons ask for more.
+        """
+        return super().minimumSizeHint() if self._is_styled else QSize(0, 0)
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Take on the style of napari, also in what is hidden."""
+        super().showEvent(event)
+        for part in self.findChildren(QWidget):
+            part.ensurePolished()
+        self._is_styled = True
+        self.updateGeometry()
 
     # The end ---------------------------------------------------------------------------------------------------------
 
