@@ -21,7 +21,7 @@ lint: .venv/installed-dev  ## check style, types and the dependency rule
 	$(BIN)/lint-imports
 
 napari: .venv/installed-all .venv/installed-display  ## open napari with a time-lapse and the plugin
-	$(BIN)/napari src/napari_sam2/data/cells.tif -w napari-sam2 "SAM 2 Segment"
+	$(BIN)/python scripts/open_napari.py
 
 clean:  ## remove the environment
 	rm -rf .venv

@@ -59,6 +59,17 @@ def point_of(
     return world
 
 
+def pixel_side(image: Image, grid: LayerGrid, units: Sequence[pint.Unit] | None = None) -> float:
+    """Side of a pixel of the finest level in the world, the mean of height and width; parameters as of `place_in`."""
+    steps = np.eye(image.ndim)[[grid.row_axis, grid.column_axis]]
+    world = _affine(image.data_to_world, image.ndim)(np.vstack((np.zeros(image.ndim), steps)))
+    if units is not None:
+        common = min(len(units), image.ndim)
+        world[:, -common:] /= _unit_factors(units[-common:], image.units[-common:])
+    sides = np.linalg.norm(world[1:] - world[0], axis=1)
+    return float(np.sqrt(sides.prod()))
+
+
 def in_frames(
     coordinates: npt.ArrayLike, layer: Layer, image: Image, grid: LayerGrid, *, current_frame: int = 0
 ) -> NDArray[np.float64]:

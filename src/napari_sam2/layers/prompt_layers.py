@@ -10,6 +10,7 @@ import pandas as pd
 
 from napari_sam2.layers.drawing import Kind
 from napari_sam2.layers.places import in_frames, placement
+from napari_sam2.layers.prompt_looks import POINT_PX
 from napari_sam2.layers.reading import (
     BEST,
     CANDIDATE,
@@ -80,13 +81,13 @@ class PromptLayers:
         from napari.layers import Points, Shapes
 
         self._colour_of = colour_of
-        side = float(np.ptp(image.extent.data, axis=0)[-2:].max()) + 1
         self.points: Points = Points(
             ndim=image.ndim,
             features=_point_features([], []),
             name=POINTS_NAME,
-            size=side / 40,
-            canvas_size_limits=(6, 14),  # on the screen: seen on every image, and hiding no small object
+            # Sizes follow the zoom by steps (`PromptLooks`). No lower limit: napari draws a point of size zero at the
+            # origin while there are none on a frame, and the limit would make a white dot of it.
+            canvas_size_limits=(0, POINT_PX),
             border_width=0.2,
             **placement(image),
         )
@@ -95,7 +96,6 @@ class PromptLayers:
             features=_features([], []),
             name=SHAPES_NAME,
             face_color="transparent",
-            edge_width=side / 200,
             **placement(image),
         )
         self.object_id = 1
@@ -290,7 +290,9 @@ class PromptLayers:
             self.points.face_color = np.array([self._colour_of(int(i)) for i in features[OBJECT_ID]])
             self.points.border_color = [BORDER_COLOURS[str(label)] for label in features[POLARITY]]
         if len(self.shapes.data):
-            self.shapes.edge_color = np.array([self._colour_of(int(i)) for i in self.shapes.features[OBJECT_ID]])
+            colours = np.array([self._colour_of(int(i)) for i in self.shapes.features[OBJECT_ID]])
+            colours[:, 3] = np.asarray(self.shapes.edge_color)[:, 3]  # how faint they are is up to `PromptLooks`
+            self.shapes.edge_color = colours
 
     def _set_defaults(self, of_points: str = "", of_shapes: str = POSITIVE) -> None:
         """Set what the next prompt is; napari forgets it whenever features are set."""

@@ -190,7 +190,9 @@ class WorkFiles:
         """Choose again what was chosen when a session was recorded; the device is that of this machine."""
         now = self.bench.choices
         model = now.model if str(now.model) == stored.model else stored.model
-        self.bench.use_choices(replace(stored, model=model, device=now.device, hides_doubtful=now.hides_doubtful))
+        # What is seen of the masks is chosen for the panel, not for the work.
+        stored = replace(stored, hides_doubtful=now.hides_doubtful, look=now.look)
+        self.bench.use_choices(replace(stored, model=model, device=now.device))
         self.bench.choices_changed.emit()
 
     def _image_of(self, used: ImageUsed) -> Image:

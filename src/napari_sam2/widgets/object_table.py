@@ -277,7 +277,7 @@ class ObjectTable(QTableView):
         for column in (SHOWN, LOCKED):
             self.setItemDelegateForColumn(column, self._marks)
             self.setColumnWidth(column, MARK_WIDTH)
-        for column, widest in ((OBJECT, "Object 0"), (PROMPTS, "committed, "), (DOUBT, "0.00 on 0000")):
+        for column, widest in ((OBJECT, "Object"), (PROMPTS, "committed"), (DOUBT, "0.00 on 000")):
             self.setColumnWidth(column, metrics.horizontalAdvance(widest) + 12)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
@@ -285,7 +285,8 @@ class ObjectTable(QTableView):
         self.setTabKeyNavigation(False)
         self.setShowGrid(False)
         self.setWordWrap(False)
-        self.setMinimumHeight(4 * ROW_HEIGHT + 26)
+        self.setMinimumHeight(3 * ROW_HEIGHT + 26)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setAccessibleName("Objects")
 
     # What there is ---------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from qtpy.QtGui import QAction, QKeySequence, QShortcut
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_sam2.widgets.object_table import ObjectTable
-from napari_sam2.widgets.parts import button, command_button, heading, in_a_row
+from napari_sam2.widgets.parts import button, command_button, in_a_grid
 from napari_sam2.workspace import commands
 from napari_sam2.workspace.object_rows import RowReader
 
@@ -50,14 +50,17 @@ class ObjectsPanel(QWidget):
             "Drop all there is of the selected objects: prompts, masks, committed pixels, name (Del). Can be undone.",
             self._on_delete,
         )
+        self.clear = command_button(commands.CLEAR_PROMPTS, bench)
+        self.approve = command_button(commands.APPROVE, bench)
+        self.absent = command_button(commands.MARK_ABSENT, bench)
         self._add_actions()
         self._add_keys()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        layout.addWidget(heading("Objects"))
         layout.addWidget(self.table, 1)
-        layout.addLayout(in_a_row(self.new_object, self.merge, self.delete))
+        buttons = (self.new_object, self.merge, self.delete, self.clear, self.absent, self.approve)
+        layout.addLayout(in_a_grid(3, *buttons))
         # Functions that hold no widget: Qt would keep it alive through them.
         self.table.object_chosen.connect(lambda one: bench.do(partial(_choose, object_id=one)))
         self.table.frame_chosen.connect(lambda frame: bench.do(lambda work: work.show(frame)))
@@ -102,6 +105,8 @@ class ObjectsPanel(QWidget):
         """Show the objects of a workspace."""
         is_stack = work.grid.frame_axis is not None
         self.table.show_objects(self._reader.read(work), work.sources.own.object_id, is_stack=is_stack)
+        self.approve.setEnabled(bool(work.picture.held))
+        self.absent.setVisible(is_stack)
         self._offer()
 
     def _offer(self) -> None:

@@ -1,4 +1,4 @@
-"""Parts that the panels are made of: buttons, sections that fold, a column that scrolls, ways to refresh."""
+"""Parts that the panels are made of: buttons, rows, a column that scrolls, pages in one place, ways to refresh."""
 
 from __future__ import annotations
 
@@ -6,7 +6,18 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer, Signal, Slot
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QScrollArea, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,8 +70,19 @@ def in_a_row(*widgets: QWidget) -> QHBoxLayout:
     return row
 
 
+def in_a_grid(columns: int, *widgets: QWidget) -> QGridLayout:
+    """Put widgets below and side by side, all of one width."""
+    grid = QGridLayout()
+    grid.setSpacing(4)
+    for number, widget in enumerate(widgets):
+        grid.addWidget(widget, *divmod(number, columns))
+    for column in range(columns):
+        grid.setColumnStretch(column, 1)
+    return grid
+
+
 class TallArea(QScrollArea):
-    """Scrolls up and down only: it is as wide as its content needs.
+    """Scrolls up and down only: the content is as wide as it needs, and the bar has a place of its own beside it.
 
     Parameters
     ----------
@@ -77,7 +99,7 @@ class TallArea(QScrollArea):
         content.installEventFilter(self)
 
     def minimumSizeHint(self) -> QSize:
-        """Leave no part of the content beyond the right edge."""
+        """Leave no part of the content beyond the right edge, nor below the bar."""
         content, bar = self.widget(), self.verticalScrollBar()
         width = 0 if content is None else content.minimumSizeHint().width()
         width += 0 if bar is None else bar.sizeHint().width()
@@ -90,45 +112,64 @@ class TallArea(QScrollArea):
         return QSize(self.minimumSizeHint().width(), height)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Take part in what the content becomes when a section is opened."""
+        """Take part in what the content becomes when something in it comes or goes."""
         if event is not None and event.type() == QEvent.Type.LayoutRequest:
             self.updateGeometry()
         return super().eventFilter(watched, event)
 
 
-def folded(text: str, content: QWidget) -> QWidget:
-    """Put a widget below a heading that opens and closes it; closed at first.
+class Pages(QWidget):
+    """Widgets in one place, of which one is shown, and a button for each above them.
+
+    Pages rather than sections that fold: only one of them can have a bar to scroll.
 
     Parameters
     ----------
-    text : str
-        The heading.
-    content : QWidget
-        What is below.
+    beside : QWidget
+        Stands at the end of the row of buttons.
+
+    Attributes
+    ----------
+    buttons : list of QPushButton
+        One for each page, in the order in which they were added.
     """
-    fold, head = QWidget(), QToolButton()
-    head.setText(text)
-    head.setCheckable(True)
-    head.setAutoRaise(True)
-    head.setArrowType(Qt.ArrowType.RightArrow)
-    head.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-    head.setToolTip(f"Show or hide: {text.lower()}.")
-    font = head.font()
-    font.setBold(True)
-    head.setFont(font)
-    layout = QVBoxLayout(fold)
-    layout.setContentsMargins(0, 4, 0, 0)
-    layout.setSpacing(4)
-    layout.addWidget(head)
-    layout.addWidget(content)
-    content.hide()
 
-    def show(is_open: bool) -> None:  # noqa: FBT001  Qt's signal
-        head.setArrowType(Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow)
-        content.setVisible(is_open)
+    def __init__(self, beside: QWidget) -> None:
+        super().__init__()
+        self.buttons: list[QPushButton] = []
+        self._group = QButtonGroup(self)
+        self._stack = QStackedWidget()
+        self._row = in_a_row(beside)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addLayout(self._row)
+        layout.addWidget(self._stack, 1)
 
-    head.toggled.connect(show)
-    return fold
+    def add(self, text: str, tip: str, content: QWidget) -> None:
+        """Add a page; the first is shown.
+
+        Parameters
+        ----------
+        text : str
+            What stands on its button.
+        tip : str
+            What is on the page, in a sentence.
+        content : QWidget
+            The page.
+        """
+        number = self._stack.addWidget(content)
+        made = button(text, tip, partial(self._stack.setCurrentIndex, number))
+        made.setCheckable(True)
+        made.setChecked(number == 0)
+        self._group.addButton(made)
+        self.buttons.append(made)
+        self._row.insertWidget(number, made)
+
+    @property
+    def shown(self) -> QWidget | None:
+        """The page that is shown."""
+        return self._stack.currentWidget()
 
 
 class GuiThread(QObject):

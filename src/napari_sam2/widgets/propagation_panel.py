@@ -6,11 +6,23 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLabel, QProgressBar, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QLabel,
+    QProgressBar,
+    QSizePolicy,
+    QSpinBox,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt import QLabeledDoubleSlider
 
 from napari_sam2.inference.speed import Activity
-from napari_sam2.widgets.parts import command_button, heading, in_a_row
+from napari_sam2.widgets.parts import command_button, in_a_row
 from napari_sam2.widgets.timeline import NOTHING, Strip, Timeline
 from napari_sam2.workspace import commands
 from napari_sam2.workspace.confidence import confidence_table
@@ -23,16 +35,26 @@ if TYPE_CHECKING:
 
 DIRECTIONS: tuple[DirectionName, ...] = ("both", "forward", "backward")
 
+TIMELINE_HEIGHTS = 46, 154
+"""Least and greatest height of the timeline."""
+
+FRAME_BOX_WIDTH = 68
+
 THRESHOLD_TIP = "An object is doubtful on a frame if its confidence is lower than this."
 
 
 class PropagationPanel(QWidget):
-    """Shown for stacks only.
+    """The timeline and what runs along it, shown for stacks only; `options` has a place of its own.
 
     Parameters
     ----------
     bench : Workbench
         Told what is chosen here, and to propagate.
+
+    Attributes
+    ----------
+    options : QWidget
+        What is set once: direction and range, and what is doubtful.
     """
 
     def __init__(self, bench: Workbench) -> None:
@@ -40,6 +62,7 @@ class PropagationPanel(QWidget):
         self._bench = bench
         self._seen: tuple[object, ...] = ()
         self._reach = Reach()
+        self.options = QWidget()
         self.timeline = Timeline()
         self.direction = QComboBox()
         self.direction.addItems(DIRECTIONS)
@@ -48,7 +71,7 @@ class PropagationPanel(QWidget):
         self.propagate = command_button(commands.PROPAGATE, bench)
         self.cancel = command_button(commands.CANCEL, bench)
         self.progress = QProgressBar()
-        self.progress.setFormat("%v of %m frames")
+        self.progress.setFormat("%v of %m")  # the sentence says of what
         self.threshold = _confidence_slider(bench.choices.threshold)
         self.doubtful = command_button(commands.NEXT_DOUBTFUL, bench)
         self.hide_doubtful = QCheckBox("Hide doubtful masks")
@@ -71,16 +94,34 @@ class PropagationPanel(QWidget):
         bench.workspace_changed.connect(self._on_workspace)
 
     def _lay_out(self) -> None:
+        # As high as the panel leaves room for, not as the objects ask: nothing moves when there is one more.
+        self.timeline.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.timeline.setMinimumHeight(TIMELINE_HEIGHTS[0])
+        self.timeline.setMaximumHeight(TIMELINE_HEIGHTS[1])
+        # Progress comes in the place of Propagate: a second click of a hasty hand does not cancel.
+        self._run = QStackedWidget()
+        for one in (self.propagate, self.progress):
+            self._run.addWidget(one)
+        self._run.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.progress.setMaximumHeight(self.propagate.sizeHint().height())
+        row = in_a_row(self._run, self.cancel, self.doubtful)
+        row.setStretch(0, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        layout.addWidget(heading("Through the stack"))
-        layout.addWidget(self.timeline)
-        layout.addLayout(in_a_row(self.direction, QLabel("from"), self.first, QLabel("to"), self.last))
-        layout.addLayout(in_a_row(self.propagate, self.cancel))
-        layout.addWidget(self.progress)
-        layout.addLayout(in_a_row(QLabel("Doubtful below"), self.threshold))
-        layout.addLayout(in_a_row(self.doubtful, self.hide_doubtful))
+        layout.addWidget(self.timeline, 1)
+        layout.addLayout(row)
+        options = QFormLayout(self.options)
+        options.setContentsMargins(0, 0, 0, 0)
+        options.setSpacing(4)
+        options.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        options.addRow("Direction", self.direction)
+        frames = in_a_row(self.first, QLabel("to"), self.last)
+        for position in (0, 2):
+            frames.setStretch(position, 1)
+        options.addRow("Frames", frames)
+        options.addRow("Doubtful below", self.threshold)
+        options.addRow(self.hide_doubtful)
 
     # From the workbench ----------------------------------------------------------------------------------------------
 
@@ -93,7 +134,8 @@ class PropagationPanel(QWidget):
             del blocker
         self._seen = ()
         self._on_range_chosen(0, count - 1)
-        self.setVisible(work.grid.frame_axis is not None)
+        for one in (self, self.options):
+            one.setVisible(work.grid.frame_axis is not None)
 
     def show_choices(self) -> None:
         """Show what was chosen elsewhere, as a session does that is opened."""
@@ -108,8 +150,8 @@ class PropagationPanel(QWidget):
         """Show what is new."""
         status = work.asker.status
         is_following = status.activity is Activity.FOLLOWING
-        self.cancel.setVisible(is_following)
-        self.progress.setVisible(is_following)
+        self._run.setCurrentWidget(self.progress if is_following else self.propagate)
+        self.cancel.setEnabled(is_following)
         self._show_progress(status.done, status.total)
         self.propagate.setEnabled(bool(work.asker.prompts) and not is_following)
         self.doubtful.setEnabled(bool(work.picture.held))
@@ -177,6 +219,9 @@ class PropagationPanel(QWidget):
 def _frame_box(tip: str) -> QSpinBox:
     box = QSpinBox()
     box.setToolTip(tip)
+    # napari asks for as much room as five digits and two wide buttons take, which widens the whole panel.
+    box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    box.setMinimumWidth(FRAME_BOX_WIDTH)
     return box
 
 

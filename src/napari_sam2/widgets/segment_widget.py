@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QEvent, QSignalBlocker, Qt
+from qtpy.QtCore import QEvent, QSignalBlocker, QSize, Qt
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
-    QButtonGroup,
     QComboBox,
     QFormLayout,
+    QHBoxLayout,
     QMessageBox,
-    QPushButton,
     QSizePolicy,
+    QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -27,19 +27,21 @@ from napari_sam2.widgets.input_panel import InputPanel
 from napari_sam2.widgets.layers_panel import LayersPanel
 from napari_sam2.widgets.model_panel import ModelPanel
 from napari_sam2.widgets.objects_panel import ObjectsPanel
-from napari_sam2.widgets.parts import GuiThread, Refresher, TallArea, button, command_button, folded, heading, in_a_row
+from napari_sam2.widgets.parts import GuiThread, Pages, Refresher, TallArea, button, command_button, heading
 from napari_sam2.widgets.propagation_panel import PropagationPanel
 from napari_sam2.widgets.sentence import SentenceLine
 from napari_sam2.widgets.session_panel import LeftOverBanner, SessionPanel
+from napari_sam2.widgets.tool_row import ToolRow
 from napari_sam2.workspace import commands
 from napari_sam2.workspace.choices import read_preferences
+from napari_sam2.workspace.display import MaskLook
 from napari_sam2.workspace.facts import FactsReader
+from napari_sam2.workspace.opening_view import OpeningView
 from napari_sam2.workspace.sentences import keys_table, status_advice
-from napari_sam2.workspace.tools import Tool, take_tool, tool_in_hand
 from napari_sam2.workspace.workbench import Workbench
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import napari.viewer
 
@@ -54,14 +56,16 @@ POLICIES = {
     CommitPolicy.BY_SCORE: "the surer one wins",
 }
 
-TOOLS = {
-    Tool.POINT_ON: ("Include", "Click on the object. T changes to Exclude and back."),
-    Tool.POINT_OFF: ("Exclude", "Click on what is not the object (T)."),
-    Tool.BOX: ("Box", "Drag a box round the object (B). Include draws one, too."),
-    Tool.LASSO: ("Lasso", "Draw round the object: what is inside is its mask (L)."),
-    Tool.SCRIBBLE: ("Scribble", "Draw a line along the object: it counts as clicks."),
-    Tool.BRUSH: ("Brush", "Paint the mask of the object, or erase: what you paint stays as it is (P)."),
+LOOKS = {
+    MaskLook.AUTO: "Masks: auto",
+    MaskLook.FILL: "Masks: filled",
+    MaskLook.OUTLINE: "Masks: outlined",
 }
+
+LOOK_TIP = (
+    "How masks are drawn. Auto draws outlines where you have zoomed in, so that the edge can be judged, and fills "
+    "masks where the outline would be lost."
+)
 
 
 class SegmentWidget(QWidget):
@@ -77,7 +81,9 @@ class SegmentWidget(QWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer, load_model: Callable[..., Predictor] = load_beside_viewer) -> None:
         super().__init__()
+        self._is_styled = False
         self._gui_thread = GuiThread()
+        self._opening_view = OpeningView(viewer)
         choices, remarks = read_preferences()
         self.bench = Workbench(viewer, load_model=load_model, post=self._gui_thread.post, choices=choices)
         self.files = WorkFiles(self.bench, post=self._gui_thread.post)
@@ -103,22 +109,14 @@ class SegmentWidget(QWidget):
         self.images.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.images.setMinimumContentsLength(12)  # a long name widens no dock
         self.model = ModelPanel(bench)
-        self.tools = QButtonGroup(self)
-        self.tools.setExclusive(False)
-        self.tool_buttons: dict[Tool, QPushButton] = {}
-        for tool, (text, tip) in TOOLS.items():
-            one = self.tool_buttons[tool] = button(text, tip, partial(bench.do, partial(take_tool, tool=tool)))
-            one.setCheckable(True)
-            self.tools.addButton(one)
+        self.tools = ToolRow(bench)
         self.objects = ObjectsPanel(bench)
-        self.clear = command_button(commands.CLEAR_PROMPTS, bench)
-        self.approve = command_button(commands.APPROVE, bench)
-        self.absent = command_button(commands.MARK_ABSENT, bench)
+        self.look = _choice(LOOKS, LOOK_TIP)
+        self.look.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.look.setMinimumContentsLength(7)  # beside the buttons of the pages there is not much room
+        self.look.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.propagation = PropagationPanel(bench)
-        self.policy = QComboBox()
-        for policy, text in POLICIES.items():
-            self.policy.addItem(text, policy)
-        self.policy.setToolTip("What becomes of pixels that belong to a committed object already.")
+        self.policy = _choice(POLICIES, "What becomes of pixels that belong to a committed object already.")
         self.commit = command_button(commands.COMMIT, bench)
         self.undo = command_button(commands.UNDO, bench)
         self.redo = command_button(commands.REDO, bench)
@@ -128,36 +126,50 @@ class SegmentWidget(QWidget):
         self.model_input = InputPanel(bench)
         self.layers = LayersPanel(bench)
         self.session = SessionPanel(self.files)
-        self.status = SentenceLine(bench)
+        self.sentence = SentenceLine(bench)
 
     def _lay_out(self) -> None:
+        """Pin what is always needed above and below the pages, which have all the room that is left.
+
+        Heights depend on that of the panel and the kind of the image, not on what there is to show.
+        """
         layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 4, 6, 4)
         layout.setSpacing(4)
         layout.addWidget(self.left_over)
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        form.addRow("Image", self.images)
-        form.addRow("Model", self.model)
-        form.addRow(self.model.details)
-        layout.addLayout(form)
-        self.work = QWidget()
-        work = QVBoxLayout(self.work)
-        work.setContentsMargins(0, 0, 0, 0)
-        work.setSpacing(4)
-        work.addLayout(in_a_row(*self.tool_buttons.values()))
-        work.addWidget(self.objects, 1)
-        work.addLayout(in_a_row(self.clear, self.absent, self.approve))
-        work.addWidget(self.propagation)
-        work.addWidget(heading("Result"))
-        work.addLayout(in_a_row(self.commit, self.policy))
-        work.addLayout(in_a_row(self.undo, self.redo, self.help))
-        work.addWidget(folded("What the model sees", self.model_input))
-        work.addWidget(folded("Layers", self.layers))
-        self.scroll_area = TallArea(self.work)
-        layout.addWidget(self.scroll_area, 1)
-        layout.addWidget(folded("Session and export", self.session))
+        self.form = QFormLayout()
+        self.form.setSpacing(4)
+        self.form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        self.form.addRow("Image", self.images)
+        self.form.addRow("Model", self.model)
+        layout.addLayout(self.form)
+        layout.addWidget(self.tools)
+        self.middle = QStackedWidget()
+        self.middle.addWidget(self._make_pages())
+        self.middle.addWidget(TallArea(_column(self.model.details)))
+        layout.addWidget(self.middle, 3)
+        layout.addWidget(self.propagation, 1)
+        self.action_row = QWidget()
+        row = QHBoxLayout(self.action_row)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(4)
+        for one in (self.commit, self.undo, self.redo, self.help):
+            row.addWidget(one)
+        layout.addWidget(self.action_row)
+        layout.addWidget(self.session)
         layout.addWidget(self.begin)
-        layout.addWidget(self.status)
+        layout.addWidget(self.sentence)
+        self.rest = QWidget()  # takes the room of the pages when there are none
+        layout.addWidget(self.rest, 1)
+
+    def _make_pages(self) -> Pages:
+        options = _column(self.propagation.options, heading("Committing"), self.policy)
+        sources = _column(heading("What the model sees"), self.model_input, heading("Layers"), self.layers)
+        self.pages = Pages(self.look)
+        self.pages.add("Objects", "The objects, and what can be done to them.", self.objects)
+        self.pages.add("Options", "How far to propagate, what is doubtful, how to commit.", TallArea(options))
+        self.pages.add("Input", "What the model sees, and which layers are read and written.", TallArea(sources))
+        return self.pages
 
     def _connect(self) -> None:
         self._refresher = Refresher(self._refresh, REFRESH_MS, self)
@@ -168,11 +180,14 @@ class SegmentWidget(QWidget):
         bench.status_changed.connect(self._refresher.soon)
         bench.view_changed.connect(self._refresher.soon)
         bench.choices_changed.connect(self._on_choices)
+        bench.closed.connect(self._opening_view.close)
         self.files.changed.connect(self._on_files)
+        self.model.more.toggled.connect(self._show_what_works)
         self.images.activated.connect(lambda index: bench.choose(bench.images()[index]))
         self.policy.activated.connect(
             lambda index: bench.use_choices(replace(bench.choices, policy=list(POLICIES)[index]))
         )
+        self.look.activated.connect(lambda index: bench.use_choices(replace(bench.choices, look=list(LOOKS)[index])))
 
     # From the workbench ----------------------------------------------------------------------------------------------
 
@@ -195,6 +210,7 @@ class SegmentWidget(QWidget):
 
     def _on_choices(self) -> None:
         self.policy.setCurrentIndex(self.policy.findData(self.bench.choices.policy))
+        self.look.setCurrentIndex(self.look.findData(self.bench.choices.look))
         self.propagation.show_choices()
 
     def _on_files(self) -> None:
@@ -207,24 +223,38 @@ class SegmentWidget(QWidget):
     def _refresh(self) -> None:
         """Show how things stand."""
         work = self.bench.workspace
-        self.scroll_area.setVisible(work is not None)
+        self._show_what_works()
         self.session.show_state()
-        self.begin.setVisible(work is None and self.bench.image is not None)
-        self.status.show_advice(status_advice(self.bench, self._facts))
+        self.sentence.show_advice(status_advice(self.bench, self._facts))
         if self._facts.is_behind:
             self._refresher.soon()
-        tool = None if work is None else tool_in_hand(work)
-        for one, made in self.tool_buttons.items():
-            made.setChecked(one is tool)
+        self.tools.show_tool(work)
         if work is None:
             return
         self.objects.show_objects(work)
         self.propagation.show_status(work)
         self.undo.setEnabled(work.history.can_undo)
         self.redo.setEnabled(work.history.can_redo)
-        for made in (self.commit, self.approve):
-            made.setEnabled(bool(work.picture.held))
+        self.commit.setEnabled(bool(work.picture.held))
         self._notify(work.asker.status.message if work.asker.status.is_problem else "")
+
+    def _show_what_works(self) -> None:
+        """Hide what is of no use as long as no image is in work."""
+        bench = self.bench
+        has_work, has_image = bench.workspace is not None, bench.image is not None
+        for one in (self.tools, self.action_row, self.session.save, self.session.export):
+            one.setVisible(has_work)
+        is_model_asked_for = self.model.more.isChecked()
+        self.middle.setCurrentIndex(int(is_model_asked_for))
+        self.middle.setVisible(has_work or is_model_asked_for)
+        if not has_work:
+            self.propagation.hide()  # shown again by itself, for stacks
+        self.form.setRowVisible(self.images, has_image)
+        self.form.setRowVisible(self.model, not bench.is_refused)
+        self.session.setVisible(not bench.is_refused)
+        self.begin.setVisible(has_image and not has_work and not bench.is_refused)
+        self.sentence.take_room(is_alone=not has_work)
+        self.rest.setVisible(self.middle.isHidden())
 
     def _notify(self, message: str) -> None:
         """Show a problem once more where nobody can overlook it."""
@@ -239,6 +269,23 @@ class SegmentWidget(QWidget):
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         box.open()
 
+    # The room it needs ------------------------------------------------------------------------------------------------
+
+    def minimumSizeHint(self) -> QSize:
+        """Least size; nothing before the panel is seen.
+
+        The docks of napari never ask for less than they once did, and without its style buttons ask for more.
+        """
+        return super().minimumSizeHint() if self._is_styled else QSize(0, 0)
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Take on the style of napari, also in what is hidden."""
+        super().showEvent(event)
+        for part in self.findChildren(QWidget):
+            part.ensurePolished()
+        self._is_styled = True
+        self.updateGeometry()
+
     # The end ---------------------------------------------------------------------------------------------------------
 
     def changeEvent(self, event: QEvent | None) -> None:
@@ -246,3 +293,23 @@ class SegmentWidget(QWidget):
         super().changeEvent(event)
         if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.bench.close()
+
+
+def _column(*widgets: QWidget) -> QWidget:
+    """Put widgets below each other, at the top."""
+    made = QWidget()
+    layout = QVBoxLayout(made)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(4)
+    for widget in widgets:
+        layout.addWidget(widget)
+    layout.addStretch(1)
+    return made
+
+
+def _choice(texts: Mapping[MaskLook, str] | Mapping[CommitPolicy, str], tip: str) -> QComboBox:
+    made = QComboBox()
+    for value, text in texts.items():
+        made.addItem(text, value)
+    made.setToolTip(tip)
+    return made

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_sam2.widgets.parts import button
+from napari_sam2.widgets.parts import TallArea, button
 
 if TYPE_CHECKING:
     from napari_sam2.workspace.advice import Advice, Offer
     from napari_sam2.workspace.workbench import Workbench
 
-LINES = 3
+LINES = 4
 """Lines that there is always room for, so that nothing moves when the sentence is another one."""
 
 
 class SentenceLine(QWidget):
-    """Shows advice: a sentence, and below it the button of an offer, if there is one.
+    """Shows advice: a sentence, and below it the button of an offer, if there is one. A long sentence scrolls.
 
     Parameters
     ----------
@@ -34,16 +34,15 @@ class SentenceLine(QWidget):
         self.label.setWordWrap(True)
         self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.label.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
+        self.label.setMinimumSize(1, 1)  # else Qt takes the height that the text would need in a narrow column
         self.button = button("", "", self._on_button)
         self.button.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
-        layout.addWidget(self.label)
+        layout.addWidget(TallArea(self.label), 1)
         layout.addWidget(self.button, 0, Qt.AlignmentFlag.AlignLeft)
-        layout.addStretch(1)
-        self.setMinimumHeight(LINES * self.fontMetrics().lineSpacing())
 
     def text(self) -> str:
         """Return the sentence that is shown."""
@@ -57,6 +56,12 @@ class SentenceLine(QWidget):
         if advice.offer is not None:
             self.button.setText(advice.offer.text.replace("&", "&&"))  # else it underlines a letter
             self.button.setToolTip(advice.offer.tip)
+
+    def take_room(self, *, is_alone: bool) -> None:
+        """Take a height that does not depend on the text; more if there is nothing else to be seen in the panel."""
+        height = LINES * self.fontMetrics().lineSpacing() + 4
+        self.setMinimumHeight(height)
+        self.setMaximumHeight(4 * height if is_alone else height)
 
     def _on_button(self) -> None:
         if self._offer is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_sam2.inference.models import list_models
 from napari_sam2.labels.merging import CommitPolicy
+from napari_sam2.workspace.display import MaskLook
 
 if TYPE_CHECKING:
     from napari_sam2.tracking.propagation import DirectionName
@@ -45,6 +46,8 @@ class Choices:
         Whether masks below the threshold are hidden.
     click_mode : ClickMode
         What a click beside all masks is.
+    look : MaskLook
+        How masks are drawn.
     """
 
     model: str | Path = "nano"
@@ -56,6 +59,7 @@ class Choices:
     threshold: float = 0.5
     hides_doubtful: bool = False
     click_mode: ClickMode = ClickMode.NEW_OBJECT
+    look: MaskLook = MaskLook.AUTO
 
 
 DEFAULTS = Choices()

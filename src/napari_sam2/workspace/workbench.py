@@ -75,6 +75,8 @@ class Workbench:
         The chosen image.
     workspace : Workspace or None
         Its workspace; None if there is none, for the reason in `message`.
+    is_refused : bool
+        Whether there is none because the image cannot be worked on as it is; beginning anew would not help.
     """
 
     images_changed = Signal()
@@ -122,6 +124,7 @@ class Workbench:
         self.image: Image | None = None
         self.workspace: Workspace | None = None
         self.message = ""
+        self.is_refused = False
         self._post = post
         self._kept: dict[object, Workspace] = {}
         self._mice: dict[object, DrawingMouse] = {}
@@ -169,7 +172,7 @@ class Workbench:
         if self.image == image and self.workspace is not None:
             return
         self._leave()
-        self.message = ""
+        self.message, self.is_refused = "", False
         if image.unique_id in self._kept:
             self._take_up(self._kept[image.unique_id])
             take_tool(self._kept[image.unique_id], Tool.POINT_ON)
@@ -213,7 +216,7 @@ class Workbench:
                     speeds=self.speeds,
                 )
             except NapariSam2Error as error:
-                self.message = str(error)
+                self.message, self.is_refused = str(error), True
                 return
         self.workspace = self._kept[image.unique_id] = work
         self._mice[image.unique_id] = DrawingMouse(work, self.do, lambda: self.choices.click_mode)
@@ -284,6 +287,8 @@ class Workbench:
                 work.do_without(layer)
         if layer == self.image:
             self.image = None
+            if self.is_refused:
+                self.message, self.is_refused = "", False
 
     def _returns(self, work: Workspace) -> bool:
         """Commit into the layer that was made for it again, if it can be, because another one was removed."""
@@ -361,6 +366,7 @@ class Workbench:
             for work in self._kept.values():
                 work.asker.use_model(self.models.loader(choices))
         if self.workspace is not None:
+            self.workspace.display.use(choices.look)
             self.workspace.hide_below(choices.threshold if choices.hides_doubtful else 0.0)
 
     def use_click_mode(self, mode: ClickMode) -> None:

@@ -5,6 +5,7 @@ A workspace makes the parts that do the work and does what needs several of them
 - `sources` reads prompts, from our layers and those of the user;
 - `model_input` is what the model sees, and `asker` asks it and takes its results;
 - `picture` holds the masks and shows them; `committed` holds the labels they are committed into;
+- `display` draws masks and prompts at the zoom of the canvas;
 - `objects` has names, and which objects are hidden and locked;
 - `history` takes steps back.
 """
@@ -28,6 +29,7 @@ from napari_sam2.prompts import MAX_OBJECT_ID, Target
 from napari_sam2.workspace.asking import Asker, Status
 from napari_sam2.workspace.candidates import CandidateCycle
 from napari_sam2.workspace.committed import Committed
+from napari_sam2.workspace.display import Display
 from napari_sam2.workspace.doubt import find_doubts
 from napari_sam2.workspace.edits import edit_of_drawn, edit_of_user_masks
 from napari_sam2.workspace.history import History
@@ -85,7 +87,7 @@ class Workspace:
     ----------
     grid : LayerGrid
         How the image is read as frames.
-    model_input, picture, committed, sources, objects, history, asker
+    model_input, picture, committed, sources, display, objects, history, asker
         The parts; see above.
     question : Question or None
         What was asked last before a drawing becomes a prompt.
@@ -126,6 +128,8 @@ class Workspace:
         own = self.sources.own
         self.made: tuple[Layer, ...] = (self.committed.made, current, own.shapes, own.points)
         self.objects = ObjectList()
+        masks, held = (self.committed.made, current), self.picture.held
+        self.display = Display(viewer, image, self.grid, own, masks, is_answered=lambda *place: place in held)
         self.history = History(HISTORY_BYTES)
         self.question: Question | None = None
         self.written: Path | None = None
@@ -159,14 +163,18 @@ class Workspace:
         yield self.picture.layer.events.paint, self._on_paint
         yield self.committed.layer.events.paint, self._on_committed_paint
         yield self.viewer.dims.events.current_step, self._on_step
+        yield self.changed, self.display.show_answers
+        yield self.picture.masks_changed, self.display.show_answers
 
     def _connect(self) -> None:
         for signal, listener in self._signals():
             signal.connect(listener)  # type: ignore[attr-defined]
+        self.display.open()
 
     def _disconnect(self) -> None:
         for signal, listener in self._signals():
             signal.disconnect(listener)  # type: ignore[attr-defined]
+        self.display.close()
 
     # What is in view -------------------------------------------------------------------------------------------------
 

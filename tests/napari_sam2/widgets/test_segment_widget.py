@@ -57,20 +57,20 @@ def test_it_is_ready_for_a_click_when_there_is_an_image(dock, viewer, fake):
     assert dock.widget.images.currentText() == "stack"
     assert dock.widget.model.chooser.currentText() == "nano"
     assert viewer.layers.selection.active == dock.points
-    assert dock.widget.tool_buttons[Tool.POINT_ON].isChecked()
-    assert dock.widget.status.text().startswith("Click each object once")
+    assert dock.widget.tools.buttons[Tool.POINT_ON].isChecked()
+    assert dock.widget.sentence.text().startswith("Click each object once")
     assert fake.count("prompt") == 0
 
 
 def test_without_an_image_it_says_so_and_takes_the_first_that_comes(qtbot, viewer, fake):
     dock = Dock(qtbot, viewer, fake)
     assert dock.work is None
-    assert dock.widget.scroll_area.isHidden()
+    assert dock.widget.middle.isHidden()
     assert "Open an image" in dock.widget.status.text()
     viewer.add_image(np.zeros((HEIGHT, WIDTH)), name="late")
     qtbot.waitUntil(lambda: dock.work is not None)
     assert dock.widget.images.currentText() == "late"
-    assert not dock.widget.scroll_area.isHidden()
+    assert not dock.widget.middle.isHidden()
     assert viewer.layers[0].name == "late"
 
 
@@ -102,12 +102,12 @@ def test_the_range_and_the_direction_are_heeded(dock):
 def test_it_is_cancelled_and_resumed(following):
     panel = following.widget.propagation
     following.widget._refresh()
-    assert not panel.cancel.isHidden()
+    assert panel.cancel.isEnabled()
     assert not panel.propagate.isEnabled()
     panel.cancel.click()
     following.gate.go_on.set()
     following.settle()
-    assert panel.cancel.isHidden()
+    assert not panel.cancel.isEnabled()
     assert [frame for frame in range(FRAMES) if following.current()[frame].any()] == [0, 1, 2, 3]
     following.propagate()
     assert following.current().any((1, 2)).all()
@@ -153,14 +153,14 @@ def test_a_click_on_the_timeline_goes_to_the_frame(dock, qtbot):
 
 
 def test_tools_take_their_layer(dock, viewer):
-    dock.widget.tool_buttons[Tool.BOX].click()
+    dock.widget.tools.buttons[Tool.BOX].click()
     assert viewer.layers.selection.active == dock.shapes
     assert dock.shapes.mode == "add_rectangle"
-    dock.widget.tool_buttons[Tool.POINT_OFF].click()
+    dock.widget.tools.buttons[Tool.POINT_OFF].click()
     assert dock.polarity == "negative"
     dock.widget._refresh()
-    assert [tool for tool, one in dock.widget.tool_buttons.items() if one.isChecked()] == [Tool.POINT_OFF]
-    dock.widget.tool_buttons[Tool.BRUSH].click()
+    assert [tool for tool, one in dock.widget.tools.buttons.items() if one.isChecked()] == [Tool.POINT_OFF]
+    dock.widget.tools.buttons[Tool.BRUSH].click()
     assert viewer.layers.selection.active == dock.current_layer
 
 
@@ -201,10 +201,10 @@ def test_next_doubtful_goes_where_confidence_is_low(dock):
 
 def test_clear_and_approve(dock):
     dock.click(2, 20, 30)
-    dock.widget.approve.click()
+    dock.widget.objects.approve.click()
     dock.settle()
     assert dock.is_approved(1, 2)
-    dock.widget.clear.click()
+    dock.widget.objects.clear.click()
     dock.settle()
     assert not dock.current().any()
 
@@ -242,7 +242,7 @@ def test_removing_a_layer_while_following_stops_the_work(following, viewer, name
     assert following.work is None
     qtbot.waitUntil(lambda: not inference_threads())
     following.widget._refresh()
-    assert following.widget.scroll_area.isHidden()
+    assert following.widget.middle.isHidden()
     if name != "stack":
         assert name in following.widget.status.text()
         following.widget.begin.click()
