@@ -1,7 +1,8 @@
 """The moving picture at the top of the README: the embedded model and time-lapse, worked on by mouse and keys.
 
 Run from the root of the repository: `xvfb-run -a -s "-screen 0 1600x1200x24" python scripts/film.py`. Nothing in it is
-staged but the pace: every image is a screenshot of napari, and below it stands what is being done.
+staged but the pace: every picture is a screenshot of napari, and below it stands what is being done. If the panel does
+something else than that, the script ends with a sentence, and the film that is there stays.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ QUALITY = 80
 
 FRAME = 14
 CELLS = ((95, 165), (182, 14), (38, 75), (52, 90))
-"""Places in the sample, y and x, to be clicked on that frame. The last two are daughters of one cell."""
+"""Places in the sample, y and x, to be clicked on that frame."""
+
+DAUGHTERS = (3, 4)
+"""Objects that are one cell before it divides."""
 
 SHOWN_FRAMES = (*range(FRAME, 24, 3), *range(21, 5, -3))
 """Frames that are looked at once the cells are followed. The next doubtful one after them is that of the division."""
@@ -151,7 +155,9 @@ class Hands:
 
     def push(self, command: Command) -> None:
         """Click the button of a command."""
-        made = next(one for one in self.widget.findChildren(QPushButton) if one.text() == command.name)
+        made = next((one for one in self.widget.findChildren(QPushButton) if one.text() == command.name), None)
+        if made is None or not made.isVisibleTo(self.window):
+            raise SystemExit(f"There is no button {command.name!r} to be seen in the panel.")
         where = made.rect().center()
         self.move(made, where)
         QTest.mouseClick(made, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, where)
@@ -211,14 +217,16 @@ def play(hands: Hands) -> None:
     film.shoot(LOOK_MS)
     for y, x in CELLS:
         hands.click(y, x)
+    expect("number of objects", len(work.asker.prompts.object_ids), (len(CELLS),))
     film.caption = "Propagate follows all of them through the time-lapse."
     hands.push(commands.PROPAGATE)
     hands.watch(CAPTURED_EVERY)
     for frame in SHOWN_FRAMES:
         work.show(frame)
         film.shoot(STEP_MS)
-    film.caption = "Red on the timeline is doubtful. N goes there: two objects on one cell, before it divides."
+    film.caption = "Orange to red is doubtful, and N goes there: two objects on one cell, before it divides."
     hands.press(commands.NEXT_DOUBTFUL)
+    expect("selected object", work.sources.own.object_id, DAUGHTERS)
     film.shoot(READ_MS)
     film.caption = "X: this object is not here. Propagate follows it again, and nothing else."
     hands.press(commands.MARK_ABSENT)
@@ -228,7 +236,14 @@ def play(hands: Hands) -> None:
     film.shoot(READ_MS)
     film.caption = "C commits the objects. Export writes labels and tables."
     hands.press(commands.COMMIT)
+    expect("number of committed objects", len(work.committed.object_ids), (len(CELLS),))
     film.shoot(READ_MS)
+
+
+def expect(what: str, seen: int, good: tuple[int, ...]) -> None:
+    """Make no film of something else than its captions say."""
+    if seen not in good:
+        raise SystemExit(f"The panel does not do what the caption says: the {what} is {seen}, and not one of {good}.")
 
 
 def pump(seconds: float) -> None:
