@@ -1,19 +1,38 @@
-"""The README's Python is run as it stands."""
+"""What the README shows is tried as it stands: its Python is run, its commands, files and names are there."""
 
 import re
+import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from napari_sam2.cli.parser import make_parser
+from napari_sam2.files.prompts import PromptFile
+from napari_sam2.files.results_folder import LabelFormat, LabelsToExport, export_all
+from napari_sam2.inference.models import list_models
+from napari_sam2.prompts import PromptSet
+from napari_sam2.results import score_table
+
 README = Path(__file__).parents[1] / "README.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+TEXT = README.read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
+
+
+def section(heading: str) -> str:
+    _, _, rest = TEXT.partition(f"{heading}\n")
+    return re.split(r"^#+ ", rest, flags=re.MULTILINE)[0]
 
 
 @pytest.fixture(scope="module")
 def namespace() -> dict[str, Any]:
     variables: dict[str, Any] = {}
-    for block in BLOCKS:
+    for block in blocks("python"):
         exec(compile(block, str(README), "exec"), variables)
     return variables
 
@@ -51,13 +70,47 @@ def test_the_napari_example_turns_painted_labels_into_followed_ones(namespace: d
 def test_the_prompt_file_shown_is_one_that_is_read(tmp_path: Path) -> None:
     from napari_sam2.files.prompts import read_prompts
 
-    (shown,) = re.findall(r"```json\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    (shown,) = blocks("json")
     path = tmp_path / "prompts.json"
     path.write_text(shown, encoding="utf-8")
     assert read_prompts(path).prompts.object_ids == (1, 2)
 
 
-def test_every_link_into_the_repository_leads_somewhere() -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README.read_text(encoding="utf-8"))
-    assert links
-    assert [link for link in links if not (README.parent / link).exists()] == []
+def test_every_command_shown_is_one_that_the_shell_takes() -> None:
+    shown = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("napari-sam2 ")]
+    verbs = {make_parser().parse_args(shlex.split(line, comments=True)[1:]).verb for line in shown}
+    assert verbs == {"segment", "propagate", "replay", "finetune", "models", "demo"}
+
+
+def test_the_first_command_of_all_opens_napari() -> None:
+    assert blocks("sh")[0].strip().endswith("make napari")
+
+
+def test_every_target_and_every_extra_that_is_named_is_there() -> None:
+    targets = set(re.findall(r"(?:`|&& |: )make (\w+)", TEXT))
+    assert targets >= {"napari", "demo", "test"}
+    makefile = (README.parent / "Makefile").read_text(encoding="utf-8")
+    assert targets <= set(re.findall(r"^(\w+):", makefile, flags=re.MULTILINE))
+    extras = {one for given in re.findall(r"\"\.\[([\w,]+)\]\"", TEXT) for one in given.split(",")}
+    assert extras == {"all", "napari", "zarr"}
+    project = tomllib.loads((README.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert extras <= set(project["optional-dependencies"])
+
+
+def test_an_export_holds_the_files_of_the_table_and_no_other(tmp_path: Path) -> None:
+    named = set(re.findall(r"`([\w.]+\.(?:tif|zarr|csv|json))`", section("### What an export contains")))
+    labels = LabelsToExport(np.zeros((2, 3), np.uint16), "YX", {})
+    written = set()
+    for label_format in LabelFormat:
+        folder = tmp_path / label_format.name
+        for _ in export_all(
+            folder, labels, scores=score_table([]), prompts=PromptFile(PromptSet()), label_format=label_format
+        ):
+            pass
+        written |= {path.name for path in folder.iterdir()}
+    assert named == written
+
+
+def test_the_table_of_models_has_every_published_one() -> None:
+    named = set(re.findall(r"`([\w.-]+)`", section("## Models")))
+    assert {info.name for info in list_models()} <= named
