@@ -23,11 +23,11 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDockWidget, QPushButton, QWidget
 
 from napari_sam2.inference.speed import Activity
-from napari_sam2.workspace import commands
+from napari_sam2.workbench import commands
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.segment_widget import SegmentWidget
-    from napari_sam2.workspace.commands import Command
+    from napari_sam2.workbench.commands import Command
 
 FILM = Path(__file__).parents[1] / "docs" / "film.webp"
 MOST_BYTES = 2_000_000

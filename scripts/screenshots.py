@@ -15,7 +15,7 @@ import napari
 from qtpy.QtWidgets import QApplication, QMessageBox, QToolButton
 
 from napari_sam2.inference.speed import Activity
-from napari_sam2.workspace import commands
+from napari_sam2.workbench import commands
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.segment_widget import SegmentWidget

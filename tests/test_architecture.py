@@ -33,7 +33,7 @@ def run(code):
             "napari_sam2.sessions.storage, napari_sam2.sessions.replay, napari_sam2.sessions.sources",
             "torch napari qtpy magicgui",
         ),
-        ("napari_sam2.workspace.choices", "torch napari qtpy magicgui"),
+        ("napari_sam2.workbench.choices", "torch napari qtpy magicgui"),
         ("napari_sam2.cli.verbs", "torch napari qtpy magicgui sam2_model numpy"),
         ("napari_sam2.training.finetune", "torch napari qtpy magicgui sam2_model pandas"),
         ("napari_sam2.sample_data", "torch napari qtpy magicgui"),

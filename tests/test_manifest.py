@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_sam2.workspace.choices import DEFAULTS
+from napari_sam2.workbench.choices import DEFAULTS
 
 yaml = pytest.importorskip("yaml")
 

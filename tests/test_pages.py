@@ -7,7 +7,7 @@ from urllib.parse import unquote
 import pytest
 from PIL import Image
 
-from napari_sam2.workspace.commands import KEYED
+from napari_sam2.workbench.commands import KEYED
 
 ROOT = Path(__file__).parents[1]
 USER_PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))

@@ -20,7 +20,7 @@ from napari_sam2.cli.verbs import main
 from napari_sam2.files.prompts import read_prompts
 from napari_sam2.layers.prompt_layers import POINTS_NAME, SHAPES_NAME
 from napari_sam2.sessions.storage import read_session
-from napari_sam2.workspace.commands import KEYED
+from napari_sam2.workbench.commands import KEYED
 from napari_sam2.workspace.committed import COMMITTED_NAME
 from napari_sam2.workspace.picture import CURRENT_NAME
 from tests.napari_sam2.bench import Bench

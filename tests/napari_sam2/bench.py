@@ -17,10 +17,10 @@ from napari_sam2.labels.merging import CommitPolicy
 from napari_sam2.layers.label_layers import object_colour
 from napari_sam2.prompts import Target
 from napari_sam2.saving.snapshot import restore, snapshot
-from napari_sam2.workspace import commands
-from napari_sam2.workspace.choices import Choices
-from napari_sam2.workspace.tools import take_tool, tool_in_hand
-from napari_sam2.workspace.workbench import Workbench
+from napari_sam2.workbench import commands
+from napari_sam2.workbench.choices import Choices
+from napari_sam2.workbench.tools import take_tool, tool_in_hand
+from napari_sam2.workbench.workbench import Workbench
 from napari_sam2.workspace.workspace import Workspace
 from tests.napari_sam2.fake_predictor import FakePredictor
 

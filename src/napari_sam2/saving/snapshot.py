@@ -23,7 +23,7 @@ from napari_sam2.sessions.document import Session
 from napari_sam2.sessions.images import ImageUsed
 from napari_sam2.sessions.steps import WorkLog
 from napari_sam2.sessions.storage import iter_committed, iter_masks, read_session, write_session
-from napari_sam2.workspace.choices import Choices
+from napari_sam2.workbench.choices import Choices
 from napari_sam2.workspace.held import HeldMask, Snapshot, sources_of
 from napari_sam2.workspace.objects import ObjectNotes
 

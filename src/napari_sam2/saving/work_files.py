@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from napari_sam2.saving.autosave import LeftOver
     from napari_sam2.saving.snapshot import WorkSnapshot
     from napari_sam2.sessions.images import ImageUsed
-    from napari_sam2.workspace.choices import Choices
-    from napari_sam2.workspace.workbench import Workbench
+    from napari_sam2.workbench.choices import Choices
+    from napari_sam2.workbench.workbench import Workbench
     from napari_sam2.workspace.workspace import Workspace
 
 

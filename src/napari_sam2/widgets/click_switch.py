@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QPushButton, QWidget
 
 from napari_sam2.widgets.parts import button
-from napari_sam2.workspace.choices import ClickMode
-from napari_sam2.workspace.commands import NEW_OBJECT, SWITCH_CLICK_MODE
+from napari_sam2.workbench.choices import ClickMode
+from napari_sam2.workbench.commands import NEW_OBJECT, SWITCH_CLICK_MODE
 
 if TYPE_CHECKING:
-    from napari_sam2.workspace.workbench import Workbench
+    from napari_sam2.workbench.workbench import Workbench
 
 TEXTS = {
     ClickMode.NEW_OBJECT: (

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from napari_sam2.frames import FrameStack
     from napari_sam2.inference.background import Event
-    from napari_sam2.workspace.workbench import Workbench
+    from napari_sam2.workbench.workbench import Workbench
     from napari_sam2.workspace.workspace import Workspace
 
 REFRESH_MS = 100

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from napari.layers.base import Layer
 
-    from napari_sam2.workspace.workbench import Workbench
+    from napari_sam2.workbench.workbench import Workbench
     from napari_sam2.workspace.workspace import Workspace
 
 REFRESH_MS = 100

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QStyle, QStyleOptionComboBox,
 from napari_sam2.inference.models import list_models
 
 if TYPE_CHECKING:
-    from napari_sam2.workspace.workbench import Workbench
+    from napari_sam2.workbench.workbench import Workbench
 
 CHOOSE_FILE = "Choose file…"
 

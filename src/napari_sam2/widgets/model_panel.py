@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_sam2.inference.background import Event
-    from napari_sam2.workspace.workbench import Workbench
+    from napari_sam2.workbench.workbench import Workbench
 
 
 def _check(source: str | Path) -> ModelInfo:

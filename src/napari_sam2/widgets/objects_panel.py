@@ -11,14 +11,14 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_sam2.widgets.object_table import ObjectTable
 from napari_sam2.widgets.parts import button, command_button, in_a_grid
-from napari_sam2.workspace import commands
+from napari_sam2.workbench import commands
 from napari_sam2.workspace.object_rows import RowReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from napari_sam2.workbench.workbench import Workbench
     from napari_sam2.workspace.object_rows import ObjectRow
-    from napari_sam2.workspace.workbench import Workbench
     from napari_sam2.workspace.workspace import Workspace
 
 MERGE_TIP = "Make all selected objects one, the current. They have to be committed; Ctrl+click selects several."

@@ -22,8 +22,8 @@ from qtpy.QtWidgets import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_sam2.workspace.commands import Command
-    from napari_sam2.workspace.workbench import Workbench
+    from napari_sam2.workbench.commands import Command
+    from napari_sam2.workbench.workbench import Workbench
 
 
 def button(text: str, tip: str, clicked: Callable[[], object]) -> QPushButton:

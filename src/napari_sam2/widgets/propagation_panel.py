@@ -24,13 +24,14 @@ from superqt import QLabeledDoubleSlider
 from napari_sam2.inference.speed import Activity
 from napari_sam2.widgets.parts import command_button, in_a_row
 from napari_sam2.widgets.timeline import NOTHING, Strip, Timeline
-from napari_sam2.workspace import commands
+from napari_sam2.workbench import commands
+from napari_sam2.workbench.reach import Reach
 from napari_sam2.workspace.confidence import confidence_table
-from napari_sam2.workspace.outdated import Reach, outdated_masks
+from napari_sam2.workspace.outdated import outdated_masks
 
 if TYPE_CHECKING:
     from napari_sam2.tracking.propagation import DirectionName
-    from napari_sam2.workspace.workbench import Workbench
+    from napari_sam2.workbench.workbench import Workbench
     from napari_sam2.workspace.workspace import Workspace
 
 DIRECTIONS: tuple[DirectionName, ...] = ("both", "forward", "backward")

@@ -32,13 +32,13 @@ from napari_sam2.widgets.propagation_panel import PropagationPanel
 from napari_sam2.widgets.sentence import SentenceLine
 from napari_sam2.widgets.session_panel import LeftOverBanner, SessionPanel
 from napari_sam2.widgets.tool_row import ToolRow
-from napari_sam2.workspace import commands
-from napari_sam2.workspace.choices import read_preferences
+from napari_sam2.workbench import commands
+from napari_sam2.workbench.choices import read_preferences
+from napari_sam2.workbench.facts import FactsReader
+from napari_sam2.workbench.opening_view import OpeningView
+from napari_sam2.workbench.sentences import keys_table, status_advice
+from napari_sam2.workbench.workbench import Workbench
 from napari_sam2.workspace.display import MaskLook
-from napari_sam2.workspace.facts import FactsReader
-from napari_sam2.workspace.opening_view import OpeningView
-from napari_sam2.workspace.sentences import keys_table, status_advice
-from napari_sam2.workspace.workbench import Workbench
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,8 +10,8 @@ from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 from napari_sam2.widgets.parts import TallArea, button
 
 if TYPE_CHECKING:
-    from napari_sam2.workspace.advice import Advice, Offer
-    from napari_sam2.workspace.workbench import Workbench
+    from napari_sam2.workbench.advice import Advice, Offer
+    from napari_sam2.workbench.workbench import Workbench
 
 LINES = 4
 """Lines that there is always room for, so that nothing moves when the sentence is another one."""

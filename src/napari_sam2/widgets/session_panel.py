@@ -25,7 +25,7 @@ from napari_sam2.inference.time_left import progress_words
 from napari_sam2.sessions.steps import Commit, HandEdit
 from napari_sam2.sessions.storage import SUFFIX
 from napari_sam2.widgets.parts import button, command_button, in_a_row
-from napari_sam2.workspace.commands import EXPORT
+from napari_sam2.workbench.commands import EXPORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,10 +9,10 @@ from qtpy.QtWidgets import QButtonGroup, QPushButton, QVBoxLayout, QWidget
 
 from napari_sam2.widgets.click_switch import ClickSwitch
 from napari_sam2.widgets.parts import button, in_a_grid
-from napari_sam2.workspace.tools import Tool, take_tool, tool_in_hand
+from napari_sam2.workbench.tools import Tool, take_tool, tool_in_hand
 
 if TYPE_CHECKING:
-    from napari_sam2.workspace.workbench import Workbench
+    from napari_sam2.workbench.workbench import Workbench
     from napari_sam2.workspace.workspace import Workspace
 
 TOOLS = {

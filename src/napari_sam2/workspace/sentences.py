@@ -1,4 +1,4 @@
-"""Sentences for the user, mostly in the status line: errors, what is going on, what can be done next. No Qt."""
+"""Sentences about what happened to the work: errors, objects that are not found any more."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from napari_sam2.errors import NapariSam2Error
 from napari_sam2.prompt_checks import listed
 from napari_sam2.prompts import Target
-from napari_sam2.workspace.advice import MOST_NAMED, Advice, advise
-from napari_sam2.workspace.commands import KEYED, NEW_OBJECT
 
 if TYPE_CHECKING:
     from napari_sam2.prompts import PromptSet
-    from napari_sam2.workspace.facts import FactsReader
     from napari_sam2.workspace.held import HeldMasks
-    from napari_sam2.workspace.workbench import Workbench
+
+
+MOST_NAMED = 5
+"""Objects that a sentence names; of more it tells the number."""
 
 
 def error_sentence(error: Exception) -> str:
@@ -24,36 +24,6 @@ def error_sentence(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "The memory is full. Use a smaller model, or follow fewer objects at a time. Your work is kept."
     return f"That went wrong unexpectedly ({type(error).__name__}: {error}). Your work is kept; try again."
-
-
-def status_advice(bench: Workbench, reader: FactsReader) -> Advice:
-    """Return how things stand, and what to do."""
-    work = bench.workspace
-    if work is None:
-        return Advice(bench.message or "Open an image to begin: a file, or File > Open Sample > SAM 2 for napari.")
-    return advise(reader.read(bench, work))
-
-
-def question_sentence(object_id: int) -> str:
-    """Return what is asked about something that was drawn far from the mask of the selected object."""
-    return (
-        f"Is that another object? {NEW_OBJECT.shortcut} makes a new one of it. Click there again if it belongs to "
-        f"object {object_id}."
-    )
-
-
-def keys_table() -> str:
-    """Return the list of keys as rich text."""
-    rows = "".join(
-        f"<tr><td><b>{one.shortcut}</b>&nbsp;&nbsp;</td><td>{one.meaning}&nbsp;&nbsp;</td>"
-        f"<td><i>{'instead of: ' + one.replaces if one.replaces else ''}</i></td></tr>"
-        for one in KEYED
-    )
-    return (
-        "<p>With one of the four layers of the plugin selected "
-        "(point_prompts, prompts, current_object, committed_objects):</p>"
-        f"<table>{rows}</table><p>On all other layers keys do what they always do.</p>"
-    )
 
 
 def lost_sentence(held: HeldMasks, prompts: PromptSet) -> str:

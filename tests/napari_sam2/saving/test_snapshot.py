@@ -16,7 +16,7 @@ from napari_sam2.sessions.document import Exported
 from napari_sam2.sessions.images import ImageUsed
 from napari_sam2.sessions.replay import replay
 from napari_sam2.sessions.storage import read_session
-from napari_sam2.workspace.choices import Choices
+from napari_sam2.workbench.choices import Choices
 from tests.napari_sam2.bench import FRAMES, HEIGHT, WIDTH, Bench, hand_over, paint, square
 from tests.napari_sam2.fake_predictor import FakePredictor
 

@@ -18,7 +18,7 @@ from napari_sam2.labels.merging import CommitPolicy
 from napari_sam2.saving.work_files import WorkFiles
 from napari_sam2.sessions.sources import open_image
 from napari_sam2.sessions.storage import read_session
-from napari_sam2.workspace.workbench import Workbench
+from napari_sam2.workbench.workbench import Workbench
 from tests.napari_sam2.bench import WorkbenchDriver
 from tests.napari_sam2.fake_predictor import FakePredictor
 

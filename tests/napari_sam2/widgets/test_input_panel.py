@@ -9,7 +9,7 @@ from napari.components import ViewerModel
 from napari_sam2.frames import FrameStack, single_frame
 from napari_sam2.widgets.input_panel import SIDE, InputPanel, preview
 from napari_sam2.widgets.parts import GuiThread
-from napari_sam2.workspace.workbench import Workbench
+from napari_sam2.workbench.workbench import Workbench
 from tests.napari_sam2.bench import WorkbenchDriver
 
 SHAPE = (4, 40, 60)

@@ -7,7 +7,7 @@ from qtpy.QtCore import Qt
 
 from napari_sam2.widgets.layers_panel import LayersPanel
 from napari_sam2.widgets.parts import GuiThread
-from napari_sam2.workspace.workbench import Workbench
+from napari_sam2.workbench.workbench import Workbench
 from tests.napari_sam2.bench import WorkbenchDriver
 from tests.napari_sam2.widgets.conftest import FRAMES, HEIGHT, WIDTH
 

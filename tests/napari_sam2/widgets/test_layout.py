@@ -5,7 +5,7 @@ import pytest
 from qtpy.QtCore import QPoint, QRect
 from qtpy.QtWidgets import QAbstractScrollArea, QWidget
 
-from napari_sam2.workspace.tools import Tool
+from napari_sam2.workbench.tools import Tool
 from tests.napari_sam2.fake_predictor import FakePredictor
 from tests.napari_sam2.widgets.conftest import FRAMES, HEIGHT, WIDTH, Dock
 from tests.napari_sam2.widgets.test_segment_widget import Gate

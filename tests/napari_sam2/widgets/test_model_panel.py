@@ -18,7 +18,7 @@ from napari_sam2.inference.time_left import Pace
 from napari_sam2.widgets.model_chooser import CHOOSE_FILE
 from napari_sam2.widgets.model_details import ModelDetails
 from napari_sam2.widgets.model_panel import ModelPanel, ModelTasks
-from napari_sam2.workspace.workbench import Workbench
+from napari_sam2.workbench.workbench import Workbench
 from tests.napari_sam2.bench import WorkbenchDriver
 from tests.napari_sam2.fake_predictor import FakePredictor
 

@@ -9,7 +9,7 @@ import pytest
 from napari._app_model import get_app_model
 from npe2 import PluginManifest
 
-from napari_sam2.workspace.choices import Choices, read_preferences
+from napari_sam2.workbench.choices import Choices, read_preferences
 from tests.napari_sam2.bench import WorkbenchDriver
 
 PLUGIN, WIDGET = "napari-sam2", "SAM 2 Segment"
@@ -113,7 +113,7 @@ import sys
 import numpy as np
 from napari.components import ViewerModel
 from napari_sam2.inference.machine import load_beside_viewer
-from napari_sam2.workspace.workbench import Workbench
+from napari_sam2.workbench.workbench import Workbench
 import napari_sam2.sample_data
 import napari_sam2.widgets.segment_widget
 viewer = ViewerModel()

@@ -5,7 +5,7 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 
 from napari_sam2.prompts import Target
-from napari_sam2.workspace.choices import Choices
+from napari_sam2.workbench.choices import Choices
 from napari_sam2.workspace.confidence import UNSEEN
 from tests.napari_sam2.widgets.conftest import FRAMES, HEIGHT, WIDTH
 

@@ -10,8 +10,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QDoubleSpinBox, QMessageBox, QSpinBox
 
 from napari_sam2.widgets.object_table import DOUBT, PROMPTS
-from napari_sam2.workspace.commands import KEYED
-from napari_sam2.workspace.tools import Tool
+from napari_sam2.workbench.commands import KEYED
+from napari_sam2.workbench.tools import Tool
 from tests.napari_sam2.fake_predictor import FakePredictor
 from tests.napari_sam2.widgets.conftest import FRAMES, HEIGHT, WIDTH, Dock
 

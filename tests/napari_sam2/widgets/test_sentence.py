@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_sam2.widgets.sentence import SentenceLine
-from napari_sam2.workspace.advice import Advice, Offer
+from napari_sam2.workbench.advice import Advice, Offer
 from tests.napari_sam2.widgets.conftest import FRAMES, HEIGHT, WIDTH
 
 
@@ -58,7 +58,7 @@ def test_the_panel_reads_on_by_itself_while_objects_are_still_compared(dock, qtb
     dock.click(2, 20, 30)
     dock.new_object()
     dock.click(2, 20, 30)
-    monkeypatch.setattr("napari_sam2.workspace.twins.MASKS_AT_ONCE", 2)
+    monkeypatch.setattr("napari_sam2.workbench.twins.MASKS_AT_ONCE", 2)
     dock.propagate()
     last = f"Objects 1 and 2 are the same on frames 0 to {FRAMES - 1}: delete one of them."
     qtbot.waitUntil(lambda: dock.widget.status.text() == last)

@@ -1,16 +1,11 @@
 """Which masks are older than a prompt, as far as *Propagate* follows their object again."""
 
-from contextlib import suppress
-
 import numpy as np
 import pytest
 
-from napari_sam2.errors import OptionError
-from napari_sam2.prompts import BoxPrompt, PointPrompt, PromptSet
-from napari_sam2.tracking.propagation import plan_propagation
-from napari_sam2.workspace.choices import Choices
+from napari_sam2.prompts import PointPrompt, PromptSet
 from napari_sam2.workspace.held import HeldMasks
-from napari_sam2.workspace.outdated import PromptsUsed, Reach, outdated_masks
+from napari_sam2.workspace.outdated import PromptsUsed, outdated_masks
 from tests.napari_sam2.bench import FRAMES, Bench
 from tests.napari_sam2.fake_predictor import FakePredictor
 from tests.napari_sam2.workspace.test_held import held
@@ -72,32 +67,6 @@ def test_objects_without_masks_or_prompts_have_nothing_outdated():
     np.testing.assert_array_equal(table, [[False] * 3, [False, True, False], [False] * 3])
     assert not outdated_masks(masks, (1, 2, 3), {}).any()
     assert outdated_masks(masks, (), {}).shape == (0, 3)
-
-
-# How far it is followed ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("direction", ["both", "forward", "backward"])
-@pytest.mark.parametrize(("start", "stop"), [(None, None), (0, 1), (2, 4), (5, 7), (7, 7)])
-def test_the_reach_is_that_of_the_plan(direction, start, stop):
-    prompts = PromptSet([point(2), point(6), point(4, object_id=3), BoxPrompt(5, 0, 1, 1, 3, 3)])
-    how = {"direction": direction, "start": start, "stop": stop}
-    planned = {}
-    with suppress(OptionError):  # nothing can be followed there
-        for visit in plan_propagation(prompts, 8, **how):
-            for object_id in visit.object_ids if visit.is_reported else ():
-                planned.setdefault(object_id, set()).add(visit.frame)
-    reach = Reach().read(prompts, 8, frozenset(), Choices(**how))
-    assert {one: set(frames) for one, frames in reach.items()} == planned
-
-
-def test_the_reach_is_the_same_until_something_changes_and_leaves_locked_objects_out():
-    reach, prompts = Reach(), PromptSet([point(2), point(4, object_id=3)])
-    first = reach.read(prompts, 8, frozenset(), Choices())
-    assert reach.read(prompts, 8, frozenset(), Choices(threshold=0.2)) is first
-    assert reach.read(prompts, 8, frozenset(), Choices(stop=3))[1] == range(4)
-    assert reach.read(prompts, 8, frozenset({1}), Choices()).keys() == {3}
-    assert reach.read(PromptSet([point(2)]), 8, frozenset(), Choices()).keys() == {1}
 
 
 # With a model --------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from napari.utils._proxies import PublicOnlyProxy
 
 from napari_sam2.errors import FrameError, NapariSam2Error, OptionError, PromptError
 from napari_sam2.labels.merging import CommitPolicy
-from napari_sam2.workspace.workbench import Workbench
+from napari_sam2.workbench.workbench import Workbench
 from tests.napari_sam2.bench import FRAMES, HEIGHT, WIDTH, Bench, WorkbenchDriver
 from tests.napari_sam2.fake_predictor import FakePredictor
 

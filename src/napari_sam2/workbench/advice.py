@@ -10,19 +10,17 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from napari_sam2.inference.time_left import progress_words
-from napari_sam2.workspace import commands
-from napari_sam2.workspace.choices import ClickMode
-from napari_sam2.workspace.twins import twins_sentence
+from napari_sam2.workbench import commands
+from napari_sam2.workbench.choices import ClickMode
+from napari_sam2.workbench.twins import twins_sentence
+from napari_sam2.workspace.sentences import MOST_NAMED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_sam2.workspace.commands import Command
-    from napari_sam2.workspace.twins import Twins
-    from napari_sam2.workspace.workbench import Workbench
-
-MOST_NAMED = 5
-"""Objects that a sentence names; of more it tells the number."""
+    from napari_sam2.workbench.commands import Command
+    from napari_sam2.workbench.twins import Twins
+    from napari_sam2.workbench.workbench import Workbench
 
 MOST_LETTERS = 24
 """Letters of the name of an image in a sentence or on a button."""

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 
 from napari_sam2.inference.speed import Activity
 from napari_sam2.prompts import PointPrompt, Target
-from napari_sam2.workspace.advice import Doing, Facts, Unclear
-from napari_sam2.workspace.outdated import Reach, outdated_masks
-from napari_sam2.workspace.twins import TwinFinder
+from napari_sam2.workbench.advice import Doing, Facts, Unclear
+from napari_sam2.workbench.reach import Reach
+from napari_sam2.workbench.twins import TwinFinder
+from napari_sam2.workspace.outdated import outdated_masks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from napari_sam2.workspace.choices import Choices
+    from napari_sam2.workbench.choices import Choices
+    from napari_sam2.workbench.workbench import Workbench
     from napari_sam2.workspace.held import Snapshot
-    from napari_sam2.workspace.workbench import Workbench
     from napari_sam2.workspace.workspace import Workspace
 
 

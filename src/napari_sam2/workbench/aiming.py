@@ -16,9 +16,9 @@ from napari_sam2.labels.composing import object_at
 from napari_sam2.layers.drawing import Kind
 from napari_sam2.layers.places import in_frames
 from napari_sam2.prompts import BoxPrompt, PointPrompt, Target
-from napari_sam2.workspace.choices import ClickMode
+from napari_sam2.workbench.choices import ClickMode
+from napari_sam2.workbench.sentences import question_sentence
 from napari_sam2.workspace.questions import Question, open_question
-from napari_sam2.workspace.sentences import question_sentence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

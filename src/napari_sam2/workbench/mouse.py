@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_sam2.layers.drawing import Drawing, Kind
-from napari_sam2.workspace.aiming import draw
-from napari_sam2.workspace.tools import SHAPE_MODES, Tool, tool_in_hand
+from napari_sam2.workbench.aiming import draw
+from napari_sam2.workbench.tools import SHAPE_MODES, Tool, tool_in_hand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari.layers import Points, Shapes
     from numpy.typing import NDArray
 
-    from napari_sam2.workspace.choices import ClickMode
+    from napari_sam2.workbench.choices import ClickMode
     from napari_sam2.workspace.workspace import Workspace
 
     class MouseEvent(Protocol):

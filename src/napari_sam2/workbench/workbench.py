@@ -10,11 +10,11 @@ from psygnal import Signal
 
 from napari_sam2.errors import NapariSam2Error
 from napari_sam2.inference.speed import Activity, SpeedLog
-from napari_sam2.workspace.choices import DEFAULTS, remember_click_mode
-from napari_sam2.workspace.commands import bind_keys, unbind_keys
-from napari_sam2.workspace.models import ModelCache
-from napari_sam2.workspace.mouse import CanvasClicks, DrawingMouse
-from napari_sam2.workspace.tools import Tool, idle_click_sentence, take_tool, tool_in_hand
+from napari_sam2.workbench.choices import DEFAULTS, remember_click_mode
+from napari_sam2.workbench.commands import bind_keys, unbind_keys
+from napari_sam2.workbench.models import ModelCache
+from napari_sam2.workbench.mouse import CanvasClicks, DrawingMouse
+from napari_sam2.workbench.tools import Tool, idle_click_sentence, take_tool, tool_in_hand
 from napari_sam2.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from napari.utils.events import EventEmitter
 
     from napari_sam2.inference.predictor import Predictor
-    from napari_sam2.workspace.choices import Choices, ClickMode
-    from napari_sam2.workspace.commands import Command
+    from napari_sam2.workbench.choices import Choices, ClickMode
+    from napari_sam2.workbench.commands import Command
 
 IN_USE = "napari-sam2 in use"
 """Entry in the metadata of an image that a workbench works on: its id, so that a duplicate of it is free."""

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from napari_sam2.inference.time_left import Pace
-from napari_sam2.workspace.advice import Doing, Facts, Unclear
-from napari_sam2.workspace.choices import ClickMode
-from napari_sam2.workspace.facts import FactsReader
-from napari_sam2.workspace.tools import Tool
-from napari_sam2.workspace.twins import Twins
+from napari_sam2.workbench.advice import Doing, Facts, Unclear
+from napari_sam2.workbench.choices import ClickMode
+from napari_sam2.workbench.facts import FactsReader
+from napari_sam2.workbench.tools import Tool
+from napari_sam2.workbench.twins import Twins
 from tests.napari_sam2.bench import FRAMES, Bench, Room
 from tests.napari_sam2.fake_predictor import FakePredictor
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from napari_sam2.inference.models import list_models
-from napari_sam2.workspace.choices import DEFAULTS, Choices, read_preferences
+from napari_sam2.workbench.choices import DEFAULTS, Choices, read_preferences
 
 MANIFEST = Path(__file__).parents[3] / "src" / "napari_sam2" / "napari.yaml"
 
@@ -100,7 +100,7 @@ def models(monkeypatch):
     """Three models, of which one has to be fetched."""
     nano = list_models()[0]
     known = (nano, replace(nano, name="here"), replace(nano, name="elsewhere", path=None))
-    monkeypatch.setattr("napari_sam2.workspace.choices.list_models", lambda: known)
+    monkeypatch.setattr("napari_sam2.workbench.choices.list_models", lambda: known)
 
 
 def test_a_model_on_this_machine_is_taken(settings, models):
@@ -134,7 +134,7 @@ def test_what_is_no_model_is_remarked_on(settings, models, wanted):
 def test_reading_them_loads_neither_torch_nor_qt():
     program = """
 import sys
-from napari_sam2.workspace.choices import read_preferences
+from napari_sam2.workbench.choices import read_preferences
 read_preferences()
 assert not {"torch", "qtpy"} & set(sys.modules), set(sys.modules)
 """

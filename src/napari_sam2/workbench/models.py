@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_sam2.inference.predictor import Predictor
-    from napari_sam2.workspace.choices import Choices
+    from napari_sam2.workbench.choices import Choices
 
 
 class ModelCache:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from napari_sam2.workspace.commands import NEXT_DOUBTFUL
-from napari_sam2.workspace.facts import FactsReader
-from napari_sam2.workspace.sentences import status_advice
+from napari_sam2.workbench.commands import NEXT_DOUBTFUL
+from napari_sam2.workbench.facts import FactsReader
+from napari_sam2.workbench.sentences import status_advice
 from tests.napari_sam2.bench import Room
 
 

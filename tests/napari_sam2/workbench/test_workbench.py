@@ -5,8 +5,8 @@ import pytest
 
 from napari_sam2.inference.speed import Activity
 from napari_sam2.labels.merging import CommitPolicy
-from napari_sam2.workspace.commands import CANCEL, KEYED
-from napari_sam2.workspace.tools import Tool
+from napari_sam2.workbench.commands import CANCEL, KEYED
+from napari_sam2.workbench.tools import Tool
 from tests.napari_sam2.bench import FRAMES, HEIGHT, WIDTH, Room, WorkbenchDriver
 
 

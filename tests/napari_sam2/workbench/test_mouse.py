@@ -5,8 +5,8 @@ import pytest
 
 from napari_sam2.layers.reading import NEGATIVE
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt
-from napari_sam2.workspace.choices import ClickMode
-from napari_sam2.workspace.tools import Tool
+from napari_sam2.workbench.choices import ClickMode
+from napari_sam2.workbench.tools import Tool
 from tests.napari_sam2.bench import Room
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from napari_sam2.workspace.advice import Advice, Doing, Facts, Unclear, advise
-from napari_sam2.workspace.choices import ClickMode
-from napari_sam2.workspace.twins import Twins
+from napari_sam2.workbench.advice import Advice, Doing, Facts, Unclear, advise
+from napari_sam2.workbench.choices import ClickMode
+from napari_sam2.workbench.twins import Twins
 
 REFINE = ClickMode.REFINE
 SAME = (Twins(4, 5, tuple(range(9))),)

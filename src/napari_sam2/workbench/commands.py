@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 from napari_sam2.inference.speed import Activity
 from napari_sam2.layers.reading import NEGATIVE
-from napari_sam2.workspace.choices import ClickMode
+from napari_sam2.workbench.choices import ClickMode
+from napari_sam2.workbench.tools import Tool, take_tool, tool_in_hand
 from napari_sam2.workspace.doubt import doubt_sentence
 from napari_sam2.workspace.questions import answer_with_new_object
-from napari_sam2.workspace.tools import Tool, take_tool, tool_in_hand
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari.layers.base import Layer
 
-    from napari_sam2.workspace.workbench import Workbench
+    from napari_sam2.workbench.workbench import Workbench
     from napari_sam2.workspace.workspace import Workspace
 
 

@@ -5,9 +5,9 @@ import pytest
 
 from napari_sam2.results import ObjectMask
 from napari_sam2.sessions.steps import ModelUsed
-from napari_sam2.workspace import twins
+from napari_sam2.workbench import twins
+from napari_sam2.workbench.twins import TwinFinder, Twins, twins_sentence
 from napari_sam2.workspace.held import HeldMask
-from napari_sam2.workspace.twins import TwinFinder, Twins, twins_sentence
 from tests.napari_sam2.conftest import drawn
 
 MODEL = ModelUsed("fake", "f" * 64, 256)
