@@ -242,7 +242,7 @@ class SegmentWidget(QWidget):
         """Hide what is of no use as long as no image is in work."""
         bench = self.bench
         has_work, has_image = bench.workspace is not None, bench.image is not None
-        for one in (self.tools, self.action_row, self.session.save, self.session.export):
+        for one in (self.tools, self.action_row, self.session.save, self.session.export, self.session.formats):
             one.setVisible(has_work)
         is_model_asked_for = self.model.more.isChecked()
         self.middle.setCurrentIndex(int(is_model_asked_for))

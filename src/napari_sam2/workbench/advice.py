@@ -76,7 +76,9 @@ class Facts:
     done, total, seconds_left
         How far a propagation is, or was when it was cancelled, as in `Status`.
     message : str
-        An error or remark that comes before all else; empty for none.
+        An error, remark or question that comes before all else; empty for none.
+    is_asked : bool
+        Whether the user is asked if something is of a new object.
     num_committed : int
         Objects that are committed.
     committed_into : str
@@ -107,6 +109,7 @@ class Facts:
     total: int = 0
     seconds_left: float | None = None
     message: str = ""
+    is_asked: bool = False
     num_committed: int = 0
     committed_into: str = ""
     is_begun: bool = False
@@ -148,7 +151,16 @@ class Advice:
 def advise(facts: Facts) -> Advice:
     """Return what to say: the first sentence of the table that fits, and the button that belongs to the facts."""
     sentence = next(filter(None, (rule(facts) for rule in _RULES)), "")
+    if facts.is_asked:
+        return Advice(sentence, _NEW_OBJECT)
     return Advice(sentence, _use_image(facts.offered) if facts.offered else None)
+
+
+_NEW_OBJECT = Offer(
+    f"{commands.NEW_OBJECT.name} ({commands.NEW_OBJECT.shortcut})",
+    "Make it the first prompt of a new object.",
+    lambda bench: bench.run(commands.NEW_OBJECT),
+)
 
 
 def _use_image(name: str) -> Offer:
@@ -212,7 +224,7 @@ def _committed(facts: Facts) -> str:
         return ""
     one = facts.num_committed == 1
     return (
-        f"{_counted(facts.num_committed, 'object')} in {_shortened(facts.committed_into)}. {_EXPORT} writes "
+        f"{_counted(facts.num_committed, 'object')} in {_shortened(facts.committed_into)}. {_named(commands.EXPORT)} writes "
         f"{'it' if one else 'them'}; or click the next object."
     )
 
@@ -229,10 +241,10 @@ def _unclear(facts: Facts) -> str:
         return ""
     clicks = "this click" if unclear.clicks == 1 else "these clicks"
     if unclear.confidence is None:
-        return f"Object {unclear.object_id} was not found from {clicks}. Drag a box round it, or {_ANOTHER_MASK}."
+        return f"Object {unclear.object_id} was not found from {clicks}. Drag a box round it, or {commands.ANOTHER_MASK.shortcut} shows another mask."
     return (
         f"Object {unclear.object_id} is not clear from {clicks} ({unclear.confidence:.2f}). Drag a box round it, or "
-        f"{_ANOTHER_MASK}."
+        f"{commands.ANOTHER_MASK.shortcut} shows another mask."
     )
 
 
@@ -312,10 +324,6 @@ _RULES: Sequence[Callable[[Facts], str]] = (
 
 def _named(command: Command) -> str:
     return f"{command.name} ({command.shortcut})"
-
-
-_EXPORT = "Export…"
-_ANOTHER_MASK = "paint it"
 
 
 def _objects(object_ids: Sequence[int]) -> str:

@@ -13,6 +13,7 @@ from napari_sam2.workbench.advice import Doing, Facts, Unclear
 from napari_sam2.workbench.reach import Reach
 from napari_sam2.workbench.twins import TwinFinder
 from napari_sam2.workspace.outdated import outdated_masks
+from napari_sam2.workspace.questions import open_question
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +61,7 @@ class FactsReader:
             total=status.total,
             seconds_left=status.seconds_left,
             message=status.message,
+            is_asked=open_question(work) is not None,
             is_begun=bool(work.asker.prompts) or bool(work.picture.held),
         )
         self.is_behind = False

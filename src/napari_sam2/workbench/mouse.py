@@ -151,7 +151,10 @@ class DrawingMouse:
                 yield
         finally:
             own.hide_sketch()
+        # Of moves that follow each other quickly vispy drops all but the first; the last place is that of the release.
+        is_drag = is_drag or float(np.linalg.norm(event.pos - start)) >= DRAG_PX
         if button == LEFT and is_drag:
+            path.append(layer.world_to_data(event.position))
             is_positive = tool is not Tool.POINT_OFF
             self._draw(Drawing(kind, kind.outline(path, self._work.grid), is_positive=is_positive))
         elif button == RIGHT and not is_drag:

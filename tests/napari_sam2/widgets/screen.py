@@ -1,7 +1,9 @@
 """A real viewer with real weights, driven by the mouse and the keys that Qt sends."""
 
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
 
 from napari_sam2.widgets.segment_widget import SegmentWidget
 from tests.napari_sam2.bench import WorkbenchDriver
@@ -49,7 +51,9 @@ class Screen(WorkbenchDriver):
         QTest.mouseMove(self.canvas, places[0])
         QTest.mousePress(self.canvas, left, none, places[0])
         for place in places[1:]:
-            QTest.mouseMove(self.canvas, place)
+            # `QTest.mouseMove` moves the pointer of the screen, and the news of it may come after the release.
+            where = QPointF(place), QPointF(self.canvas.mapToGlobal(place))
+            QApplication.sendEvent(self.canvas, QMouseEvent(QEvent.Type.MouseMove, *where, left, left, none))
         QTest.mouseRelease(self.canvas, left, none, places[-1])
         self.settle()
 

@@ -1,7 +1,5 @@
 """The buttons for sessions and exports, and the offer of left-over work."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from qtpy.QtWidgets import QFileDialog, QMessageBox
@@ -20,6 +18,7 @@ def chosen(monkeypatch, tmp_path):
 
 
 def written(dock):
+    dock.settle()
     dock.qtbot.waitUntil(lambda: dock.widget.files.progress is None)
 
 
@@ -36,17 +35,94 @@ def test_work_is_saved_and_opened_by_its_buttons(dock, chosen, make_napari_viewe
     np.testing.assert_array_equal(again.current(), dock.current())
 
 
-def test_work_is_exported_from_the_menu(dock, chosen):
+FILES = {"labels.tif", "measurements.csv", "scores.csv", "objects.csv", "prompts.json"}
+
+
+@pytest.mark.parametrize(
+    "export",
+    [
+        lambda dock: dock.widget.session.export.click(),
+        lambda dock: dock.widget.session.formats.menu().actions()[0].trigger(),
+        lambda dock: dock.press("E"),
+    ],
+    ids=["button", "menu", "key"],
+)
+def test_work_is_exported_by_its_button_the_menu_and_a_key(dock, chosen, export):
     dock.click(2, 20, 30)
-    dock.widget.session.export.menu().actions()[0].trigger()
+    export(dock)
     written(dock)
-    assert {path.name for path in Path(chosen / "out").iterdir()} >= {"labels.tif", "scores.csv", "prompts.json"}
+    assert {path.name for path in (chosen / "out").iterdir()} == FILES
+    said = f"1 object, not committed, is in {chosen / 'out'}: labels.tif"
+    dock.qtbot.waitUntil(lambda: dock.widget.sentence.text().startswith(said))
+
+
+def test_as_ome_zarr_it_is_exported_from_the_menu(dock, chosen):
+    pytest.importorskip("zarr")
+    dock.click(2, 20, 30)
+    dock.widget.session.formats.menu().actions()[1].trigger()
+    written(dock)
+    assert (chosen / "out" / "labels.ome.zarr").is_dir()
+
+
+def test_files_of_an_earlier_export_are_replaced_after_a_question_alone(dock, chosen, monkeypatch):
+    dock.click(2, 20, 30)
+    dock.widget.session.export.click()
+    written(dock)
+    before = (chosen / "out" / "objects.csv").stat().st_mtime_ns
+    asked = []
+    for answer in (QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes):
+        monkeypatch.setattr(QMessageBox, "question", lambda *args, answer=answer: asked.append(args[2]) or answer)
+        dock.widget.session.export.click()
+        written(dock)
+        is_same = (chosen / "out" / "objects.csv").stat().st_mtime_ns == before
+        assert is_same == (answer == QMessageBox.StandardButton.No)
+    assert all("measurements.csv" in question for question in asked)
+
+
+def test_without_an_object_nobody_is_asked_for_a_folder(dock, chosen, monkeypatch):
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *args: pytest.fail("there is nothing to export"))
+    dock.widget.session.export.click()
+    assert "Click an object" in dock.widget.files.message
+
+
+def test_work_that_was_exported_is_still_offered_with_where_and_when(
+    dock, chosen, viewer, make_napari_viewer, fake, qtbot
+):
+    dock.click(2, 20, 30)
+    dock.widget.commit.click()
+    dock.settle()
+    dock.widget.session.export.click()
+    written(dock)
+    viewer.window.remove_dock_widget(dock.dock)
+    panel = Dock(qtbot, make_napari_viewer(), fake).widget.left_over
+    assert f"1 object, committed; exported to {chosen / 'out'} at " in panel.text.text()
+    assert not panel.isHidden()
+
+
+def test_the_offer_is_one_line_however_long_its_text_is(dock, viewer, make_napari_viewer, fake, qtbot):
+    dock.click(2, 20, 30)
+    viewer.window.remove_dock_widget(dock.dock)
+    panel = Dock(qtbot, make_napari_viewer(), fake).widget.left_over
+    height, width = panel.sizeHint().height(), panel.minimumSizeHint().width()
+    panel.text.setText("long " * 100)
+    assert (panel.sizeHint().height(), panel.minimumSizeHint().width()) == (height, width)
+    assert panel.text.toolTip() == "long " * 100
+    assert height < 2.5 * panel.restore.sizeHint().height()
+
+
+def test_left_over_work_is_put_off_until_the_next_panel(dock, viewer, make_napari_viewer, fake, qtbot):
+    dock.click(2, 20, 30)
+    viewer.window.remove_dock_widget(dock.dock)
+    panel = Dock(qtbot, make_napari_viewer(), fake).widget.left_over
+    panel.later.click()
+    assert panel.isHidden()
+    assert not Dock(qtbot, make_napari_viewer(), fake).widget.left_over.isHidden()
 
 
 def test_tracks_are_added_from_the_menu(dock, viewer):
     dock.click(2, 20, 30)
     dock.propagate()
-    dock.widget.session.export.menu().actions()[2].trigger()
+    dock.widget.session.formats.menu().actions()[2].trigger()
     dock.qtbot.waitUntil(lambda: "tracks" in viewer.layers)
 
 
@@ -97,7 +173,7 @@ def test_committed_objects_are_counted_in_the_offer(dock, viewer, make_napari_vi
     dock.settle()
     viewer.window.remove_dock_widget(dock.dock)
     panel = Dock(qtbot, make_napari_viewer(), fake).widget.left_over
-    assert "1 object committed" in panel.text.text()
+    assert "1 object, committed" in panel.text.text()
 
 
 def test_what_cannot_be_opened_is_said_where_nobody_overlooks_it(

@@ -122,6 +122,7 @@ TABLE = {
         Facts(image="cells", offered="skin", is_begun=True, is_stack=True),
         "The panel works on 'cells'. Use 'skin'?",
     ),
+    "a question": (Facts(message="Is that another object?", is_asked=True, is_begun=True), "Is that another object?"),
     "a remark": (Facts(message="That is so.", offered="skin", doing=Doing.ANSWERING), "That is so."),
 }
 
@@ -146,10 +147,11 @@ def test_of_an_image_there_is_no_word_of_frames_or_of_propagating(state):
 
 
 @pytest.mark.parametrize("state", TABLE)
-def test_there_is_a_button_only_where_another_image_is_offered(state):
+def test_there_is_a_button_only_where_something_is_offered(state):
     facts, _ = TABLE[state]
     offer = advise(facts).offer
-    assert (offer.text if offer is not None else "") == ("Use 'skin'" if facts.offered else "")
+    expected = "New object (M)" if facts.is_asked else "Use 'skin'" if facts.offered else ""
+    assert (offer.text if offer is not None else "") == expected
 
 
 def test_long_names_are_shortened_in_the_sentence_and_on_the_button():
