@@ -73,6 +73,7 @@ def test_the_page_of_preferences_sets_what_the_plugin_reads():
     ((name, page),) = contributions()["configurations"].items()
     assert name == "sam2"
     defaults = {one: setting["default"] for one, setting in page["properties"].items()}
+    assert defaults.pop("clicks") == DEFAULTS.click_mode.value
     assert defaults == {name: getattr(DEFAULTS, name) for name in ("model", "device", "threshold")}
 
 

@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 REFRESH_MS = 100
 """Time in which changes are collected before they are shown."""
 
-MAX_ROWS = 5
-"""Layers to be seen without scrolling."""
-
 NO_LAYERS = "Add a Points, Shapes or Labels layer of your own to read prompts from it."
 
 
@@ -138,6 +135,7 @@ class LayerList(QListWidget):
         super().__init__()
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setSpacing(1)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -166,9 +164,9 @@ class LayerList(QListWidget):
         return [item for item in items if item is not None]
 
     def sizeHint(self) -> QSize:
-        """As high as there are names, up to a limit."""
+        """As high as there are names: the page that it is on scrolls."""
         row = max(self.sizeHintForRow(0), self.fontMetrics().height()) + 2 * self.spacing()
-        rows = min(max(self.count(), 1), MAX_ROWS)
+        rows = max(self.count(), 1)
         return QSize(super().sizeHint().width(), rows * row + 2 * self.frameWidth() + 4)
 
     def minimumSizeHint(self) -> QSize:

@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
-    QLabel,
     QProgressBar,
     QSizePolicy,
     QSpinBox,
@@ -38,8 +37,6 @@ DIRECTIONS: tuple[DirectionName, ...] = ("both", "forward", "backward")
 
 TIMELINE_HEIGHTS = 46, 154
 """Least and greatest height of the timeline."""
-
-FRAME_BOX_WIDTH = 68
 
 THRESHOLD_TIP = "An object is doubtful on a frame if its confidence is lower than this."
 
@@ -117,10 +114,8 @@ class PropagationPanel(QWidget):
         options.setSpacing(4)
         options.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         options.addRow("Direction", self.direction)
-        frames = in_a_row(self.first, QLabel("to"), self.last)
-        for position in (0, 2):
-            frames.setStretch(position, 1)
-        options.addRow("Frames", frames)
+        options.addRow("From frame", self.first)
+        options.addRow("To frame", self.last)
         options.addRow("Doubtful below", self.threshold)
         options.addRow(self.hide_doubtful)
 
@@ -222,7 +217,6 @@ def _frame_box(tip: str) -> QSpinBox:
     box.setToolTip(tip)
     # napari asks for as much room as five digits and two wide buttons take, which widens the whole panel.
     box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-    box.setMinimumWidth(FRAME_BOX_WIDTH)
     return box
 
 

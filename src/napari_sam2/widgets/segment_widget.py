@@ -82,6 +82,8 @@ class SegmentWidget(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer, load_model: Callable[..., Predictor] = load_beside_viewer) -> None:
         super().__init__()
         self._is_styled = False
+        # Else napari puts empty room below, of which the pages have more use.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self._gui_thread = GuiThread()
         self._opening_view = OpeningView(viewer)
         choices, remarks = read_preferences()

@@ -36,13 +36,15 @@ class SentenceLine(QWidget):
         self.label.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
         self.label.setMinimumSize(1, 1)  # else Qt takes the height that the text would need in a narrow column
-        self.button = button("", "", self._on_button)
+        self.button = button("", "What the sentence asks.", self._on_button)
         self.button.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
-        layout.addWidget(TallArea(self.label), 1)
+        self.area = TallArea(self.label)
+        layout.addWidget(self.area, 1)
         layout.addWidget(self.button, 0, Qt.AlignmentFlag.AlignLeft)
+        self.take_room(is_alone=False)
 
     def text(self) -> str:
         """Return the sentence that is shown."""

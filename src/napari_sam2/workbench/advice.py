@@ -222,11 +222,9 @@ def _first_click(facts: Facts) -> str:
 def _committed(facts: Facts) -> str:
     if facts.is_begun:
         return ""
-    one = facts.num_committed == 1
-    return (
-        f"{_counted(facts.num_committed, 'object')} in {_shortened(facts.committed_into)}. {_named(commands.EXPORT)} writes "
-        f"{'it' if one else 'them'}; or click the next object."
-    )
+    it = "it" if facts.num_committed == 1 else "them"
+    where = f"{_counted(facts.num_committed, 'object')} in {_shortened(facts.committed_into)}"
+    return f"{where}. {_named(commands.EXPORT)} writes {it}; or click the next object."
 
 
 def _stopped(facts: Facts) -> str:
@@ -240,12 +238,10 @@ def _unclear(facts: Facts) -> str:
     if unclear is None:
         return ""
     clicks = "this click" if unclear.clicks == 1 else "these clicks"
-    if unclear.confidence is None:
-        return f"Object {unclear.object_id} was not found from {clicks}. Drag a box round it, or {commands.ANOTHER_MASK.shortcut} shows another mask."
-    return (
-        f"Object {unclear.object_id} is not clear from {clicks} ({unclear.confidence:.2f}). Drag a box round it, or "
-        f"{commands.ANOTHER_MASK.shortcut} shows another mask."
-    )
+    what = "was not found" if unclear.confidence is None else "is not clear"
+    how_sure = "" if unclear.confidence is None else f" ({unclear.confidence:.2f})"
+    another = f"{commands.ANOTHER_MASK.shortcut} shows another mask"
+    return f"Object {unclear.object_id} {what} from {clicks}{how_sure}. Drag a box round it, or {another}."
 
 
 def _twins(facts: Facts) -> str:

@@ -51,7 +51,4 @@ def lost_sentence(held: HeldMasks, prompts: PromptSet) -> str:
     else:
         more = f" and {len(lost) - len(few)} more" if len(few) < len(lost) else ""
         what = f"Objects {listed(few)}{more} are not found any more (object {few[0]}: {where})."
-    return (
-        f"{what} If it comes back, click it on the frame where it is back and propagate again: a model may not find it "
-        "again by itself, and nano does not."
-    )
+    return f"{what} If it comes back, click it there and propagate again."

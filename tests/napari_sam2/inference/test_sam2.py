@@ -45,7 +45,7 @@ def disc(shape, yx, radius):
 
 
 def on_canvas(mask, shape):
-    return compose((mask,), *shape, np.dtype(np.uint16)) == mask.object_id
+    return compose((mask,), *shape, np.dtype(np.uint16)).labels == mask.object_id
 
 
 def centre(pixels):

@@ -352,6 +352,7 @@ def test_deleting_takes_prompts_masks_pixels_and_name_in_one_step(settled):
     paint(settled, 2, square(2, 12), 1)
     settled.rename(1, "mother")
     settled.hide(1)
+    settled.show(4)  # on which it is not counted in the labels while it is hidden
     before, scores = settled.committed().copy(), settled.scores()
     settled.delete(1)
     settled.settle()
