@@ -79,6 +79,9 @@ class WorkFiles:
     changed = Signal()
     """Something there is to show has changed."""
 
+    said = Signal()
+    """There is another message, which may read like the one before."""
+
     def __init__(
         self, bench: Workbench, *, post: Callable[[Callable[[], None]], None], root: Path | None = None
     ) -> None:
@@ -122,6 +125,7 @@ class WorkFiles:
         if self._job is not None:
             self._job.drop()
         self.changed.disconnect()
+        self.said.disconnect()
 
     # Left-over work --------------------------------------------------------------------------------------------------
 
@@ -353,6 +357,7 @@ class WorkFiles:
 
     def _say(self, message: str, *, is_problem: bool = False) -> None:
         self.message, self.is_problem = message, is_problem
+        self.said.emit()
         self.changed.emit()
 
 

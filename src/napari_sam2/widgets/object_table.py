@@ -16,7 +16,7 @@ from qtpy.QtCore import (
     Qt,
     Signal,
 )
-from qtpy.QtGui import QColor, QIcon, QKeyEvent, QMouseEvent, QPainter, QPainterPath, QPen, QPixmap
+from qtpy.QtGui import QColor, QIcon, QKeyEvent, QMouseEvent, QPainter, QPainterPath, QPen, QPixmap, QResizeEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -322,6 +322,11 @@ class ObjectTable(QTableView):
             for position in range(blocks[number].top(), blocks[number].bottom() + 1)
         }
         return tuple(self.objects.row(position) for position in sorted(chosen))
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Keep the current row in sight."""
+        super().resizeEvent(event)
+        self.scrollTo(self.currentIndex())
 
     # What the user does ----------------------------------------------------------------------------------------------
 

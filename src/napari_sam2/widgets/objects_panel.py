@@ -10,7 +10,7 @@ from qtpy.QtGui import QAction, QKeySequence, QShortcut
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_sam2.widgets.object_table import ObjectTable
-from napari_sam2.widgets.parts import button, command_button, in_a_grid
+from napari_sam2.widgets.parts import button, command_button, in_a_grid, in_a_row
 from napari_sam2.workbench import commands
 from napari_sam2.workspace.object_rows import RowReader
 
@@ -59,8 +59,11 @@ class ObjectsPanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addWidget(self.table, 1)
-        buttons = (self.new_object, self.merge, self.delete, self.clear, self.absent, self.approve)
-        layout.addLayout(in_a_grid(3, *buttons))
+        layout.addLayout(in_a_grid(3, self.new_object, self.merge, self.delete))
+        of_frame = in_a_row(self.clear, self.absent, self.approve)  # one of which an image has no use for
+        for position in range(of_frame.count()):
+            of_frame.setStretch(position, 1)
+        layout.addLayout(of_frame)
         # Functions that hold no widget: Qt would keep it alive through them.
         self.table.object_chosen.connect(lambda one: bench.do(partial(_choose, object_id=one)))
         self.table.frame_chosen.connect(lambda frame: bench.do(lambda work: work.show(frame)))
@@ -107,6 +110,7 @@ class ObjectsPanel(QWidget):
         self.table.show_objects(self._reader.read(work), work.sources.own.object_id, is_stack=is_stack)
         self.approve.setEnabled(bool(work.picture.held))
         self.absent.setVisible(is_stack)
+        self.approve.setText(commands.APPROVE.name if is_stack else "Approve")
         self._offer()
 
     def _offer(self) -> None:

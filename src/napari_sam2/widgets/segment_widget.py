@@ -33,6 +33,7 @@ from napari_sam2.widgets.sentence import SentenceLine
 from napari_sam2.widgets.session_panel import LeftOverBanner, SessionPanel
 from napari_sam2.widgets.tool_row import ToolRow
 from napari_sam2.workbench import commands
+from napari_sam2.workbench.advice import Advice
 from napari_sam2.workbench.choices import read_preferences
 from napari_sam2.workbench.facts import FactsReader
 from napari_sam2.workbench.opening_view import OpeningView
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     import napari.viewer
 
     from napari_sam2.inference.predictor import Predictor
+    from napari_sam2.workspace.asking import Status
 
 REFRESH_MS = 50
 """Time in which changes are collected before they are shown."""
@@ -93,7 +95,8 @@ class SegmentWidget(QWidget):
         # its parent. Somebody drops it: Python collects it.
         self._detach = weakref.finalize(self, self.bench.detach)
         self.destroyed.connect(self._detach)
-        self._shown_message = self._shown_problem = ""
+        self._shown_message = ""
+        self._said: tuple[str, Status | None] | None = None
         self._facts = FactsReader()
         self._make_parts()
         self._lay_out()
@@ -184,6 +187,7 @@ class SegmentWidget(QWidget):
         bench.choices_changed.connect(self._on_choices)
         bench.closed.connect(self._opening_view.close)
         self.files.changed.connect(self._on_files)
+        self.files.said.connect(self._on_said)
         self.model.more.toggled.connect(self._show_what_works)
         self.images.activated.connect(lambda index: bench.choose(bench.images()[index]))
         self.policy.activated.connect(
@@ -218,16 +222,20 @@ class SegmentWidget(QWidget):
     def _on_files(self) -> None:
         self.left_over.show_offer()
         self.session.show_state()
-        if self.files.is_problem and self.files.message != self._shown_problem:
-            show_warning(self.files.message)
-        self._shown_problem = self.files.message
+
+    def _on_said(self) -> None:
+        message, work = self.files.message, self.bench.workspace
+        self._said = (message, None if work is None else work.asker.status) if message else None
+        if self.files.is_problem:
+            show_warning(message)
+        self._refresher.soon()
 
     def _refresh(self) -> None:
         """Show how things stand."""
         work = self.bench.workspace
         self._show_what_works()
         self.session.show_state()
-        self.sentence.show_advice(status_advice(self.bench, self._facts))
+        self.sentence.show_advice(self._advice())
         if self._facts.is_behind:
             self._refresher.soon()
         self.tools.show_tool(work)
@@ -239,6 +247,15 @@ class SegmentWidget(QWidget):
         self.redo.setEnabled(work.history.can_redo)
         self.commit.setEnabled(bool(work.picture.held))
         self._notify(work.asker.status.message if work.asker.status.is_problem else "")
+
+    def _advice(self) -> Advice:
+        """Return what was saved, opened or exported until anything else happens, then how things stand."""
+        work = self.bench.workspace
+        if self._said is not None:
+            message, status = self._said
+            if status is (None if work is None else work.asker.status):
+                return Advice(message)
+        return status_advice(self.bench, self._facts)
 
     def _show_what_works(self) -> None:
         """Hide what is of no use as long as no image is in work."""

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from napari_sam2.workbench.advice import Advice, Offer
     from napari_sam2.workbench.workbench import Workbench
 
-LINES = 4
-"""Lines that there is always room for, so that nothing moves when the sentence is another one."""
+LINES = 5
+"""Lines that there is always room for, also for three and a button, so that nothing moves when there are others."""
 
 
 class SentenceLine(QWidget):

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QSizePolicy,
+    QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -126,15 +127,18 @@ class SessionPanel(QWidget):
         files.bench.export_wanted.connect(self._on_tiff)
         self.progress = QProgressBar()
         self.cancel = button("Cancel", "Stop writing; what is written stays, under an unfinished name.", files.cancel)
-        self.message = QLabel()
-        self.message.setWordWrap(True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addLayout(in_a_row(self.save, self.open, self.export, self.formats))
-        layout.addWidget(self.progress)
-        layout.addWidget(self.cancel)
-        layout.addWidget(self.message)
+        # Progress comes in the place of the buttons, so that nothing moves.
+        self._stack = QStackedWidget()
+        for row in (in_a_row(self.save, self.open, self.export, self.formats), in_a_row(self.progress, self.cancel)):
+            row.setContentsMargins(0, 0, 0, 0)
+            page = QWidget()
+            page.setLayout(row)
+            self._stack.addWidget(page)
+        self._stack.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        self.progress.setMaximumHeight(self.save.sizeHint().height())
+        layout.addWidget(self._stack)
         self.show_state()
 
     def _menu(self) -> QMenu:
@@ -168,15 +172,12 @@ class SessionPanel(QWidget):
         progress, has_work = self._files.progress, self._files.bench.workspace is not None
         for made in (self.save, self.export, self.formats):
             made.setEnabled(has_work and progress is None)
-        for shown in (self.progress, self.cancel):
-            shown.setVisible(progress is not None)
+        self._stack.setCurrentIndex(int(progress is not None))
         if progress is not None:
             done, total = progress
             self.progress.setRange(0, total)
             self.progress.setValue(done)
             self.progress.setFormat(progress_words(done, total, "frames written", self._files.seconds_left))
-        self.message.setText(self._files.message)
-        self.message.setVisible(bool(self._files.message))
 
     def _on_save(self) -> None:
         image = self._files.bench.image

@@ -126,7 +126,9 @@ def twins_sentence(twins: Iterable[Twins], *, is_stack: bool) -> str:
     one, more = found[0], len(found) - 1
     where = f" on {_frames_named(one.frames)}" if is_stack else ""
     others = f" {more} more {'pair is' if more == 1 else 'pairs are'} alike." if more else ""
-    return f"Objects {one.first} and {one.second} are the same{where}: delete one of them.{others}"
+    # As before a division, where a cell is two objects of which one is not there yet.
+    do = "delete one, or press X where it is not there." if is_stack else "delete one of them."
+    return f"Objects {one.first} and {one.second} are the same{where}: {do}{others}"
 
 
 def _frames_named(frames: tuple[int, ...]) -> str:

@@ -27,7 +27,7 @@ def test_work_is_saved_and_opened_by_its_buttons(dock, chosen, make_napari_viewe
     dock.propagate()
     dock.widget.session.save.click()
     written(dock)
-    assert "Saved" in dock.widget.session.message.text()
+    dock.qtbot.waitUntil(lambda: dock.widget.sentence.text().startswith("Saved"))
     viewer = make_napari_viewer()
     viewer.add_image(np.zeros(dock.current().shape, np.uint8), contrast_limits=(0, 255), name="stack")
     again = Dock(qtbot, viewer, fake)
@@ -194,4 +194,5 @@ def test_while_it_is_written_it_is_shown_how_far_it_is_and_how_long_it_takes(doc
     assert panel.progress.text() == "12 of 60 frames written, about 20 s left"
     files.progress = files.seconds_left = None
     panel.show_state()
-    assert panel.progress.isHidden()
+    assert not panel.progress.isVisibleTo(panel)
+    assert panel.save.isVisibleTo(panel)

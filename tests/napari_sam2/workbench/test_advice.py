@@ -76,7 +76,7 @@ TABLE = {
     ),
     "same objects of a stack": (
         Facts(is_begun=True, is_stack=True, is_followed=True, twins=SAME, num_doubtful=3),
-        "Objects 4 and 5 are the same on frames 0 to 8: delete one of them.",
+        "Objects 4 and 5 are the same on frames 0 to 8: delete one, or press X where it is not there.",
     ),
     "same objects of an image": (
         Facts(is_begun=True, twins=(Twins(4, 5, (0,)),)),

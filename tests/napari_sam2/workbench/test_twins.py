@@ -108,9 +108,21 @@ def test_much_work_is_done_in_parts_beginning_where_one_is(masks, monkeypatch):
     ("found", "is_stack", "expected"),
     [
         ([], True, ""),
-        ([Twins(4, 5, (3,))], True, "Objects 4 and 5 are the same on frame 3: delete one of them."),
-        ([Twins(4, 5, (3, 4))], True, "Objects 4 and 5 are the same on frames 3 to 4: delete one of them."),
-        ([Twins(4, 5, (3, 9))], True, "Objects 4 and 5 are the same on 2 frames from 3 on: delete one of them."),
+        (
+            [Twins(4, 5, (3,))],
+            True,
+            "Objects 4 and 5 are the same on frame 3: delete one, or press X where it is not there.",
+        ),
+        (
+            [Twins(4, 5, (3, 4))],
+            True,
+            "Objects 4 and 5 are the same on frames 3 to 4: delete one, or press X where it is not there.",
+        ),
+        (
+            [Twins(4, 5, (3, 9))],
+            True,
+            "Objects 4 and 5 are the same on 2 frames from 3 on: delete one, or press X where it is not there.",
+        ),
         (
             [Twins(4, 5, (0,)), Twins(7, 8, (0,))],
             False,
