@@ -62,6 +62,7 @@ LOOKS = {
     MaskLook.AUTO: "Masks: auto",
     MaskLook.FILL: "Masks: filled",
     MaskLook.OUTLINE: "Masks: outlined",
+    MaskLook.BOTH: "Masks: both",
 }
 
 LOOK_TIP = (

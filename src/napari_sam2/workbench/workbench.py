@@ -151,7 +151,7 @@ class Workbench:
 
     def other_layers(self) -> list[Layer]:
         """Layers of the viewer that were not made for work on any image, from the lowest to the uppermost."""
-        made = [layer for work in self._kept.values() for layer in work.made]
+        made = [layer for work in self._kept.values() for layer in (*work.made, *work.display.outlines.layers)]
         return [layer for layer in self.viewer.layers if layer not in made]
 
     @property
@@ -235,6 +235,7 @@ class Workbench:
         work, self.workspace = self.workspace, None
         if work is not None and not is_touched(work):
             self._close(work)
+            work.display.outlines.hide()
             for layer in work.made:
                 if layer in self.viewer.layers:
                     self.viewer.layers.remove(layer)
@@ -255,6 +256,7 @@ class Workbench:
     def _end(self, work: Workspace, message: str) -> None:
         """Stop work that has lost its ground."""
         self._close(work)
+        work.display.outlines.hide()
         if work is self.workspace:
             self.workspace, self.message = None, message
             self.workspace_changed.emit()

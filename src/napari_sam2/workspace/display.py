@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from napari_sam2.layers.places import pixel_side
 from napari_sam2.layers.prompt_looks import PromptLooks
+from napari_sam2.workspace.outlines import Outlines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,7 @@ class MaskLook(Enum):
     AUTO = "auto"
     FILL = "fill"
     OUTLINE = "outline"
+    BOTH = "both"
 
 
 OUTLINE_PX = 1.5
@@ -62,6 +64,13 @@ class Display:
         The layers of masks that were made for the work.
     is_answered : callable
         Tells whether an object, the first number, has a mask on a frame, the second.
+
+    Attributes
+    ----------
+    look : MaskLook
+        How masks are drawn. Changed through `use` alone.
+    outlines : Outlines
+        The outlines over filled masks, where both are drawn.
     """
 
     def __init__(
@@ -77,6 +86,7 @@ class Display:
         self._viewer, self._image, self._grid = viewer, image, grid
         self._masks, self._is_answered = masks, is_answered
         self._prompts = PromptLooks(own, image, grid)
+        self.outlines = Outlines(viewer, masks)
         self._contours = [layer.contour for layer in masks]
         self._fitted = math.nan
         self._is_outlined = False
@@ -127,6 +137,11 @@ class Display:
 
     def _draw_masks(self) -> None:
         width = self._outline_width()
+        if self.look is MaskLook.BOTH and width:
+            self.outlines.show(width)
+            width = 0
+        else:
+            self.outlines.hide()
         for number, layer in enumerate(self._masks):
             # Whoever sets the contour among the layer's own controls wants it so.
             if layer.contour == self._contours[number] != width:
@@ -139,7 +154,7 @@ class Display:
             self._is_outlined = side >= (FILLED_BELOW if self._is_outlined else OUTLINED_FROM)
             is_outlined = self._is_outlined and self._grid.height * self._grid.width <= MOST_OUTLINED
         else:
-            is_outlined = self.look is MaskLook.OUTLINE
+            is_outlined = self.look in (MaskLook.OUTLINE, MaskLook.BOTH)
         # napari draws no outlines in three dimensions, and says so each time.
         if not is_outlined or self._viewer.dims.ndisplay == 3:
             return 0

@@ -144,3 +144,73 @@ def test_after_the_panel_is_closed_the_camera_is_followed_no_more(room):
     room.close()
     zoom(room, 0.2)
     assert {layer.contour for layer in layers} == {1}
+
+
+# Both ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def both(room):
+    zoom(room, 4.0)
+    room.set_choices(look=MaskLook.BOTH)
+    return room
+
+
+def outlines(room):
+    return [layer for layer in room.viewer.layers if layer.name.endswith("outlines")]
+
+
+def test_both_are_filled_masks_and_outlines_right_above_them(both):
+    names = [layer.name for layer in both.viewer.layers]
+    for masks in (both.current_layer, both.committed_layer):
+        assert names.index(f"{masks.name} outlines") == names.index(masks.name) + 1
+    assert contours(both) == {0}
+    assert [layer.contour for layer in outlines(both)] == [1, 1]
+    assert both.viewer.layers.selection.active == both.points
+
+
+def test_outlines_show_what_the_masks_are_by_then(both):
+    both.show(0)
+    both.click(0, 10, 10)
+    both.settle()
+    above = next(layer for layer in outlines(both) if layer.name.startswith(both.current_layer.name))
+    seen, mask = above._data_view, both.current()[0]
+    assert set(np.unique(seen[mask > 0])) == {0, 1}  # inside it is empty
+    assert not seen[mask == 0].any()
+    both.current_layer.visible = False
+    assert not above.visible
+
+
+def test_outlines_go_when_something_else_is_chosen_and_with_the_work(both):
+    both.set_choices(look=MaskLook.FILL)
+    assert outlines(both) == []
+    both.set_choices(look=MaskLook.BOTH)
+    assert len(outlines(both)) == 2
+    both.viewer.layers.remove(both.current_layer)
+    assert outlines(both) == []
+
+
+def test_outlines_that_the_user_removes_stay_away_and_nothing_else_ends(both):
+    both.viewer.layers.remove(outlines(both)[0])
+    zoom(both, 9.0)
+    assert len(outlines(both)) == 1
+    assert both.why_no_work == ""
+
+
+def test_outlines_are_no_layers_to_read_or_to_commit_into(both):
+    assert not set(outlines(both)) & set(both.bench.other_layers())
+
+
+def test_outlines_go_with_the_layers_of_an_image_on_which_nothing_was_done(both):
+    both.add("other")
+    both.choose_image(both.viewer.layers["other"])
+    assert set(outlines(both)) == set(both.work.display.outlines.layers)
+
+
+def test_outlines_take_over_an_array_of_another_type(both):
+    both.choose(70_000)
+    both.click(0, 10, 10)
+    both.settle()
+    above = next(layer for layer in outlines(both) if layer.name.startswith("current"))
+    assert above.data.dtype == both.current_layer.data.dtype == np.uint32
+    assert above.data[0, 10, 10] == 70_000
