@@ -32,12 +32,8 @@ class Pace:
         self._clock = clock
         self._marks: deque[tuple[float, int]] = deque(maxlen=KEPT_MARKS)
 
-    def restart(self) -> None:
-        """Forget what was noted: other work begins."""
-        self._marks.clear()
-
     def note(self, done: int, total: int) -> float | None:
-        """Note how much is done, and return how long the rest takes.
+        """Note how much is done, and return how long the rest takes. With 0 other work begins.
 
         Parameters
         ----------
@@ -50,6 +46,8 @@ class Pace:
             Seconds; None before enough is known, and when all is done.
         """
         now, marks = self._clock(), self._marks
+        if not done:
+            marks.clear()
         if len(marks) > 1 and now - marks[-2][0] < MARK_S:
             marks.pop()
         marks.append((now, done))

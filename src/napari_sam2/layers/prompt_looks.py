@@ -39,20 +39,27 @@ class PromptLooks:
         The image they lie on.
     grid : LayerGrid
         How it is read.
+    pixel : callable
+        Returns the side of a pixel of the image, in pixels of the screen.
+    is_answered : callable
+        Tells whether an object, the first number, has a mask on a frame, the second.
     """
 
-    def __init__(self, own: PromptLayers, image: Image, grid: LayerGrid) -> None:
+    def __init__(
+        self,
+        own: PromptLayers,
+        image: Image,
+        grid: LayerGrid,
+        *,
+        pixel: Callable[[], float],
+        is_answered: Callable[[int, int], bool],
+    ) -> None:
         self._own, self._image, self._grid = own, image, grid
+        self._pixel, self._is_answered = pixel, is_answered
 
-    def fit(self, pixel: float) -> None:
-        """Size the points, and those to come, and the shapes to come.
-
-        Parameters
-        ----------
-        pixel : float
-            Side of a pixel of the image, in pixels of the screen.
-        """
-        points, shapes = self._own.points, self._own.shapes
+    def fit(self) -> None:
+        """Size the points, and those to come, and the shapes to come."""
+        points, shapes, pixel = self._own.points, self._own.shapes, self._pixel()
         # What is selected would be given the current values, and has its own.
         if not points.selected_data:
             points.current_size = POINT_PX / pixel
@@ -60,21 +67,13 @@ class PromptLooks:
             shapes.current_edge_width = EDGE_PX / pixel
         points.size = POINT_PX / pixel
 
-    def show_answered(self, pixel: float, is_answered: Callable[[int, int], bool]) -> None:
-        """Draw the edges of shapes; thin and half transparent where there is an answer, but for the chosen object.
-
-        Parameters
-        ----------
-        pixel : float
-            As of `fit`.
-        is_answered : callable
-            Tells whether an object, the first number, has a mask on a frame, the second.
-        """
+    def show_answered(self) -> None:
+        """Draw the edges of shapes; thin and half transparent where there is an answer, but for the chosen object."""
         shapes = self._own.shapes
         if not len(shapes.data):
             return
-        steps_back = self._answered(is_answered)
-        widths = np.where(steps_back, ANSWERED_EDGE_PX, EDGE_PX) / pixel
+        steps_back = self._answered()
+        widths = np.where(steps_back, ANSWERED_EDGE_PX, EDGE_PX) / self._pixel()
         if not np.allclose(shapes.edge_width, widths, rtol=1e-3):
             shapes.edge_width = widths.tolist()
             shapes.refresh(extent=False, thumbnail=False, highlight=False)  # napari does not by itself
@@ -84,7 +83,7 @@ class PromptLooks:
             colours[:, 3] = alphas
             shapes.edge_color = colours
 
-    def _answered(self, is_answered: Callable[[int, int], bool]) -> NDArray[np.bool_]:
+    def _answered(self) -> NDArray[np.bool_]:
         """Which shapes have an answer, and are not of the object that is chosen."""
         shapes = self._own.shapes
         corners = np.array([one[0] for one in shapes.data])
@@ -92,7 +91,7 @@ class PromptLooks:
         ids = shapes.features[OBJECT_ID].to_numpy(int)
         return np.array(
             [
-                object_id != self._own.object_id and is_answered(int(object_id), int(frame))
+                object_id != self._own.object_id and self._is_answered(int(object_id), int(frame))
                 for object_id, frame in zip(ids, np.nan_to_num(frames, nan=-1), strict=True)
             ],
             np.bool_,

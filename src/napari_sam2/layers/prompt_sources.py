@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_sam2.layers.grid import LayerGrid
     from napari_sam2.layers.prompt_layers import Colour
-    from napari_sam2.prompts import PointPrompt, Prompt
+    from napari_sam2.prompts import Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +145,6 @@ class PromptSources:
         if any(self._outside):
             self._last_state = state = self.own.without_numbers(state, *self._outside)
         return state
-
-    def with_candidate(self, state: LayersState, click: PointPrompt, candidate: int | None) -> LayersState | None:
-        """Return a state of our layers with another mask chosen at a click; None if it is not in our Points layer."""
-        return self.own.state_with_candidate(state, click, candidate, self._image, self._grid)
 
     def drop_outside(self) -> None:
         """Take out of our layers what lies nowhere in the image."""

@@ -331,7 +331,7 @@ class WorkFiles:
             return
 
         self.progress, self.seconds_left = (0, 0), None
-        self.pace.restart()
+        self.pace.note(0, 0)
         self._job = BackgroundJob(job, lambda news: self._on_news(news, receive), self._post).start()
         self._say("")
 

@@ -113,8 +113,6 @@ class ModelDetails(QFrame):
     def show_download(self, name: str, done: int, total: int) -> None:
         """Show how far a download has come; a total of 0 if nothing has come yet."""
         self.download.hide()
-        if not total:
-            self.pace.restart()
         words = progress_words(done // 1_000_000, total // 1_000_000, "MB", self.pace.note(done, total))
         self.progress.setRange(0, total // 1_000_000)
         self.progress.setValue(done // 1_000_000)

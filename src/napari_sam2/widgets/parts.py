@@ -166,11 +166,6 @@ class Pages(QWidget):
         self.buttons.append(made)
         self._row.insertWidget(number, made)
 
-    @property
-    def shown(self) -> QWidget | None:
-        """The page that is shown."""
-        return self._stack.currentWidget()
-
 
 class GuiThread(QObject):
     """Calls functions on the thread it was made on, one after the other, from the event loop.

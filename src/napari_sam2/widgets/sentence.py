@@ -46,10 +46,6 @@ class SentenceLine(QWidget):
         layout.addWidget(self.button, 0, Qt.AlignmentFlag.AlignLeft)
         self.take_room(is_alone=False)
 
-    def text(self) -> str:
-        """Return the sentence that is shown."""
-        return self.label.text()
-
     def show_advice(self, advice: Advice) -> None:
         """Show other advice."""
         self.label.setText(advice.sentence)

@@ -401,7 +401,6 @@ class Asker:
 
     def begin_following(self, num_frames: int) -> None:
         """Show that so many frames are going to be followed to."""
-        self.pace.restart()
         self.pace.note(0, num_frames)
         self._show(replace(self.status, is_looking=False, done=0, total=num_frames))
 

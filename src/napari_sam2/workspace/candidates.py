@@ -9,12 +9,14 @@ import numpy as np
 
 from napari_sam2.errors import OptionError
 from napari_sam2.prompts import NUM_CANDIDATES, PointPrompt
+from napari_sam2.workspace.history import Edit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from napari.layers import Image
+
     from napari_sam2.layers.prompt_layers import LayersState, PromptLayers
-    from napari_sam2.layers.prompt_sources import PromptSources
     from napari_sam2.prompts import Prompt, Target
     from napari_sam2.results import ObjectMask
     from napari_sam2.sessions.steps import ModelUsed
@@ -38,16 +40,12 @@ class _Choice:
     layers: PromptLayers
     before: LayersState
     after: LayersState
-    num_bytes: int = field(init=False)
+    step: Edit = field(init=False)
 
     def __post_init__(self) -> None:
-        self.num_bytes = self.before.num_bytes + self.after.num_bytes
-
-    def undo(self) -> None:
-        self.layers.restore(self.before)
-
-    def redo(self) -> None:
-        self.layers.restore(self.after)
+        num_bytes = self.before.num_bytes + self.after.num_bytes
+        undo, redo = (lambda: self.layers.restore(self.before)), (lambda: self.layers.restore(self.after))
+        self.step = Edit(undo, redo, num_bytes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,8 +67,10 @@ class CandidateCycle:
     ----------
     asker : Asker
         Is told what is shown, and asks the model.
-    sources : PromptSources
+    layers : PromptLayers
         Has the clicks.
+    image : napari.layers.Image
+        The image they lie on.
     picture : Picture
         Has the masks.
     objects : ObjectList
@@ -80,9 +80,15 @@ class CandidateCycle:
     """
 
     def __init__(
-        self, asker: Asker, sources: PromptSources, picture: Picture, objects: ObjectList, history: History
+        self,
+        asker: Asker,
+        layers: PromptLayers,
+        image: Image,
+        picture: Picture,
+        objects: ObjectList,
+        history: History,
     ) -> None:
-        self._asker, self._sources, self._picture = asker, sources, picture
+        self._asker, self._layers, self._image, self._picture = asker, layers, image, picture
         self._objects, self._history = objects, history
         self._own: tuple[tuple[tuple[Prompt, ...], ModelUsed], ObjectMask] | None = None
 
@@ -111,13 +117,13 @@ class CandidateCycle:
         given = self._asker.prompts.get(target, ())
         click = next((one for one in reversed(given) if isinstance(one, PointPrompt)), None)
         seen = self._picture.held.on(target.frame).get(target.object_id)
-        before = self._sources.own.state()
+        before = self._layers.state()
         named = f"object {target.object_id} on this frame"
         if click is None:
             self._asker.tell(f"There is no click of {named}. Click it, and A shows another mask of it.")
         elif not click.positive:
             self._asker.tell(f"The last click of {named} excludes. A shows other masks of a click that includes.")
-        elif self._sources.with_candidate(before, click, None) is None:
+        elif self._layers.state_with_candidate(before, click, None, self._image, self._picture.grid) is None:
             self._asker.tell(
                 f"The last point of {named} is of a scribble or of a layer of your own. Click the object, and A shows "
                 "another mask of it."
@@ -129,19 +135,21 @@ class CandidateCycle:
             if click.candidate is None:
                 self._own = known, seen.mask
             own = self._own[1] if self._own is not None and self._own[0] == known else None
-            choice = _Choice(self._sources.own, before, before)
+            choice = _Choice(self._layers, before, before)
             place = _ORDER.index(click.candidate)
             left = (*_ORDER[place + 1 :], *_ORDER[:place])
             self._try(_Search(click, seen, own, choice, left, restore))
-            record(choice)
+            record(choice.step)
 
     def _try(self, search: _Search) -> None:
         """Show the next mask that is left, and look at it when it is there."""
         choice, candidate = search.choice, search.left[0]
-        after = self._sources.with_candidate(choice.before, search.click, candidate)
+        after = self._layers.state_with_candidate(
+            choice.before, search.click, candidate, self._image, self._picture.grid
+        )
         assert after is not None  # it was found there before
         choice.after = after
-        search.restore(choice.redo)
+        search.restore(choice.step.redo)
         self._asker.tell(
             "This is the mask that the model thinks best. A shows another."
             if candidate is None
@@ -153,7 +161,7 @@ class CandidateCycle:
         """Go on to the next mask if the one that has come looks like one that was shown."""
         click, choice, candidate = search.click, search.choice, search.left[0]
         found = self._picture.held.on(click.frame).get(click.object_id)
-        is_undone = not self._sources.own.state().is_same(choice.after)
+        is_undone = not self._layers.state().is_same(choice.after)
         if found is None or found is search.seen or is_undone:
             return
         shown = [search.seen.mask] if search.own is None or candidate is None else [search.seen.mask, search.own]
@@ -163,8 +171,8 @@ class CandidateCycle:
             self._try(replace(search, left=search.left[1:]))
             return
         choice.after = choice.before
-        search.restore(choice.redo)
-        self._history.withdraw(choice)
+        search.restore(choice.step.redo)
+        self._history.withdraw(choice.step)
         self._asker.tell(
             "The model has no other mask of the last click. Correct this one with a click, or drag a box round the "
             "object."

@@ -71,6 +71,8 @@ class Display:
         How masks are drawn. Changed through `use` alone.
     outlines : Outlines
         The outlines over filled masks, where both are drawn.
+    prompts : PromptLooks
+        Sizes the prompts.
     """
 
     def __init__(
@@ -84,8 +86,8 @@ class Display:
         is_answered: Callable[[int, int], bool],
     ) -> None:
         self._viewer, self._image, self._grid = viewer, image, grid
-        self._masks, self._is_answered = masks, is_answered
-        self._prompts = PromptLooks(own, image, grid)
+        self._masks = masks
+        self.prompts = PromptLooks(own, image, grid, pixel=self._pixel, is_answered=is_answered)
         self.outlines = Outlines(viewer, masks)
         self._contours = [layer.contour for layer in masks]
         self._fitted = math.nan
@@ -117,23 +119,18 @@ class Display:
             self._contours = [layer.contour for layer in self._masks]
             self._draw_masks()
 
-    def show_answers(self) -> None:
-        """Let boxes step back that are answered, and others come forward."""
-        self._prompts.show_answered(self.pixel, self._is_answered)
-
-    @property
-    def pixel(self) -> float:
+    def _pixel(self) -> float:
         """Side of a pixel of the image, in pixels of the screen."""
         camera = getattr(self._viewer, "scene", self._viewer).camera
         return float(camera.zoom) * pixel_side(self._image, self._grid, self._viewer.layers.units)
 
     def _on_zoom(self) -> None:
         self._draw_masks()
-        pixel = self.pixel
+        pixel = self._pixel()
         if not abs(math.log(pixel / self._fitted)) <= STEP:  # also at first, when that is not a number
             self._fitted = pixel
-            self._prompts.fit(pixel)
-            self.show_answers()
+            self.prompts.fit()
+            self.prompts.show_answered()
 
     def _draw_masks(self) -> None:
         width = self._outline_width()
@@ -149,7 +146,7 @@ class Display:
 
     def _outline_width(self) -> int:
         """Width of outlines, in pixels of the mask; 0 for filled masks."""
-        side = self.pixel * math.sqrt(math.prod(self._grid.downsampling[axis] for axis in self._grid.axes[-2:]))
+        side = self._pixel() * math.sqrt(math.prod(self._grid.downsampling[axis] for axis in self._grid.axes[-2:]))
         if self.look is MaskLook.AUTO:
             self._is_outlined = side >= (FILLED_BELOW if self._is_outlined else OUTLINED_FROM)
             is_outlined = self._is_outlined and self._grid.height * self._grid.width <= MOST_OUTLINED

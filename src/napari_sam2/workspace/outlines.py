@@ -77,10 +77,10 @@ class _Outline:
         for event, listener in self._events():
             event.connect(listener)  # type: ignore[attr-defined]
 
-    def _events(self) -> Iterator[tuple[object, Callable[[object], None]]]:
+    def _events(self) -> Iterator[tuple[object, Callable[..., None]]]:
         events = self._masks.events
-        yield events.set_data, self._on_pixels
-        yield events.labels_update, self._on_pixels
+        yield events.set_data, self.layer.refresh
+        yield events.labels_update, self.layer.refresh
         yield events.data, self._on_array
         yield events.colormap, self._on_colours
         yield events.visible, self._on_visible
@@ -88,9 +88,6 @@ class _Outline:
     def close(self) -> None:
         for event, listener in self._events():
             event.disconnect(listener)  # type: ignore[attr-defined]
-
-    def _on_pixels(self, event: object) -> None:
-        self.layer.refresh(extent=False, thumbnail=False, highlight=False)
 
     def _on_array(self, event: object) -> None:
         if self.layer.data is not self._masks.data:

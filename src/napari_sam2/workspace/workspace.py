@@ -145,7 +145,7 @@ class Workspace:
             speeds=speeds,
         )
         self._actions = ObjectActions(self.sources, self.picture, self.committed, self.objects)
-        self._cycle = CandidateCycle(self.asker, self.sources, self.picture, self.objects, self.history)
+        self._cycle = CandidateCycle(self.asker, own, image, self.picture, self.objects, self.history)
         for layer in self.made:
             viewer.add_layer(layer)
         viewer.layers.selection.active = own.points
@@ -163,8 +163,7 @@ class Workspace:
         yield self.picture.layer.events.paint, self._on_paint
         yield self.committed.layer.events.paint, self._on_committed_paint
         yield self.viewer.dims.events.current_step, self._on_step
-        yield self.changed, self.display.show_answers
-        yield self.picture.masks_changed, self.display.show_answers
+        yield self.picture.masks_changed, self.display.prompts.show_answered
 
     def _connect(self) -> None:
         for signal, listener in self._signals():
@@ -277,6 +276,7 @@ class Workspace:
     def _on_object(self) -> None:
         self.asker.leave_place()
         self.sources.own.choose_object(int(self.picture.layer.selected_label) or 1)
+        self.display.prompts.show_answered()
         self.changed.emit(self.asker.status)
 
     # Prompts ---------------------------------------------------------------------------------------------------------
@@ -510,6 +510,7 @@ class Workspace:
     def _restore(self, step: Callable[[], object]) -> tuple[Edit, ...]:
         """Run a step that changes layers without being an edit of the user's, and ask at its end as `Asker.ask`."""
         self.sources.restore(step)
+        self.display.prompts.show_answered()
         for layer in {self.picture.layer, self.committed.layer, self.committed.made}:
             refresh_pixels(layer)
         return self.asker.ask()

@@ -43,7 +43,6 @@ def test_nothing_is_said_before_enough_is_known_or_when_all_is_done(pace, clock)
     clock.after(30)
     assert pace.note(2, 60) == pytest.approx(58 * 30)
     assert pace.note(60, 60) is None
-    pace.restart()
     assert pace.note(0, 60) is None
     clock.after(1)
     assert pace.note(30, 60) is None  # too fast to be worth a word
@@ -58,7 +57,6 @@ def test_nothing_is_said_as_long_as_the_whole_is_not_known(pace, clock):
 def test_other_work_has_a_pace_of_its_own(pace, clock):
     pace.note(0, 10)
     clock.after(1000)
-    pace.restart()
     pace.note(0, 10)
     clock.after(5)
     assert pace.note(5, 10) == pytest.approx(5)

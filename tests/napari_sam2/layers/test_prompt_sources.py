@@ -201,11 +201,12 @@ def test_a_mask_is_chosen_at_the_last_point_there_and_a_choice_makes_another_sta
     twice = PointPrompt(1, 2, 3, 4)
     own.restore(own.state_of([twice, twice, PointPrompt(2, 2, 3, 4), PointPrompt(1, 1, 3, 4)], grid_of(room.image)))
     before = own.state()
-    after = room.sources.with_candidate(before, twice, 2)
+    image, grid = room.image, grid_of(room.image)
+    after = own.state_with_candidate(before, twice, 2, image, grid)
     assert after.point_features["candidate"].tolist() == [-1, 2, -1, -1]
     assert not after.is_same(before)
-    assert room.sources.with_candidate(after, twice, None).is_same(before)
-    assert room.sources.with_candidate(before, PointPrompt(1, 2, 3, 5), 2) is None
+    assert own.state_with_candidate(after, twice, None, image, grid).is_same(before)
+    assert own.state_with_candidate(before, PointPrompt(1, 2, 3, 5), 2, image, grid) is None
 
 
 def test_a_layer_of_the_users_own_may_say_which_mask_is_meant(room):

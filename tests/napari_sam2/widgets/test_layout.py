@@ -248,11 +248,11 @@ def test_an_image_that_is_refused_shows_the_reason_and_nothing_that_cannot_work(
         if part.isVisible()
     }
     assert shown == {widget.images, widget.sentence}
-    assert "4 axes" in widget.sentence.text()
+    assert "4 axes" in widget.sentence.label.text()
     assert window.seen(widget.sentence) == window.place(widget.sentence)
     window.viewer.layers.clear()
     window.drawn()
-    assert "Open an image" in widget.sentence.text()
+    assert "Open an image" in widget.sentence.label.text()
 
 
 def pinned_parts(widget):

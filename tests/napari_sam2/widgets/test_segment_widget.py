@@ -58,7 +58,7 @@ def test_it_is_ready_for_a_click_when_there_is_an_image(dock, viewer, fake):
     assert dock.widget.model.chooser.currentText() == "nano"
     assert viewer.layers.selection.active == dock.points
     assert dock.widget.tools.buttons[Tool.POINT_ON].isChecked()
-    assert dock.widget.sentence.text().startswith("Click each object once")
+    assert dock.widget.sentence.label.text().startswith("Click each object once")
     assert fake.count("prompt") == 0
 
 
@@ -66,7 +66,7 @@ def test_without_an_image_it_says_so_and_takes_the_first_that_comes(qtbot, viewe
     dock = Dock(qtbot, viewer, fake)
     assert dock.work is None
     assert dock.widget.middle.isHidden()
-    assert "Open an image" in dock.widget.sentence.text()
+    assert "Open an image" in dock.widget.sentence.label.text()
     viewer.add_image(np.zeros((HEIGHT, WIDTH)), name="late")
     qtbot.waitUntil(lambda: dock.work is not None)
     assert dock.widget.images.currentText() == "late"
@@ -212,7 +212,7 @@ def test_clear_and_approve(dock):
 def test_an_error_is_shown_in_full(dock, viewer):
     press(viewer, "Shift-S")
     dock.widget._refresh()
-    assert "There is nothing to follow yet" in dock.widget.sentence.text()
+    assert "There is nothing to follow yet" in dock.widget.sentence.label.text()
 
 
 def test_a_single_image_has_no_stack_controls(qtbot, viewer, fake):
@@ -244,7 +244,7 @@ def test_removing_a_layer_while_following_stops_the_work(following, viewer, name
     following.widget._refresh()
     assert following.widget.middle.isHidden()
     if name != "stack":
-        assert name in following.widget.sentence.text()
+        assert name in following.widget.sentence.label.text()
         following.widget.begin.click()
         assert following.work is not None
 

@@ -17,7 +17,7 @@ def line(qtbot):
 
 def test_a_sentence_alone_has_no_button(line):
     line.show_advice(Advice("Click each object once."))
-    assert line.text() == "Click each object once."
+    assert line.label.text() == "Click each object once."
     assert line.button.isHidden()
 
 
@@ -45,12 +45,12 @@ def test_an_image_that_is_opened_meanwhile_is_used_by_a_click(dock, viewer):
     dock.click(2, 20, 30)
     viewer.add_image(np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8), contrast_limits=(0, 255), name="skin")
     dock.widget._refresh()
-    assert dock.widget.sentence.text() == "The panel works on 'stack'. Use 'skin'?"
+    assert dock.widget.sentence.label.text() == "The panel works on 'stack'. Use 'skin'?"
     dock.widget.sentence.button.click()
     assert dock.chosen_image.name == "skin"
     dock.widget._refresh()
     assert dock.widget.sentence.button.isHidden()
-    assert dock.widget.sentence.text().startswith("Click each object once")
+    assert dock.widget.sentence.label.text().startswith("Click each object once")
 
 
 def test_the_panel_reads_on_by_itself_while_objects_are_still_compared(dock, qtbot, monkeypatch):
@@ -61,4 +61,4 @@ def test_the_panel_reads_on_by_itself_while_objects_are_still_compared(dock, qtb
     monkeypatch.setattr("napari_sam2.workbench.twins.MASKS_AT_ONCE", 2)
     dock.propagate()
     last = f"Objects 1 and 2 are the same on frames 0 to {FRAMES - 1}: delete one, or press X where it is not there."
-    qtbot.waitUntil(lambda: dock.widget.sentence.text() == last)
+    qtbot.waitUntil(lambda: dock.widget.sentence.label.text() == last)

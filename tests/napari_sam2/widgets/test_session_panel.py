@@ -27,7 +27,7 @@ def test_work_is_saved_and_opened_by_its_buttons(dock, chosen, make_napari_viewe
     dock.propagate()
     dock.widget.session.save.click()
     written(dock)
-    dock.qtbot.waitUntil(lambda: dock.widget.sentence.text().startswith("Saved"))
+    dock.qtbot.waitUntil(lambda: dock.widget.sentence.label.text().startswith("Saved"))
     viewer = make_napari_viewer()
     viewer.add_image(np.zeros(dock.current().shape, np.uint8), contrast_limits=(0, 255), name="stack")
     again = Dock(qtbot, viewer, fake)
@@ -53,7 +53,7 @@ def test_work_is_exported_by_its_button_the_menu_and_a_key(dock, chosen, export)
     written(dock)
     assert {path.name for path in (chosen / "out").iterdir()} == FILES
     said = f"1 object, not committed, is in {chosen / 'out'}: labels.tif"
-    dock.qtbot.waitUntil(lambda: dock.widget.sentence.text().startswith(said))
+    dock.qtbot.waitUntil(lambda: dock.widget.sentence.label.text().startswith(said))
 
 
 def test_as_ome_zarr_it_is_exported_from_the_menu(dock, chosen):
