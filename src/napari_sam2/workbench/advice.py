@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from napari_sam2.inference.time_left import progress_words
 from napari_sam2.workbench import commands
 from napari_sam2.workbench.choices import ClickMode
-from napari_sam2.workbench.twins import twins_sentence
+from napari_sam2.workbench.duplicates import duplicates_sentence
 from napari_sam2.workspace.sentences import MOST_NAMED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from napari_sam2.workbench.commands import Command
-    from napari_sam2.workbench.twins import Twins
+    from napari_sam2.workbench.duplicates import Duplicate
     from napari_sam2.workbench.workbench import Workbench
 
 MOST_LETTERS = 24
@@ -87,7 +87,7 @@ class Facts:
         Whether there are prompts or masks that are not committed.
     unclear : Unclear or None
         The mask of the current object on this frame, if it is doubtful and from clicks alone.
-    twins : tuple of Twins
+    duplicates : tuple of Duplicate
         Objects that are the same.
     is_followed : bool
         Whether any object was followed to other frames.
@@ -114,7 +114,7 @@ class Facts:
     committed_into: str = ""
     is_begun: bool = False
     unclear: Unclear | None = None
-    twins: tuple[Twins, ...] = ()
+    duplicates: tuple[Duplicate, ...] = ()
     is_followed: bool = False
     outdated: tuple[int, ...] = ()
     unfollowed: tuple[int, ...] = ()
@@ -244,8 +244,8 @@ def _unclear(facts: Facts) -> str:
     return f"Object {unclear.object_id} {what} from {clicks}{how_sure}. Drag a box round it, or {another}."
 
 
-def _twins(facts: Facts) -> str:
-    return twins_sentence(facts.twins, is_stack=facts.is_stack)
+def _duplicates(facts: Facts) -> str:
+    return duplicates_sentence(facts.duplicates, is_stack=facts.is_stack)
 
 
 def _first_masks(facts: Facts) -> str:
@@ -306,7 +306,7 @@ _RULES: Sequence[Callable[[Facts], str]] = (
     _stopped,
     _unclear,
     _outdated,
-    _twins,
+    _duplicates,
     _first_masks,
     _unfollowed,
     _doubtful,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from napari_sam2.inference.speed import Activity
 from napari_sam2.prompts import PointPrompt, Target
 from napari_sam2.workbench.advice import Doing, Facts, Unclear
+from napari_sam2.workbench.duplicates import DuplicateFinder
 from napari_sam2.workbench.reach import Reach
-from napari_sam2.workbench.twins import TwinFinder
 from napari_sam2.workspace.outdated import outdated_masks
 from napari_sam2.workspace.questions import open_question
 
@@ -39,7 +39,7 @@ class FactsReader:
         self._forget(None)
 
     def _forget(self, work: Workspace | None) -> None:
-        self._work, self._reach, self._twins = work, Reach(), TwinFinder()
+        self._work, self._reach, self._duplicates = work, Reach(), DuplicateFinder()
         self._seen: tuple[object, ...] = ()
         self._masks: Snapshot = {}
         self._judged = Facts()
@@ -80,13 +80,13 @@ class FactsReader:
         if not (is_same and _are_same(masks, self._masks)):
             self._seen, self._masks = seen, masks
             self._judged = _judged(work, reach, choices.threshold) if facts.is_stack else Facts()
-        twins = self._twins.find(masks, work.frame, left_out=notes.hidden)
-        self.is_behind = self._twins.is_behind(masks)
+        duplicates = self._duplicates.find(masks, work.frame, left_out=notes.hidden)
+        self.is_behind = self._duplicates.is_behind(masks)
         judged = self._judged
         return replace(
             facts,
             unclear=_unclear(work, choices.threshold),
-            twins=twins,
+            duplicates=duplicates,
             is_followed=judged.is_followed,
             outdated=judged.outdated,
             unfollowed=judged.unfollowed,

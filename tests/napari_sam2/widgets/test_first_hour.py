@@ -23,6 +23,10 @@ class Person(Screen):
         self.actions += 1
         super().click(y, x, *button)
 
+    def go_to(self, frame):
+        self.actions += 1  # a click on the slider or the timeline
+        super().go_to(frame)
+
     def press(self, key, *modifier):
         self.actions += 1
         super().press(key, *modifier)
@@ -77,7 +81,6 @@ def test_six_cells_of_a_time_lapse_one_corrected_are_exported_after_16_actions_a
     assert len(hands.prompts.object_ids) == 6
     hands.press(Qt.Key.Key_S, Qt.KeyboardModifier.ShiftModifier)
     hands.settle()
-    hands.set_choices(threshold=1.0)  # as a user who is very careful; else this sample may leave nothing to doubt
     hands.press(Qt.Key.Key_N)
     frame, doubtful = hands.frame, hands.object_id
     inside = np.argwhere(hands.current()[frame] == doubtful)

@@ -58,7 +58,7 @@ def test_the_panel_reads_on_by_itself_while_objects_are_still_compared(dock, qtb
     dock.click(2, 20, 30)
     dock.new_object()
     dock.click(2, 20, 30)
-    monkeypatch.setattr("napari_sam2.workbench.twins.MASKS_AT_ONCE", 2)
+    monkeypatch.setattr("napari_sam2.workbench.duplicates.MASKS_AT_ONCE", 2)
     dock.propagate()
     last = f"Objects 1 and 2 are the same on frames 0 to {FRAMES - 1}: delete one, or press X where it is not there."
     qtbot.waitUntil(lambda: dock.widget.sentence.label.text() == last)

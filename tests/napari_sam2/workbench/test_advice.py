@@ -4,10 +4,10 @@ import pytest
 
 from napari_sam2.workbench.advice import Advice, Doing, Facts, Unclear, advise
 from napari_sam2.workbench.choices import ClickMode
-from napari_sam2.workbench.twins import Twins
+from napari_sam2.workbench.duplicates import Duplicate
 
 REFINE = ClickMode.REFINE
-SAME = (Twins(4, 5, tuple(range(9))),)
+SAME = (Duplicate(4, 5, tuple(range(9))),)
 PROPAGATE, COMMIT = "Propagate (Shift+S)", "Commit (C)"
 
 TABLE = {
@@ -75,11 +75,11 @@ TABLE = {
         f"Stopped at 55 of 60 frames. {PROPAGATE} goes on.",
     ),
     "same objects of a stack": (
-        Facts(is_begun=True, is_stack=True, is_followed=True, twins=SAME, num_doubtful=3),
+        Facts(is_begun=True, is_stack=True, is_followed=True, duplicates=SAME, num_doubtful=3),
         "Objects 4 and 5 are the same on frames 0 to 8: delete one, or press X where it is not there.",
     ),
     "same objects of an image": (
-        Facts(is_begun=True, twins=(Twins(4, 5, (0,)),)),
+        Facts(is_begun=True, duplicates=(Duplicate(4, 5, (0,)),)),
         "Objects 4 and 5 are the same: delete one of them.",
     ),
     "a correction that is not followed": (

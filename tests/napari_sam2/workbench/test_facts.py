@@ -9,9 +9,9 @@ import pytest
 from napari_sam2.inference.time_left import Pace
 from napari_sam2.workbench.advice import Doing, Facts, Unclear
 from napari_sam2.workbench.choices import ClickMode
+from napari_sam2.workbench.duplicates import Duplicate
 from napari_sam2.workbench.facts import FactsReader
 from napari_sam2.workbench.tools import Tool
-from napari_sam2.workbench.twins import Twins
 from tests.napari_sam2.bench import FRAMES, Bench, Room
 from tests.napari_sam2.fake_predictor import FakePredictor
 
@@ -156,12 +156,12 @@ def test_two_objects_on_one_cell_are_told(room):
     room.click(2, 10, 12)
     room.new_object()
     room.click(2, 10, 12)
-    assert room.facts().twins == (Twins(1, 2, (2,)),)
+    assert room.facts().duplicates == (Duplicate(1, 2, (2,)),)
     room.propagate()
     room.settle()
-    assert room.facts().twins == (Twins(1, 2, ALL),)
+    assert room.facts().duplicates == (Duplicate(1, 2, ALL),)
     room.hide(2)
-    assert room.facts().twins == ()
+    assert room.facts().duplicates == ()
 
 
 # Masks of a stack ----------------------------------------------------------------------------------------------------

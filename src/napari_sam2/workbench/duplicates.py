@@ -23,7 +23,7 @@ MASKS_AT_ONCE = 1500
 
 
 @dataclass(frozen=True, slots=True)
-class Twins:
+class Duplicate:
     """Two objects that are the same.
 
     Attributes
@@ -39,14 +39,14 @@ class Twins:
     frames: tuple[int, ...]
 
 
-class TwinFinder:
-    """Finds twins among the masks of a stack. Frames whose masks are the same as before are not looked at again."""
+class DuplicateFinder:
+    """Finds duplicates among the masks of a stack; frames whose masks are as before are not looked at again."""
 
     def __init__(self) -> None:
         self._seen: Snapshot = {}
         self._pairs: dict[int, tuple[tuple[int, int], ...]] = {}
 
-    def find(self, masks: Snapshot, here: int, left_out: Collection[int] = ()) -> tuple[Twins, ...]:
+    def find(self, masks: Snapshot, here: int, left_out: Collection[int] = ()) -> tuple[Duplicate, ...]:
         """Return the pairs that are known by now, in order of ids.
 
         Parameters
@@ -72,7 +72,7 @@ class TwinFinder:
             for pair in self._pairs[frame]:
                 if not (pair[0] in left_out or pair[1] in left_out):
                     frames.setdefault(pair, []).append(frame)
-        return tuple(Twins(*pair, tuple(frames[pair])) for pair in sorted(frames))
+        return tuple(Duplicate(*pair, tuple(frames[pair])) for pair in sorted(frames))
 
     def is_behind(self, masks: Snapshot) -> bool:
         """Whether some frames were not compared yet."""
@@ -118,9 +118,9 @@ def _inside(mask: ObjectMask, top: int, left: int) -> NDArray[np.bool_]:
     return mask.logits[top - mask.corner[0] :, left - mask.corner[1] :] > 0
 
 
-def twins_sentence(twins: Iterable[Twins], *, is_stack: bool) -> str:
+def duplicates_sentence(duplicates: Iterable[Duplicate], *, is_stack: bool) -> str:
     """Return which objects are the same, and what to do; empty without any."""
-    found = tuple(twins)
+    found = tuple(duplicates)
     if not found:
         return ""
     one, more = found[0], len(found) - 1

@@ -5,8 +5,8 @@ import pytest
 
 from napari_sam2.results import ObjectMask
 from napari_sam2.sessions.steps import ModelUsed
-from napari_sam2.workbench import twins
-from napari_sam2.workbench.twins import TwinFinder, Twins, twins_sentence
+from napari_sam2.workbench import duplicates
+from napari_sam2.workbench.duplicates import Duplicate, DuplicateFinder, duplicates_sentence
 from napari_sam2.workspace.held import HeldMask
 from tests.napari_sam2.conftest import drawn
 
@@ -39,7 +39,9 @@ HALF_DISC = """
 
 
 def pairs(*masks):
-    return [(one.first, one.second) for one in TwinFinder().find({0: {one.mask.object_id: one for one in masks}}, 0)]
+    return [
+        (one.first, one.second) for one in DuplicateFinder().find({0: {one.mask.object_id: one for one in masks}}, 0)
+    ]
 
 
 def test_masks_that_lie_on_each_other_are_the_same():
@@ -60,7 +62,7 @@ def test_windows_may_lie_apart_though_the_masks_are_one():
     assert pairs(held(5, DISC, corner=(1, 2)), wide) == [(4, 5)]
 
 
-def test_empty_masks_are_no_twins():
+def test_empty_masks_are_no_duplicates():
     assert pairs(held(1, "...\n..."), held(2, "...\n...")) == []
 
 
@@ -76,31 +78,31 @@ def masks():
 
 
 def test_frames_are_told_and_objects_can_be_left_out(masks):
-    finder = TwinFinder()
-    assert finder.find(masks, 0) == (Twins(4, 5, (1, 2, 3)),)
+    finder = DuplicateFinder()
+    assert finder.find(masks, 0) == (Duplicate(4, 5, (1, 2, 3)),)
     assert finder.find(masks, 0, left_out=[5]) == ()
     assert not finder.is_behind(masks)
 
 
 def test_frames_that_have_changed_are_looked_at_again_and_no_others(masks, monkeypatch):
-    finder, looked_at = TwinFinder(), []
+    finder, looked_at = DuplicateFinder(), []
     finder.find(masks, 0)
-    compare = twins._pairs_on
-    monkeypatch.setattr(twins, "_pairs_on", lambda of_frame: looked_at.append(of_frame) or compare(of_frame))
+    compare = duplicates._pairs_on
+    monkeypatch.setattr(duplicates, "_pairs_on", lambda of_frame: looked_at.append(of_frame) or compare(of_frame))
     changed = {**masks, 2: masks[0]}
     del changed[3]
-    assert finder.find(changed, 0) == (Twins(4, 5, (1,)),)
+    assert finder.find(changed, 0) == (Duplicate(4, 5, (1,)),)
     assert looked_at == [masks[0]]
 
 
 def test_much_work_is_done_in_parts_beginning_where_one_is(masks, monkeypatch):
-    monkeypatch.setattr(twins, "MASKS_AT_ONCE", 2)
-    finder = TwinFinder()
+    monkeypatch.setattr(duplicates, "MASKS_AT_ONCE", 2)
+    finder = DuplicateFinder()
     found = []
     while finder.is_behind(masks):
         found.append(finder.find(masks, 3))
-    assert found[0] == (Twins(4, 5, (3,)),)
-    assert found[-1] == (Twins(4, 5, (1, 2, 3)),)
+    assert found[0] == (Duplicate(4, 5, (3,)),)
+    assert found[-1] == (Duplicate(4, 5, (1, 2, 3)),)
     assert len(found) == 5
 
 
@@ -109,31 +111,31 @@ def test_much_work_is_done_in_parts_beginning_where_one_is(masks, monkeypatch):
     [
         ([], True, ""),
         (
-            [Twins(4, 5, (3,))],
+            [Duplicate(4, 5, (3,))],
             True,
             "Objects 4 and 5 are the same on frame 3: delete one, or press X where it is not there.",
         ),
         (
-            [Twins(4, 5, (3, 4))],
+            [Duplicate(4, 5, (3, 4))],
             True,
             "Objects 4 and 5 are the same on frames 3 to 4: delete one, or press X where it is not there.",
         ),
         (
-            [Twins(4, 5, (3, 9))],
+            [Duplicate(4, 5, (3, 9))],
             True,
             "Objects 4 and 5 are the same on 2 frames from 3 on: delete one, or press X where it is not there.",
         ),
         (
-            [Twins(4, 5, (0,)), Twins(7, 8, (0,))],
+            [Duplicate(4, 5, (0,)), Duplicate(7, 8, (0,))],
             False,
             "Objects 4 and 5 are the same: delete one of them. 1 more pair is alike.",
         ),
         (
-            [Twins(4, 5, (0,)), Twins(7, 8, (0,)), Twins(7, 9, (0,))],
+            [Duplicate(4, 5, (0,)), Duplicate(7, 8, (0,)), Duplicate(7, 9, (0,))],
             False,
             "Objects 4 and 5 are the same: delete one of them. 2 more pairs are alike.",
         ),
     ],
 )
 def test_it_is_said_which_and_where(found, is_stack, expected):
-    assert twins_sentence(found, is_stack=is_stack) == expected
+    assert duplicates_sentence(found, is_stack=is_stack) == expected
