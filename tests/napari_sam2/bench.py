@@ -207,6 +207,9 @@ class WorkspaceDriver:
         """Say that the masks on the frame that is shown are right."""
         self.work.approve()
 
+    def approve_frame(self):
+        self.work.approve_frame()
+
     def is_approved(self, object_id, frame):
         """Whether the mask of an object on a frame was painted or approved by the user."""
         return Target(object_id, frame) in self.work.sources.user_masks

@@ -113,9 +113,12 @@ class PromptLayers:
         self.polarity = NEGATIVE if self.polarity == POSITIVE else POSITIVE
         self._set_defaults()
 
-    def add(self, drawing: Drawing) -> None:
-        """Add what was drawn, as a prompt of the object that is chosen."""
+    def add(self, drawing: Drawing, *, instead_of: Sequence[int] = ()) -> None:
+        """Add what was drawn, as a prompt of the object that is chosen, instead of some shapes."""
         self.hide_sketch()
+        if instead_of:
+            with self.shapes.events.data.blocker():  # one edit, not two
+                self.shapes.remove(list(instead_of))
         polarity = POSITIVE if drawing.is_positive else NEGATIVE
         self._set_defaults(polarity, polarity)
         try:
@@ -125,6 +128,14 @@ class PromptLayers:
                 self.shapes.add(drawing.outline, shape_type=drawing.kind.value)
         finally:
             self._set_defaults()
+
+    def boxes_of(self, target: Target, image: Image, grid: LayerGrid) -> tuple[int, ...]:
+        """Return the numbers of the shapes that are boxes of an object on a frame."""
+        corners = np.array([one[0] for one in self.shapes.data]).reshape(-1, self.shapes.ndim)
+        is_of_object = self.shapes.features[OBJECT_ID].to_numpy(int) == target.object_id
+        is_here = is_of_object & (in_frames(corners, self.shapes, image, grid)[:, 0].round() == target.frame)
+        boxes = (Kind.BOX.value, "ellipse")
+        return tuple(number for number in np.flatnonzero(is_here).tolist() if self.shapes.shape_type[number] in boxes)
 
     def show_sketch(self, drawing: Drawing) -> None:
         """Show what is being drawn, which is no prompt yet."""

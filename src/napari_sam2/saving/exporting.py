@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from napari_sam2.files.measurements import ImageToMeasure
 from napari_sam2.files.prompts import PromptFile
 from napari_sam2.files.results_folder import export_all
+from napari_sam2.inference.speed import Activity
 from napari_sam2.layers.export import labels_to_export
 from napari_sam2.layers.images import channel_names
 
@@ -61,6 +62,13 @@ def export_of(
         overwrite=overwrite,
     )
     uncommitted = shown_ids(work)
+    left_out = len(set(work.picture.held.object_ids) & work.objects.notes.hidden)
+    is_following = work.asker.status.activity is Activity.FOLLOWING
+    remarks = [
+        labels.remark,
+        f"{left_out} hidden {'object is' if left_out == 1 else 'objects are'} left out." if left_out else "",
+        "A propagation was running: export again when it is done." if is_following else "",
+    ]
 
     def write(report: Callable[[tuple[int, int]], None]) -> tuple[ExportedFiles, str]:
         while True:
@@ -68,7 +76,7 @@ def export_of(
                 step = next(steps)
             except StopIteration as end:
                 written: ExportedFiles = end.value
-                return written, " ".join(filter(None, (_sentence(written, uncommitted), labels.remark)))
+                return written, " ".join(filter(None, (_sentence(written, uncommitted), *remarks)))
             report(step)
 
     return write

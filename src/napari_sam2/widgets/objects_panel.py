@@ -110,7 +110,6 @@ class ObjectsPanel(QWidget):
         self.table.show_objects(self._reader.read(work), work.sources.own.object_id, is_stack=is_stack)
         self.approve.setEnabled(bool(work.picture.held))
         self.absent.setVisible(is_stack)
-        self.approve.setText(commands.APPROVE.name if is_stack else "Approve")
         self._offer()
 
     def _offer(self) -> None:

@@ -254,7 +254,7 @@ class SegmentWidget(QWidget):
         work = self.bench.workspace
         if self._said is not None:
             message, status = self._said
-            if status is (None if work is None else work.asker.status):
+            if status is (None if work is None else work.asker.status) and self.bench.offered is None:
                 return Advice(message)
         return status_advice(self.bench, self._facts)
 

@@ -100,7 +100,7 @@ class LeftOverBanner(QFrame):
             self.text.setText(offer_sentence(self._files.left_over[0], len(self._files.left_over)))
 
     def _on_discard(self) -> None:
-        question = "Delete this work for good? It cannot be brought back."
+        question = f"Delete this for good? It cannot be brought back.\n\n{self.text.text()}"
         if QMessageBox.question(self, "Discard work", question) == QMessageBox.StandardButton.Yes:
             self._files.discard(self._files.left_over[0])
 
@@ -170,6 +170,7 @@ class SessionPanel(QWidget):
     def show_state(self) -> None:
         """Show how things stand."""
         progress, has_work = self._files.progress, self._files.bench.workspace is not None
+        self.open.setText("Open…" if has_work else "Open a session…")
         for made in (self.save, self.export, self.formats):
             made.setEnabled(has_work and progress is None)
         self._stack.setCurrentIndex(int(progress is not None))
@@ -177,7 +178,7 @@ class SessionPanel(QWidget):
             done, total = progress
             self.progress.setRange(0, total)
             self.progress.setValue(done)
-            self.progress.setFormat(progress_words(done, total, "frames written", self._files.seconds_left))
+            self.progress.setFormat(progress_words(done, total, "frames", self._files.seconds_left))
 
     def _on_save(self) -> None:
         image = self._files.bench.image
@@ -228,11 +229,11 @@ def offer_sentence(work: LeftOver, count: int) -> str:
     contents = "; ".join(part for part in parts if part) or "no object"
     older = _counted(count - 1, "older piece of work waits", "older pieces of work wait")
     when = _day(work.written.astimezone())
-    return f"Work on {session.image.name!r} of {when}: {contents}." + (f" {older}." if older else "")
+    return f"{session.image.name!r}, {when}: {contents}." + (f" {older}." if older else "")
 
 
 def _day(when: datetime) -> str:
-    return f"{when:%d %B, %H:%M}".removeprefix("0")
+    return f"{when:%d %b %H:%M}".removeprefix("0")
 
 
 def _counted(number: int, one: str, several: str) -> str:

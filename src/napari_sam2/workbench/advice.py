@@ -13,6 +13,7 @@ from napari_sam2.inference.time_left import progress_words
 from napari_sam2.workbench import commands
 from napari_sam2.workbench.choices import ClickMode
 from napari_sam2.workbench.duplicates import duplicates_sentence
+from napari_sam2.workbench.tools import Tool
 from napari_sam2.workspace.sentences import MOST_NAMED
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Doing(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """A mask that clicks alone have not made clear.
+    """A mask that clicks alone, or a box alone, have not made clear.
 
     Attributes
     ----------
@@ -47,7 +48,7 @@ class Unclear:
     confidence : float or None
         How sure it is; None if nothing was found.
     clicks : int
-        How many clicks there were.
+        How many clicks there were; 0 for a box.
     """
 
     object_id: int
@@ -63,6 +64,10 @@ class Facts:
     ----------
     mode : ClickMode
         What a click beside all masks is.
+    tool : Tool or None
+        The tool in hand; None for one of napari's.
+    selected : int
+        The selected object.
     is_stack : bool
         Whether there are frames to propagate to.
     may_be_channels : bool
@@ -77,6 +82,8 @@ class Facts:
         How far a propagation is, or was when it was cancelled, as in `Status`.
     message : str
         An error, remark or question that comes before all else; empty for none.
+    is_problem : bool
+        Whether it says that something cannot be done.
     is_asked : bool
         Whether the user is asked if something is of a new object.
     num_committed : int
@@ -99,6 +106,8 @@ class Facts:
     """
 
     mode: ClickMode = ClickMode.NEW_OBJECT
+    tool: Tool | None = Tool.POINT_ON
+    selected: int = 1
     is_stack: bool = False
     may_be_channels: bool = False
     image: str = ""
@@ -109,6 +118,7 @@ class Facts:
     total: int = 0
     seconds_left: float | None = None
     message: str = ""
+    is_problem: bool = False
     is_asked: bool = False
     num_committed: int = 0
     committed_into: str = ""
@@ -174,7 +184,12 @@ def _use_offered(bench: Workbench) -> None:
 # The table -----------------------------------------------------------------------------------------------------------
 
 
-def _message(facts: Facts) -> str:
+def _problem(facts: Facts) -> str:
+    """Tell what cannot be done, or ask."""
+    return facts.message if facts.is_problem or facts.is_asked else ""
+
+
+def _remark(facts: Facts) -> str:
     return facts.message
 
 
@@ -211,6 +226,10 @@ def _planes(facts: Facts) -> str:
 def _first_click(facts: Facts) -> str:
     if facts.is_begun or facts.num_committed:
         return ""
+    if facts.tool in _DRAWN:
+        return f"{_DRAWN[facts.tool]} an object. {_INCLUDE}."
+    if facts.tool is Tool.BRUSH:
+        return f"Paint an object: what you paint is its mask. {_INCLUDE}."
     if facts.mode is ClickMode.NEW_OBJECT:
         return "Click each object once, or drag a box round it. A right click says what does not belong."
     return (
@@ -237,6 +256,11 @@ def _unclear(facts: Facts) -> str:
     unclear = facts.unclear
     if unclear is None:
         return ""
+    if not unclear.clicks:
+        how_sure = f" ({unclear.confidence:.2f})" if unclear.confidence is not None else ""
+        back = f"{commands.UNDO.shortcut} takes it back"
+        what = f"Object {unclear.object_id} is not clear from this box{how_sure}"
+        return f"{what}. Click on it, or {back}. To move the view, hold space and drag."
     clicks = "this click" if unclear.clicks == 1 else "these clicks"
     what = "was not found" if unclear.confidence is None else "is not clear"
     how_sure = "" if unclear.confidence is None else f" ({unclear.confidence:.2f})"
@@ -253,6 +277,12 @@ def _first_masks(facts: Facts) -> str:
     if facts.is_followed:
         return ""
     go_on = f"{_named(commands.PROPAGATE)} follows all." if facts.is_stack else f"{_named(commands.COMMIT)} keeps all."
+    if facts.tool in _DRAWN:
+        return f"{_DRAWN[facts.tool]} the next object. {_INCLUDE}. {go_on}"
+    if facts.tool is Tool.BRUSH:
+        return f"The brush paints object {facts.selected}; {commands.NEW_OBJECT.shortcut} begins the next. {go_on}"
+    if facts.tool is Tool.POINT_OFF:
+        return f"Click what does not belong to object {facts.selected}. {_INCLUDE}. {go_on}"
     if facts.mode is ClickMode.NEW_OBJECT:
         more = f"{commands.SWITCH_CLICK_MODE.shortcut} lets clicks add to it"
         return f"Click the next object. Right-click what does not belong to this one; {more}. {go_on}"
@@ -297,9 +327,10 @@ def _done(facts: Facts) -> str:
 
 
 _RULES: Sequence[Callable[[Facts], str]] = (
-    _message,
-    _progress,
+    _problem,
     _other_image,
+    _progress,
+    _remark,
     _planes,
     _first_click,
     _committed,
@@ -320,6 +351,16 @@ _RULES: Sequence[Callable[[Facts], str]] = (
 
 def _named(command: Command) -> str:
     return f"{command.name} ({command.shortcut})"
+
+
+_INCLUDE = f"{commands.TOGGLE_POLARITY.shortcut} takes Include"
+
+_DRAWN = {
+    Tool.BOX: "Drag a box round",
+    Tool.LASSO: "Draw an outline round",
+    Tool.SCRIBBLE: "Draw a line along",
+}
+"""What one does with tools that draw."""
 
 
 def _objects(object_ids: Sequence[int]) -> str:

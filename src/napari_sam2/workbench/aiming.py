@@ -33,7 +33,10 @@ _MOST_PLACES = 32
 """Places of a drawing that are looked at."""
 
 SAME_PLACE_PX = 2
-"""Two clicks no farther apart than this, in image pixels, are on the same thing: a double click, or a yes."""
+"""Two clicks no farther apart than this, in image pixels, are on the same thing."""
+
+DOUBLE_CLICK_SCREEN_PX, ANSWER_SCREEN_PX = 4, 20
+"""How far a hand may miss a place, in pixels of the screen: in a double click, and when it says yes to a question."""
 
 
 def draw(work: Workspace, drawing: Drawing, mode: ClickMode) -> None:
@@ -49,25 +52,78 @@ def draw(work: Workspace, drawing: Drawing, mode: ClickMode) -> None:
         What it is where it tells nothing by itself.
     """
     question, work.question = open_question(work), None
-    selected = work.sources.own.object_id
     path = _path(work, drawing)
-    if drawing.kind is Kind.POINT and drawing.is_positive:
-        under = _object_under(work, *path[0])
-        if under not in (0, selected):
-            work.choose_object(under)
-            work.asker.tell(f"Object {under} is selected. Clicks on its mask refine it.")
-            return
-    else:
-        under = 0
-    if drawing.is_positive and work.has_anything_of(selected):
-        is_clearly_his = under == selected or _is_round(work, drawing, path) or _repeats(work, path, question)
-        if mode is ClickMode.NEW_OBJECT and not is_clearly_his:
-            work.new_object()
-        elif mode is ClickMode.REFINE and not is_clearly_his and _is_far(work, path):
-            work.question = Question(drawing, selected, work.frame, work.asker.prompts)
-            work.asker.tell(question_sentence(selected))
-            return
-    work.sources.own.add(drawing)
+    refusal = _refusal(work, drawing, path)
+    if refusal:
+        work.asker.tell(refusal, is_of_place=True)
+        return
+    own = work.sources.own
+    if drawing.is_positive:
+        meant = _object_meant(work, drawing, path)
+        if meant != own.object_id or meant in _committed_under(work, drawing, path):
+            work.choose_object(meant)
+            if drawing.kind is Kind.POINT:
+                work.asker.tell(_selected_sentence(work, meant), is_of_place=True)
+                return
+        elif work.has_anything_of(meant) and not _is_clearly_of(work, meant, drawing, path, question):
+            if mode is ClickMode.NEW_OBJECT:
+                work.new_object()
+            elif _is_far(work, path):
+                sentence = question_sentence(meant)
+                work.question = Question(drawing, meant, work.frame, work.asker.prompts, sentence)
+                work.asker.tell(sentence, is_of_place=True)
+                return
+    is_box = drawing.kind is Kind.BOX and drawing.is_positive
+    here = Target(own.object_id, work.frame)
+    # An object has one box on a frame: another one says it better.
+    own.add(drawing, instead_of=own.boxes_of(here, work.image, work.grid) if is_box else ())
+
+
+def _refusal(work: Workspace, drawing: Drawing, path: NDArray[np.float64]) -> str:
+    """Return why something cannot be a prompt, before anything is done for it; empty if it can."""
+    size = np.array([work.grid.height, work.grid.width])
+    if drawing.kind is Kind.POINT and not ((path[0] >= -0.5) & (path[0] < size - 0.5)).all():
+        return "That click was beside the image."
+    low, high = path.min(0).clip(-0.5, size - 0.5), path.max(0).clip(-0.5, size - 0.5)
+    if drawing.kind is Kind.BOX and not (high - low > 0).all():
+        return "That box has no area on the image. Drag from one corner of the object to the opposite one."
+    return ""
+
+
+def _object_meant(work: Workspace, drawing: Drawing, path: NDArray[np.float64]) -> int:
+    """Object that something shows by where it is: on the mask of one, or round one alone; else the selected one."""
+    selected = work.sources.own.object_id
+    if drawing.kind is Kind.POINT:
+        return _object_under(work, *path[0]) or selected
+    if drawing.kind is Kind.SCRIBBLE:
+        return selected
+    rounds = _objects_in(work, path)
+    return rounds[0] if len(rounds) == 1 and selected not in rounds else selected
+
+
+def _committed_under(work: Workspace, drawing: Drawing, path: NDArray[np.float64]) -> tuple[int, ...]:
+    """Return the object under a click if it is committed and nothing of it is in work on the frame; else nothing."""
+    if drawing.kind is not Kind.POINT:
+        return ()
+    under = _object_under(work, *path[0])
+    here = Target(under, work.frame)
+    return (
+        (under,) if under and under not in work.picture.held.on(work.frame) and here not in work.asker.prompts else ()
+    )
+
+
+def _selected_sentence(work: Workspace, object_id: int) -> str:
+    if object_id in work.picture.held.on(work.frame):
+        return f"Object {object_id} is selected. Clicks on its mask refine it."
+    return f"Object {object_id} is committed, and stays as it is. Delete it to begin it anew."
+
+
+def _is_clearly_of(
+    work: Workspace, object_id: int, drawing: Drawing, path: NDArray[np.float64], question: Question | None
+) -> bool:
+    """Whether something is of the selected object without a doubt: on its mask, round it, or said twice."""
+    is_on = drawing.kind is Kind.POINT and _object_under(work, *path[0]) == object_id
+    return is_on or _is_round(work, drawing, path) or _repeats(work, path, question)
 
 
 def _path(work: Workspace, drawing: Drawing) -> NDArray[np.float64]:
@@ -79,8 +135,6 @@ def _path(work: Workspace, drawing: Drawing) -> NDArray[np.float64]:
 def _object_under(work: Workspace, y: float, x: float) -> int:
     """Object whose mask is to be seen at a place, committed ones too; 0 for none."""
     grid, row, column = work.grid, math.floor(y + 0.5), math.floor(x + 0.5)
-    if not (0 <= row < grid.height and 0 <= column < grid.width):
-        return 0
     picture, frame = work.picture, work.frame
     found = object_at(picture.held.shown_on(frame, picture.shown), row, column)
     if not found and work.committed.layer.visible:
@@ -88,15 +142,17 @@ def _object_under(work: Workspace, y: float, x: float) -> int:
     return found
 
 
-def _mask(work: Workspace) -> tuple[NDArray[np.bool_], tuple[int, int]]:
-    """Mask of the selected object on the frame that is shown, and where its first pixel lies."""
-    held = work.picture.held.on(work.frame).get(work.sources.own.object_id)
+def _mask(work: Workspace, object_id: int) -> tuple[NDArray[np.bool_], tuple[int, int]]:
+    """Mask of an object on the frame that is shown, and where its first pixel lies."""
+    held = work.picture.held.on(work.frame).get(object_id)
+    if held is None and object_id in work.committed.object_ids:
+        return work.grid.plane(work.committed.layer.data, work.frame) == object_id, (0, 0)
     return (np.zeros((0, 0), np.bool_), (0, 0)) if held is None else (held.mask.logits > 0, held.mask.corner)
 
 
 def _is_far(work: Workspace, path: NDArray[np.float64]) -> bool:
     """Whether something lies well outside of the selected object's mask: by more than half of its radius."""
-    mask, corner = _mask(work)
+    mask, corner = _mask(work, work.sources.own.object_id)
     if not mask.any():
         return False
     radius = math.sqrt(np.count_nonzero(mask) / math.pi)
@@ -119,10 +175,24 @@ def _is_round(work: Workspace, drawing: Drawing, path: NDArray[np.float64]) -> b
     """Whether a drawing goes round the selected object, or a scribble begins on it: then it says more of it."""
     if drawing.kind is Kind.POINT:
         return False
-    mask, corner = _mask(work)
     if drawing.kind is Kind.SCRIBBLE:
+        mask, corner = _mask(work, work.sources.own.object_id)
         return _is_in(mask, path[0] - corner)
-    given = work.asker.prompts.get(Target(work.sources.own.object_id, work.frame), ())
+    return _is_inside(work, work.sources.own.object_id, path)
+
+
+def _objects_in(work: Workspace, path: NDArray[np.float64]) -> tuple[int, ...]:
+    """Objects in work that something goes round, on the frame that is shown."""
+    frame = work.frame
+    here = {target.object_id for target in work.asker.prompts if target.frame == frame}
+    there = here.union(work.picture.held.on(frame)) - work.objects.notes.locked - work.objects.notes.hidden
+    return tuple(one for one in sorted(there) if _is_inside(work, one, path))
+
+
+def _is_inside(work: Workspace, object_id: int, path: NDArray[np.float64]) -> bool:
+    """Whether something goes round an object: round its clicks, the middle of its box, or that of its mask."""
+    mask, corner = _mask(work, object_id)
+    given = work.asker.prompts.get(Target(object_id, work.frame), ())
     if any(not isinstance(prompt, PointPrompt | BoxPrompt) for prompt in given):
         return False
     clicks = [(p.y, p.x) for p in given if isinstance(p, PointPrompt) and p.positive]
@@ -134,8 +204,14 @@ def _is_round(work: Workspace, drawing: Drawing, path: NDArray[np.float64]) -> b
 
 def _repeats(work: Workspace, path: NDArray[np.float64], question: Question | None) -> bool:
     """Whether something is a second click at a place: of a double click, or as the answer to a question."""
+    pixel = work.display.pixel()
     given = work.asker.prompts.get(Target(work.sources.own.object_id, work.frame), ())
-    places = [(p.y, p.x) for p in given if isinstance(p, PointPrompt) and p.positive]
-    if question is not None:
-        places += _path(work, question.drawing).tolist()
-    return any(float(np.linalg.norm(path[0] - place)) <= SAME_PLACE_PX for place in places)
+    places = np.array([(p.y, p.x) for p in given if isinstance(p, PointPrompt) and p.positive]).reshape(-1, 2)
+    if _is_near(path[0], places, max(SAME_PLACE_PX, DOUBLE_CLICK_SCREEN_PX / pixel)):
+        return True
+    asked = np.zeros((0, 2)) if question is None else _path(work, question.drawing)
+    return _is_near(path[0], asked, max(SAME_PLACE_PX, ANSWER_SCREEN_PX / pixel))
+
+
+def _is_near(place: NDArray[np.float64], places: NDArray[np.float64], way: float) -> bool:
+    return bool((np.linalg.norm(places - place, axis=1) <= way).any())

@@ -70,6 +70,10 @@ def _new_object(work: Workspace, bench: Workbench) -> None:
         work.toggle_polarity()
 
 
+def _take_or_leave(work: Workspace, tool: Tool) -> None:
+    take_tool(work, Tool.POINT_ON if tool_in_hand(work) is tool else tool)
+
+
 def _choose_beside(work: Workspace, step: int) -> None:
     ids = work.object_ids
     work.choose_object(ids[(ids.index(work.sources.own.object_id) + step) % len(ids)])
@@ -126,10 +130,17 @@ SWITCH_CLICK_MODE = Command(
     "each click is a new object, or refines the selected one",
     "add rectangles (shapes)",
 )
-BOX = Command(lambda work, _: take_tool(work, Tool.BOX), "Box", "", "B", "draw a box", "move to the back (shapes)")
-LASSO = Command(lambda work, _: take_tool(work, Tool.LASSO), "Lasso", "", "L", "draw an outline", "add lines (shapes)")
+BOX = Command(lambda work, _: _take_or_leave(work, Tool.BOX), "Box", "", "B", "draw a box", "move to the back (shapes)")
+LASSO = Command(
+    lambda work, _: _take_or_leave(work, Tool.LASSO), "Lasso", "", "L", "draw an outline", "add lines (shapes)"
+)
 BRUSH = Command(
-    lambda work, _: take_tool(work, Tool.BRUSH), "Brush", "", "P", "paint a mask", "add points, add polygons (shapes)"
+    lambda work, _: _take_or_leave(work, Tool.BRUSH),
+    "Brush",
+    "",
+    "P",
+    "paint a mask",
+    "add points, add polygons (shapes)",
 )
 PREVIOUS_OBJECT = Command(lambda work, _: _choose_beside(work, -1), "Previous object", "", ",", "previous object")
 NEXT_OBJECT = Command(lambda work, _: _choose_beside(work, 1), "Next object", "", ".", "next object")
@@ -146,10 +157,17 @@ NEXT_DOUBTFUL = Command(
 )
 APPROVE = Command(
     lambda work, _: work.approve(),
-    "Approve frame",
-    "The masks of this frame are right: never computed again, and remembered",
+    "Approve",
+    "The mask of the selected object on this frame is right: never computed again, and remembered",
     "Y",
-    "yes: approve the masks of this frame",
+    "yes: approve the mask of the object on this frame",
+)
+APPROVE_FRAME = Command(
+    lambda work, _: work.approve_frame(),
+    "Approve frame",
+    "All masks of this frame are right: never computed again, and remembered",
+    "Shift-Y",
+    "approve all masks of this frame",
 )
 MARK_ABSENT = Command(
     lambda work, _: work.mark_absent(),
@@ -207,6 +225,7 @@ KEYED = (
     ANOTHER_MASK,
     NEXT_DOUBTFUL,
     APPROVE,
+    APPROVE_FRAME,
     MARK_ABSENT,
     COMMIT,
     CLEAR_PROMPTS,

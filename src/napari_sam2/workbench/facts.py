@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_sam2.inference.speed import Activity
-from napari_sam2.prompts import PointPrompt, Target
+from napari_sam2.prompts import BoxPrompt, PointPrompt, Target
 from napari_sam2.workbench.advice import Doing, Facts, Unclear
 from napari_sam2.workbench.duplicates import DuplicateFinder
 from napari_sam2.workbench.reach import Reach
+from napari_sam2.workbench.tools import tool_in_hand
 from napari_sam2.workspace.outdated import outdated_masks
 from napari_sam2.workspace.questions import open_question
 
@@ -51,6 +52,8 @@ class FactsReader:
         status, choices, offered = work.asker.status, bench.choices, bench.offered
         facts = Facts(
             mode=choices.click_mode,
+            tool=tool_in_hand(work),
+            selected=work.sources.own.object_id,
             is_stack=work.grid.frame_axis is not None,
             may_be_channels=_may_be_channels(work),
             image=work.image.name,
@@ -61,6 +64,7 @@ class FactsReader:
             total=status.total,
             seconds_left=status.seconds_left,
             message=status.message,
+            is_problem=status.is_problem,
             is_asked=open_question(work) is not None,
             is_begun=bool(work.asker.prompts) or bool(work.picture.held),
         )
@@ -137,12 +141,14 @@ def _judged(work: Workspace, reach: Mapping[int, range], threshold: float) -> Fa
 
 
 def _unclear(work: Workspace, threshold: float) -> Unclear | None:
-    """Return the mask of the current object on this frame, if clicks alone have not made it clear."""
+    """Return the mask of the current object on this frame, if clicks or a box alone have not made it clear."""
     here = Target(work.sources.own.object_id, work.frame)
     given = work.asker.prompts.get(here, ())
     held = work.picture.held.on(here.frame).get(here.object_id)
     clicks = [prompt for prompt in given if isinstance(prompt, PointPrompt)]
-    if held is None or len(clicks) < len(given) or not any(click.positive for click in clicks):
+    is_box = len(given) == 1 and isinstance(given[0], BoxPrompt)
+    is_clicks = len(clicks) == len(given) and any(click.positive for click in clicks)
+    if held is None or not (is_box or is_clicks):
         return None
     score = held.score
     if not score.area_px:

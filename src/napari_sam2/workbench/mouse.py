@@ -162,7 +162,10 @@ class DrawingMouse:
         elif button == LEFT and layer is own.points:
             self._draw(Drawing(Kind.POINT, np.array(path[:1]), is_positive=tool is Tool.POINT_ON))
         elif button == LEFT:
-            self._work.asker.tell(f"Keep the button down and drag: {tool.value} is drawn so. Include takes clicks.")
+            self._work.asker.tell(
+                f"Keep the button down and drag: so a {tool.value} is drawn. Include (T) takes clicks.",
+                is_of_place=True,
+            )
 
     def _draw(self, drawing: Drawing) -> None:
         self._do(lambda work: draw(work, drawing, self._click_mode()))

@@ -43,6 +43,7 @@ def take_tool(work: Workspace, tool: Tool) -> None:
         layer, mode = own.points, "add"
     work.viewer.layers.selection.active = layer
     layer.mode = mode
+    work.asker.leave_place()  # what was said of another tool
     if layer is own.points and (own.polarity == NEGATIVE) != (tool is Tool.POINT_OFF):
         work.toggle_polarity()
 

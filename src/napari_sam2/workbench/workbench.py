@@ -405,7 +405,7 @@ class Workbench:
         """Show why a click did nothing, if so; not while the status shows how far a propagation is."""
         work = self.workspace
         if work is not None and work.asker.status.activity is not Activity.FOLLOWING:
-            sentence = idle_click_sentence(work, point)
+            sentence = idle_click_sentence(work, point) if self.offered is None else ""
             if sentence:
                 self._idle_click = sentence
                 work.asker.complain(sentence)

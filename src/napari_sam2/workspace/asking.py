@@ -455,12 +455,13 @@ class Asker:
         shown = Status(activity, message=message, is_problem=True)
         if not message:
             shown = replace(before, activity=activity, is_looking=False, done=0, total=0, seconds_left=None)
-        if request.activity is Activity.FOLLOWING and self._next is _Next.NOTHING and not shown.message:
+        if request.activity is Activity.FOLLOWING and self._next is _Next.NOTHING:
             if activity is Activity.READY and before.done < before.total:
-                shown = replace(shown, done=before.done, total=before.total)
-            else:
+                kept = shown.message if shown.is_problem else ""
+                shown = replace(shown, message=kept, done=before.done, total=before.total)
+            elif not shown.message:
                 lost = lost_sentence(self._picture.held, self.prompts)
-                shown = replace(shown, message=lost, is_problem=bool(lost))
+                shown = replace(shown, message=lost, is_problem=False)
         self._show(shown)
         if activity is Activity.READY:
             self._picture.show_table(self._objects.notes.names)

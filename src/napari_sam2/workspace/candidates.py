@@ -120,16 +120,23 @@ class CandidateCycle:
         before = self._layers.state()
         named = f"object {target.object_id} on this frame"
         if click is None:
-            self._asker.tell(f"There is no click of {named}. Click it, and A shows another mask of it.")
+            self._asker.tell(
+                f"There is no click of {named}. Click it, and A shows another mask of it.", is_of_place=True
+            )
         elif not click.positive:
-            self._asker.tell(f"The last click of {named} excludes. A shows other masks of a click that includes.")
+            self._asker.tell(
+                f"The last click of {named} excludes. A shows other masks of a click that includes.", is_of_place=True
+            )
         elif self._layers.state_with_candidate(before, click, None, self._image, self._picture.grid) is None:
             self._asker.tell(
                 f"The last point of {named} is of a scribble or of a layer of your own. Click the object, and A shows "
-                "another mask of it."
+                "another mask of it.",
+                is_of_place=True,
             )
         elif seen is None or not _answers(seen, given):
-            self._asker.tell(f"The last click of {named} is not answered yet. Press A once its mask is there.")
+            self._asker.tell(
+                f"The last click of {named} is not answered yet. Press A once its mask is there.", is_of_place=True
+            )
         else:
             known = _without_choice(given), seen.model
             if click.candidate is None:
@@ -153,7 +160,8 @@ class CandidateCycle:
         self._asker.tell(
             "This is the mask that the model thinks best. A shows another."
             if candidate is None
-            else f"Mask {candidate + 1} of {NUM_CANDIDATES} of the last click; A shows the next."
+            else f"Another mask of the last click, {candidate + 1} of {NUM_CANDIDATES}. A shows the next.",
+            is_of_place=True,
         )
         self._asker.after_answers(lambda: self._judge(search))
 
@@ -165,7 +173,7 @@ class CandidateCycle:
         if found is None or found is search.seen or is_undone:
             return
         shown = [search.seen.mask] if search.own is None or candidate is None else [search.seen.mask, search.own]
-        if not any(overlap(found.mask, one) >= ALIKE for one in shown):
+        if found.score.area_px and not any(overlap(found.mask, one) >= ALIKE for one in shown):
             return
         if search.left[1:]:
             self._try(replace(search, left=search.left[1:]))
@@ -175,7 +183,8 @@ class CandidateCycle:
         self._history.withdraw(choice.step)
         self._asker.tell(
             "The model has no other mask of the last click. Correct this one with a click, or drag a box round the "
-            "object."
+            "object.",
+            is_of_place=True,
         )
 
 

@@ -87,7 +87,7 @@ class Display:
     ) -> None:
         self._viewer, self._image, self._grid = viewer, image, grid
         self._masks = masks
-        self.prompts = PromptLooks(own, image, grid, pixel=self._pixel, is_answered=is_answered)
+        self.prompts = PromptLooks(own, image, grid, pixel=self.pixel, is_answered=is_answered)
         self.outlines = Outlines(viewer, masks)
         self._contours = [layer.contour for layer in masks]
         self._fitted = math.nan
@@ -119,14 +119,14 @@ class Display:
             self._contours = [layer.contour for layer in self._masks]
             self._draw_masks()
 
-    def _pixel(self) -> float:
+    def pixel(self) -> float:
         """Side of a pixel of the image, in pixels of the screen."""
         camera = getattr(self._viewer, "scene", self._viewer).camera
         return float(camera.zoom) * pixel_side(self._image, self._grid, self._viewer.layers.units)
 
     def _on_zoom(self) -> None:
         self._draw_masks()
-        pixel = self._pixel()
+        pixel = self.pixel()
         if not abs(math.log(pixel / self._fitted)) <= STEP:  # also at first, when that is not a number
             self._fitted = pixel
             self.prompts.fit()
@@ -146,7 +146,7 @@ class Display:
 
     def _outline_width(self) -> int:
         """Width of outlines, in pixels of the mask; 0 for filled masks."""
-        side = self._pixel() * math.sqrt(math.prod(self._grid.downsampling[axis] for axis in self._grid.axes[-2:]))
+        side = self.pixel() * math.sqrt(math.prod(self._grid.downsampling[axis] for axis in self._grid.axes[-2:]))
         if self.look is MaskLook.AUTO:
             self._is_outlined = side >= (FILLED_BELOW if self._is_outlined else OUTLINED_FROM)
             is_outlined = self._is_outlined and self._grid.height * self._grid.width <= MOST_OUTLINED

@@ -23,19 +23,23 @@ class Question:
         The selected object, and the frame that is shown.
     prompts : PromptSet
         All prompts when it was asked. With others, nobody thinks of it any more.
+    sentence : str
+        What is asked. It is open as long as that is to be read.
     """
 
     drawing: Drawing
     object_id: int
     frame: int
     prompts: PromptSet
+    sentence: str
 
 
 def open_question(work: Workspace) -> Question | None:
     """Return what was asked, unless the user has gone on with something else."""
     asked, now = work.question, (work.sources.own.object_id, work.frame)
-    is_open = asked is not None and (asked.object_id, asked.frame) == now and asked.prompts is work.asker.prompts
-    return asked if is_open else None
+    if asked is None or (asked.object_id, asked.frame) != now or asked.prompts is not work.asker.prompts:
+        return None
+    return asked if work.asker.status.message == asked.sentence else None
 
 
 def answer_with_new_object(work: Workspace) -> bool:

@@ -47,8 +47,8 @@ def lost_sentence(held: HeldMasks, prompts: PromptSet) -> str:
     first = lost[few[0]]
     where = f"frame {first[0]}" if len(first) == 1 else f"frames {first[0]} to {first[-1]}"
     if len(lost) == 1:
-        what = f"Object {few[0]} is not found any more on {where}."
+        what = f"Object {few[0]} is not found on {where}."
     else:
         more = f" and {len(lost) - len(few)} more" if len(few) < len(lost) else ""
-        what = f"Objects {listed(few)}{more} are not found any more (object {few[0]}: {where})."
-    return f"{what} If it comes back, click it there and propagate again."
+        what = f"Objects {listed(few)}{more} are not found on some frames (object {few[0]}: {where})."
+    return f"{what} If it is there, click it there and propagate again."

@@ -132,6 +132,7 @@ class Workspace:
         self.display = Display(viewer, image, self.grid, own, masks, is_answered=lambda *place: place in held)
         self.history = History(HISTORY_BYTES)
         self.question: Question | None = None
+        self._before_new = (0, 0)
         self.written: Path | None = None
         self.exported: Exported | None = None
         self.asker: Asker = Asker(
@@ -265,6 +266,7 @@ class Workspace:
         highest = max(taken, default=0)
         # Numbers go on after the highest, unless it is the highest of all.
         free = highest + 1 if highest < MAX_OBJECT_ID else next(one for one in count(1) if one not in taken)
+        self._before_new = free, self.sources.own.object_id
         self.choose_object(free)
         return free
 
@@ -382,7 +384,15 @@ class Workspace:
     # Masks of the user -----------------------------------------------------------------------------------------------
 
     def approve(self) -> None:
-        """Make the masks of this frame the user's: certain, remembered, never computed again."""
+        """Make the mask of the current object on this frame the user's: certain, remembered, never computed again."""
+        object_id, masks = self.sources.own.object_id, seen_masks(self.picture, self.frame)
+        if object_id in masks:
+            self._use_masks("approval", {self.frame: {object_id: masks[object_id]}})
+        else:
+            self.asker.complain(f"Object {object_id} has no mask here that could be approved. Select another object.")
+
+    def approve_frame(self) -> None:
+        """Make all masks of this frame the user's, as `approve` does with one."""
         self._use_masks("approval", {self.frame: seen_masks(self.picture, self.frame)})
 
     def _on_paint(self, event: object) -> None:
@@ -439,10 +449,16 @@ class Workspace:
 
         What the model is still answering is waited for. One step to undo.
         """
+        before = self.asker.status
 
         def commit_and_go_on() -> None:
             if self._do(lambda: self._actions.commit(self.asker.prompts, policy)):
                 self.new_object()
+                if before.activity is Activity.FOLLOWING and before.done < before.total:
+                    self.asker.complain(
+                        f"The propagation was stopped at {before.done} of {before.total} frames, and what there was by "
+                        "then is committed. Undo, and Propagate goes on."
+                    )
 
         self.asker.when_answered(commit_and_go_on)
 
@@ -499,9 +515,15 @@ class Workspace:
         self.history.record(name, [*changes, *lost] if is_bearable else changes)
 
     def undo(self) -> None:
-        """Take back the newest step: a prompt, a propagation, a commit. A propagation that runs is stopped."""
+        """Take back the newest step: a prompt, a propagation, a commit. A propagation that runs is stopped.
+
+        With the first prompt of a new object goes the object: the one that was selected before is selected again.
+        """
         if self.asker.status.activity is not Activity.FOLLOWING or self.asker.break_off():
             self._restore(self.history.undo)
+            new, before = self._before_new
+            if self.sources.own.object_id == new and not self.has_anything_of(new) and before in self.object_ids:
+                self.choose_object(before)  # else the next click would be of an object that nobody wants any more
 
     def redo(self) -> None:
         """Make the step again that was taken back last."""

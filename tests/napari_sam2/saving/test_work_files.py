@@ -180,6 +180,18 @@ def test_an_export_tells_what_is_not_committed(desk, tmp_path, clicks, commits, 
     assert desk.desk.message.startswith(sentence)
 
 
+def test_an_export_tells_that_hidden_objects_are_left_out(desk, tmp_path):
+    for number, click in enumerate([(1, 10, 8), (1, 10, 22)], 1):
+        desk.choose(number)
+        desk.points.add([click])
+        desk.settle()
+    desk.hide(2)
+    desk.desk.export(tmp_path / "out")
+    desk.settle()
+    assert desk.desk.message.startswith("1 object, not committed, is in")
+    assert desk.desk.message.endswith("1 hidden object is left out.")
+
+
 def test_what_is_being_answered_is_exported_too(desk, tmp_path):
     desk.points.add([(1, 10, 8)])
     desk.desk.export(tmp_path / "out")

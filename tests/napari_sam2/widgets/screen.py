@@ -1,5 +1,8 @@
 """A real viewer with real weights, driven by the mouse and the keys that Qt sends."""
 
+from functools import partial
+
+import numpy as np
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
@@ -50,12 +53,17 @@ class Screen(WorkbenchDriver):
         left, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
         QTest.mouseMove(self.canvas, places[0])
         QTest.mousePress(self.canvas, left, none, places[0])
-        for place in places[1:]:
+        for place, at in zip(places[1:], path[1:], strict=True):
             # `QTest.mouseMove` moves the pointer of the screen, and the news of it may come after the release.
+            self.canvas._last_time = 0  # vispy drops what follows a move within 10 ms
             where = QPointF(place), QPointF(self.canvas.mapToGlobal(place))
             QApplication.sendEvent(self.canvas, QMouseEvent(QEvent.Type.MouseMove, *where, left, left, none))
+            self.qtbot.waitUntil(partial(self.is_pointing_at, at))  # napari passes moves on some ms later
         QTest.mouseRelease(self.canvas, left, none, places[-1])
         self.settle()
+
+    def is_pointing_at(self, place):
+        return np.allclose(self.viewer.cursor.position[-2:], place, atol=1)
 
     def press(self, key, modifier=Qt.KeyboardModifier.NoModifier):
         self.canvas.setFocus()

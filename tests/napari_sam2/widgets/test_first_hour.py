@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 from skimage.filters import gaussian, threshold_otsu
 from skimage.measure import label, regionprops
 
 from napari_sam2.sample_data import cells_timelapse_image, nuclei_2d_image
+from napari_sam2.workbench.tools import Tool
 from tests.napari_sam2.widgets.screen import Screen
 
 TO_CHOOSE_A_FOLDER = 2
@@ -105,3 +107,44 @@ def test_on_the_canvas_a_drag_draws_a_box_a_right_click_excludes_and_the_view_st
     assert (hands.viewer.camera.center, hands.viewer.camera.zoom) == view
     assert box.y_max - box.y_min == pytest.approx(24, abs=2)
     assert (point.object_id, point.positive) == (1, False)
+
+
+def test_every_tool_and_mode_is_taken_by_a_key_of_the_keyboard(person):
+    image = nuclei_2d_image()
+    hands = person(image)
+    (y, x), (v, u), (b, a), *_ = middles(image, 3)
+    key = Qt.Key
+    hands.press(key.Key_B)
+    hands.drag((y - 12, x - 12), (y + 12, x + 12))
+    hands.press(key.Key_L)
+    hands.drag((v - 9, u - 9), (v - 9, u + 9), (v + 9, u + 9), (v + 9, u - 9))
+    box, outline = sorted(hands.prompts.prompts, key=lambda one: one.object_id)
+    assert (type(box).__name__, type(outline).__name__) == ("BoxPrompt", "MaskPrompt")
+    hands.press(key.Key_P)
+    assert hands.tool is Tool.BRUSH
+    hands.press(key.Key_T)
+    assert hands.tool is Tool.POINT_ON
+    hands.press(key.Key_Comma)
+    assert hands.object_id == 1
+    hands.press(key.Key_Period)
+    assert hands.object_id == 2
+    hands.press(key.Key_R)
+    hands.click(b, a)  # far from object 2: it asks
+    assert hands.prompts.object_ids == (1, 2)
+    hands.widget._refresh()
+    hands.widget.sentence.button.click()
+    hands.settle()
+    assert hands.prompts.object_ids == (1, 2, 3)
+    hands.press(key.Key_A)
+    hands.settle()
+    assert "mask" in hands.message
+    hands.press(key.Key_R)
+
+
+def test_the_space_bar_lets_a_drag_move_the_view(person):
+    hands = person(nuclei_2d_image())
+    QTest.keyPress(hands.canvas, Qt.Key.Key_Space)
+    assert hands.viewer.scene.camera.mouse_pan
+    QTest.keyRelease(hands.canvas, Qt.Key.Key_Space)
+    assert not hands.viewer.scene.camera.mouse_pan
+    assert hands.tool is Tool.POINT_ON

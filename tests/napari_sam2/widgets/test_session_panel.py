@@ -191,7 +191,7 @@ def test_while_it_is_written_it_is_shown_how_far_it_is_and_how_long_it_takes(doc
     files, panel = dock.widget.files, dock.widget.session
     files.progress, files.seconds_left = (12, 60), 19.0
     panel.show_state()
-    assert panel.progress.text() == "12 of 60 frames written, about 20 s left"
+    assert panel.progress.text() == "12 of 60 frames, about 20 s left"
     files.progress = files.seconds_left = None
     panel.show_state()
     assert not panel.progress.isVisibleTo(panel)

@@ -5,6 +5,7 @@ import pytest
 from napari_sam2.workbench.advice import Advice, Doing, Facts, Unclear, advise
 from napari_sam2.workbench.choices import ClickMode
 from napari_sam2.workbench.duplicates import Duplicate
+from napari_sam2.workbench.tools import Tool
 
 REFINE = ClickMode.REFINE
 SAME = (Duplicate(4, 5, tuple(range(9))),)
@@ -123,7 +124,39 @@ TABLE = {
         "The panel works on 'cells'. Use 'skin'?",
     ),
     "a question": (Facts(message="Is that another object?", is_asked=True, is_begun=True), "Is that another object?"),
-    "a remark": (Facts(message="That is so.", offered="skin", doing=Doing.ANSWERING), "That is so."),
+    "a remark": (Facts(message="That is so.", is_begun=True), "That is so."),
+    "a remark while it works": (Facts(message="That is so.", doing=Doing.ANSWERING), "Segmenting…"),
+    "a problem": (
+        Facts(message="That is bad.", is_problem=True, offered="skin", doing=Doing.ANSWERING),
+        "That is bad.",
+    ),
+    "a remark of before, and another image": (
+        Facts(message="It is exported.", image="cells", offered="skin"),
+        "The panel works on 'cells'. Use 'skin'?",
+    ),
+    "the first box": (Facts(tool=Tool.BOX), "Drag a box round an object. T takes Include."),
+    "the first stroke": (Facts(tool=Tool.BRUSH), "Paint an object: what you paint is its mask. T takes Include."),
+    "the next box": (
+        Facts(tool=Tool.BOX, is_begun=True),
+        f"Drag a box round the next object. T takes Include. {COMMIT} keeps all.",
+    ),
+    "the next outline": (
+        Facts(tool=Tool.LASSO, is_begun=True, is_stack=True),
+        f"Draw an outline round the next object. T takes Include. {PROPAGATE} follows all.",
+    ),
+    "the next stroke": (
+        Facts(tool=Tool.BRUSH, selected=3, is_begun=True),
+        f"The brush paints object 3; M begins the next. {COMMIT} keeps all.",
+    ),
+    "with Exclude": (
+        Facts(tool=Tool.POINT_OFF, selected=3, is_begun=True),
+        f"Click what does not belong to object 3. T takes Include. {COMMIT} keeps all.",
+    ),
+    "not clear from a box": (
+        Facts(is_begun=True, unclear=Unclear(3, 0.08, clicks=0)),
+        "Object 3 is not clear from this box (0.08). Click on it, or Ctrl+Z takes it back. To move the "
+        "view, hold space and drag.",
+    ),
 }
 
 

@@ -129,17 +129,23 @@ def test_it_is_of_the_current_object_on_the_frame_that_is_shown(room):
     assert room.facts().unclear is None
 
 
-def test_what_has_a_box_or_is_the_users_own_is_not_unclear(room):
+def test_what_is_the_users_own_is_not_unclear(room):
     room.set_choices(threshold=0.99)
     room.show(2)
     room.click(2, 10, 12)
     room.approve()
     room.settle()
     assert room.facts().unclear is None
-    room.new_object()
+
+
+def test_a_box_alone_may_be_unclear_and_with_a_click_is_not(room):
+    room.set_choices(threshold=0.99)
+    room.show(2)
     room.shapes.add([[(2, 4, 15), (2, 4, 25), (2, 9, 25), (2, 9, 15)]], shape_type="rectangle")
     room.settle()
-    assert room.confidence(2, 2) < 0.99
+    assert room.facts().unclear == Unclear(1, room.confidence(1, 2), clicks=0)
+    room.points.add([(2, 6, 20)])
+    room.settle()
     assert room.facts().unclear is None
 
 

@@ -72,6 +72,15 @@ def test_a_click_on_the_mask_of_another_object_selects_it_and_is_no_prompt(room)
     assert points(room)[-1] == (1, 10, 11, True)
 
 
+def test_what_was_said_of_a_selected_object_goes_when_another_is_selected(room):
+    click(room, 10, 10)
+    click(room, 10, 30)
+    click(room, 10, 10)
+    assert room.message.startswith("Object 1 is selected")
+    room.press(".")
+    assert room.message == ""
+
+
 def test_an_object_that_is_hidden_is_not_selected_by_a_click(room):
     click(room, 10, 10)
     click(room, 10, 30)
@@ -90,6 +99,33 @@ def test_a_click_on_a_committed_object_selects_it_while_its_layer_is_to_be_seen(
     click(room, 10, 30)
     click(room, 10, 10)
     assert [one for one, *_ in points(room)] == [2, 3]
+
+
+def test_who_selects_a_committed_object_is_told_that_it_stays_as_it_is(room):
+    click(room, 10, 10)
+    room.press("C")
+    room.settle()
+    click(room, 10, 10)
+    assert room.message.startswith("Object 1 is committed, and stays as it is")
+    click(room, 10, 10)
+    assert points(room) == []
+
+
+def test_a_click_beside_the_image_makes_no_object_and_says_so(room):
+    click(room, 10, 10)
+    click(room, -3, 10)
+    assert room.object_ids == (1,)
+    assert room.message == "That click was beside the image."
+
+
+def test_undoing_the_first_click_of_a_new_object_selects_the_one_before(room):
+    click(room, 10, 10)
+    click(room, 10, 30)
+    room.undo()
+    room.settle()
+    assert room.object_id == 1
+    click(room, 11, 11)
+    assert room.prompts.object_ids == (1,)
 
 
 def test_a_double_click_is_no_second_object(room):
@@ -187,6 +223,32 @@ def test_the_question_is_answered_by_another_click_at_the_place(refining):
     assert points(refining) == [(1, 10, 10, True), (1, 30, 51, True)]
 
 
+def test_a_hand_that_misses_the_place_by_little_has_answered_the_question(refining):
+    click(refining, 30, 50)
+    refining.mouse((30, 51.5))  # 15 pixels of the screen
+    refining.settle()
+    assert points(refining)[1:] == [(1, 30, 51.5, True)]
+
+
+def test_a_question_about_a_committed_object_is_asked_too(refining):
+    refining.press("C")
+    refining.settle()
+    refining.choose(1)
+    click(refining, 30, 50)
+    assert points(refining) == []
+    assert "Is that another object?" in refining.message
+
+
+@pytest.mark.parametrize("go_on", [lambda room: room.press("T"), lambda room: room.show(2)])
+def test_a_question_is_not_to_be_read_any_more_after_something_else(refining, go_on):
+    click(refining, 30, 50)
+    go_on(refining)
+    assert "Is that another object?" not in refining.message
+    refining.press("M")
+    refining.settle()
+    assert len(points(refining)) == 1
+
+
 @pytest.mark.parametrize(
     "go_on",
     [lambda room: click(room, 10, 11), lambda room: room.show(2), lambda room: room.choose(7)],
@@ -246,6 +308,58 @@ def test_every_box_is_of_a_new_object_unless_it_goes_round_the_clicks_of_the_sel
     click(room, 30, 30)
     drag(room, (36, 36), (24, 24))
     assert boxes(room) == {1: (5, 6, 15, 16), 2: (5, 26, 15, 36), 3: (24, 24, 36, 36)}
+
+
+def test_a_box_round_the_click_of_another_object_is_of_that_object(room):
+    click(room, 10, 10)
+    click(room, 10, 40)
+    drag(room, (4, 4), (16, 16))
+    assert boxes(room) == {1: (4, 4, 16, 16)}
+    assert room.object_id == 1
+
+
+def test_a_box_round_several_objects_is_a_new_one(room):
+    click(room, 10, 10)
+    click(room, 10, 20)
+    click(room, 30, 40)
+    drag(room, (4, 4), (16, 26))
+    assert boxes(room) == {4: (4, 4, 16, 26)}
+
+
+def test_another_box_of_an_object_takes_the_place_of_the_first_in_one_step(room):
+    drag(room, (5, 6), (15, 12))
+    drag(room, (4, 5), (16, 20))
+    assert boxes(room) == {1: (4, 5, 16, 20)}
+    assert len(room.shapes.data) == 1
+    assert room.message == ""
+    room.undo()
+    room.settle()
+    assert boxes(room) == {1: (5, 6, 15, 12)}
+
+
+def test_a_drag_without_area_is_no_box_and_changes_nothing(room):
+    drag(room, (5, 6), (15, 16))
+    drag(room, (30, 30), (30, 45))
+    assert boxes(room) == {1: (5, 6, 15, 16)}
+    assert room.object_id == 1
+    assert room.message.startswith("That box has no area")
+
+
+def test_a_box_round_a_hidden_object_is_of_another(room):
+    click(room, 10, 10)
+    click(room, 10, 40)
+    room.hide(1)
+    drag(room, (4, 4), (16, 16))
+    assert boxes(room) == {3: (4, 4, 16, 16)}
+
+
+def test_a_box_on_another_frame_leaves_the_first_one_there(room):
+    drag(room, (5, 6), (15, 16))
+    room.show(2)
+    room.press("R")
+    drag(room, (5, 6), (15, 16))
+    assert len(room.shapes.data) == 2
+    assert room.prompts.object_ids == (1,)
 
 
 def test_in_the_other_mode_a_box_far_from_the_mask_is_asked_about(refining):
@@ -346,6 +460,21 @@ def test_a_closed_panel_leaves_the_mouse_to_napari(room):
 def test_tools_have_keys(room, key, tool):
     room.press(key)
     assert room.tool is tool
+
+
+@pytest.mark.parametrize("key", ["B", "L", "P"])
+def test_the_key_of_a_tool_gives_it_back(room, key):
+    room.press(key)
+    room.press(key)
+    assert room.tool is Tool.POINT_ON
+
+
+def test_what_was_said_of_one_tool_goes_with_it(room):
+    room.take(Tool.BOX)
+    click(room, 10, 10)
+    assert room.message.startswith("Keep the button down")
+    room.press("T")
+    assert room.message == ""
 
 
 def test_keys_go_to_the_previous_and_the_next_object(room):

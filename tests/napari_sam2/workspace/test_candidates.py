@@ -72,9 +72,9 @@ def test_each_press_shows_another_mask_until_the_models_own_comes_back(bench):
     bench.click(2, 10, 12)
     assert bench.shown(1, 2).sum() == OWN
     assert SMALL < OWN < LARGE
-    assert press(bench) == (SMALL, "Mask 1 of 3 of the last click; A shows the next.")
+    assert press(bench) == (SMALL, "Another mask of the last click, 1 of 3. A shows the next.")
     # The second looks like the model's own choice, which was seen already.
-    assert press(bench) == (LARGE, "Mask 3 of 3 of the last click; A shows the next.")
+    assert press(bench) == (LARGE, "Another mask of the last click, 3 of 3. A shows the next.")
     assert press(bench) == (OWN, "This is the mask that the model thinks best. A shows another.")
     assert press(bench)[0] == SMALL
 

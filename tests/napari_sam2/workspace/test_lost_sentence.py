@@ -45,7 +45,7 @@ def follow(bench):
 def test_an_object_that_left_the_field_is_told_and_a_second_prompt_recalls_it(bench):
     bench.click(0, 8, 8)
     message = follow(bench)
-    assert message.startswith(f"Object 1 is not found any more on frames 2 to {FRAMES - 1}. If it comes back, click it")
+    assert message.startswith(f"Object 1 is not found on frames 2 to {FRAMES - 1}. If it is there, click it")
     assert bench.area(1, 4) == bench.area(1, 5) == 0
     bench.click(4, 12, 20)
     assert bench.shown(1, 4)[12, 20]
@@ -75,7 +75,8 @@ def test_of_many_objects_a_few_are_named(bench):
         bench.click(0, 2 + 3 * number, 8)
         bench.new_object()
     message = follow(bench)
-    assert message.startswith("Objects 1, 2, 3, 4, 5 and 2 more are not found any more (object 1: frames 2 to 5).")
+    what = "Objects 1, 2, 3, 4, 5 and 2 more are not found on some frames"
+    assert message.startswith(f"{what} (object 1: frames 2 to 5).")
 
 
 def test_nothing_is_told_while_all_objects_are_found():

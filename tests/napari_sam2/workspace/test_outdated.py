@@ -114,6 +114,13 @@ def take_back(bench):
 
 def approve(bench):
     bench.show(4)
+    bench.approve_frame()
+    bench.settle()
+
+
+def approve_one(bench):
+    bench.choose(2)
+    bench.show(4)
     bench.approve()
     bench.settle()
 
@@ -139,6 +146,7 @@ STEPS = {
     correct: of_object(1, 0, 1, 3, 5),
     take_back: set(),
     approve: of_object(1, 0, 1, 3, 5) | of_object(2, 0, 1, 3, 5),
+    approve_one: of_object(2, 0, 1, 3, 5),
     say_absent: of_object(2, 0, 1, 3, 4),
     add_object: set(),
     correct_where_it_was_clicked: of_object(2, 0, 1, 3, 4, 5),
