@@ -81,7 +81,7 @@ class Facts:
     done, total, seconds_left
         How far a propagation is, or was when it was cancelled, as in `Status`.
     message : str
-        An error, remark or question that comes before all else; empty for none.
+        An error, remark or question; empty for none.
     is_problem : bool
         Whether it says that something cannot be done.
     is_asked : bool
@@ -93,7 +93,7 @@ class Facts:
     is_begun : bool
         Whether there are prompts or masks that are not committed.
     unclear : Unclear or None
-        The mask of the current object on this frame, if it is doubtful and from clicks alone.
+        The mask of the current object on this frame, if it is doubtful and from clicks or a box alone.
     duplicates : tuple of Duplicate
         Objects that are the same.
     is_followed : bool

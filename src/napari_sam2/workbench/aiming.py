@@ -59,18 +59,23 @@ def draw(work: Workspace, drawing: Drawing, mode: ClickMode) -> None:
         return
     own = work.sources.own
     if drawing.is_positive:
-        meant = _object_meant(work, drawing, path)
-        if meant != own.object_id or meant in _committed_under(work, drawing, path):
-            work.choose_object(meant)
-            if drawing.kind is Kind.POINT:
-                work.asker.tell(_selected_sentence(work, meant), is_of_place=True)
-                return
-        elif work.has_anything_of(meant) and not _is_clearly_of(work, meant, drawing, path, question):
+        selected = own.object_id
+        under = _object_under(work, *path[0]) if drawing.kind is Kind.POINT else 0
+        if under and (under != selected or not _is_in_work(work, under)):
+            work.choose_object(under)
+            work.asker.tell(_selected_sentence(work, under), is_of_place=True)
+            return
+        enclosed = _object_enclosed(work, drawing, path)
+        if enclosed not in (0, selected):
+            work.choose_object(enclosed)
+        elif work.has_anything_of(selected) and not (
+            under or enclosed or _begins_on_mask(work, drawing, path) or _repeats(work, path, question)
+        ):
             if mode is ClickMode.NEW_OBJECT:
                 work.new_object()
             elif _is_far(work, path):
-                sentence = question_sentence(meant)
-                work.question = Question(drawing, meant, work.frame, work.asker.prompts, sentence)
+                sentence = question_sentence(selected)
+                work.question = Question(drawing, selected, work.frame, work.asker.prompts, sentence)
                 work.asker.tell(sentence, is_of_place=True)
                 return
     is_box = drawing.kind is Kind.BOX and drawing.is_positive
@@ -90,40 +95,26 @@ def _refusal(work: Workspace, drawing: Drawing, path: NDArray[np.float64]) -> st
     return ""
 
 
-def _object_meant(work: Workspace, drawing: Drawing, path: NDArray[np.float64]) -> int:
-    """Object that something shows by where it is: on the mask of one, or round one alone; else the selected one."""
+def _object_enclosed(work: Workspace, drawing: Drawing, path: NDArray[np.float64]) -> int:
+    """Return the object that a box or an outline goes round: the selected one, or another one alone; else 0."""
+    if drawing.kind not in (Kind.BOX, Kind.LASSO):
+        return 0
     selected = work.sources.own.object_id
-    if drawing.kind is Kind.POINT:
-        return _object_under(work, *path[0]) or selected
-    if drawing.kind is Kind.SCRIBBLE:
+    if _is_inside(work, selected, path):
         return selected
-    rounds = _objects_in(work, path)
-    return rounds[0] if len(rounds) == 1 and selected not in rounds else selected
+    enclosed = _objects_in(work, path)
+    return enclosed[0] if len(enclosed) == 1 else 0
 
 
-def _committed_under(work: Workspace, drawing: Drawing, path: NDArray[np.float64]) -> tuple[int, ...]:
-    """Return the object under a click if it is committed and nothing of it is in work on the frame; else nothing."""
-    if drawing.kind is not Kind.POINT:
-        return ()
-    under = _object_under(work, *path[0])
-    here = Target(under, work.frame)
-    return (
-        (under,) if under and under not in work.picture.held.on(work.frame) and here not in work.asker.prompts else ()
-    )
+def _is_in_work(work: Workspace, object_id: int) -> bool:
+    """Whether there is a mask or a prompt of an object on the frame that is shown, not only committed pixels."""
+    return object_id in work.picture.held.on(work.frame) or Target(object_id, work.frame) in work.asker.prompts
 
 
 def _selected_sentence(work: Workspace, object_id: int) -> str:
     if object_id in work.picture.held.on(work.frame):
         return f"Object {object_id} is selected. Clicks on its mask refine it."
     return f"Object {object_id} is committed, and stays as it is. Delete it to begin it anew."
-
-
-def _is_clearly_of(
-    work: Workspace, object_id: int, drawing: Drawing, path: NDArray[np.float64], question: Question | None
-) -> bool:
-    """Whether something is of the selected object without a doubt: on its mask, round it, or said twice."""
-    is_on = drawing.kind is Kind.POINT and _object_under(work, *path[0]) == object_id
-    return is_on or _is_round(work, drawing, path) or _repeats(work, path, question)
 
 
 def _path(work: Workspace, drawing: Drawing) -> NDArray[np.float64]:
@@ -171,14 +162,12 @@ def _is_in(mask: NDArray[np.bool_], place: NDArray[np.float64]) -> bool:
     return 0 <= y < mask.shape[0] and 0 <= x < mask.shape[1] and bool(mask[y, x])
 
 
-def _is_round(work: Workspace, drawing: Drawing, path: NDArray[np.float64]) -> bool:
-    """Whether a drawing goes round the selected object, or a scribble begins on it: then it says more of it."""
-    if drawing.kind is Kind.POINT:
+def _begins_on_mask(work: Workspace, drawing: Drawing, path: NDArray[np.float64]) -> bool:
+    """Whether a scribble begins on the mask of the selected object: then it says more of it."""
+    if drawing.kind is not Kind.SCRIBBLE:
         return False
-    if drawing.kind is Kind.SCRIBBLE:
-        mask, corner = _mask(work, work.sources.own.object_id)
-        return _is_in(mask, path[0] - corner)
-    return _is_inside(work, work.sources.own.object_id, path)
+    mask, corner = _mask(work, work.sources.own.object_id)
+    return _is_in(mask, path[0] - corner)
 
 
 def _objects_in(work: Workspace, path: NDArray[np.float64]) -> tuple[int, ...]:
