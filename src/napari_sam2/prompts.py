@@ -173,6 +173,29 @@ class BoxPrompt:
         return BoxPrompt(self.object_id, self.frame, y_min, x_min, y_max, x_max)
 
 
+@dataclass(frozen=True, slots=True)
+class ModelScores:
+    """How sure a model is of a mask that it has found by itself; each as of `results.ObjectScore`.
+
+    Attributes
+    ----------
+    predicted_iou, object_score, stability : float
+        In [0, 1].
+    mean_logit : float
+        Mean mask logit inside the mask.
+    """
+
+    predicted_iou: float
+    object_score: float
+    stability: float
+    mean_logit: float
+
+    @property
+    def confidence(self) -> float:
+        """One number for all of this, in [0, 1]."""
+        return self.predicted_iou * self.object_score * self.stability
+
+
 @dataclass(frozen=True, slots=True, init=False)
 class MaskPrompt:
     """The pixels of an object, painted or taken from another segmentation.
@@ -192,6 +215,8 @@ class MaskPrompt:
         Where the first pixel of `mask` lies in the image, for a mask that is a part cut out of it.
     shape : tuple of int, optional
         Shape of the image for such a part. None means that `mask` covers the image.
+    found : ModelScores, optional
+        How sure the model was that has found this mask by itself. None for a mask of the user's, which is certain.
 
     Attributes
     ----------
@@ -217,6 +242,7 @@ class MaskPrompt:
     corner: tuple[int, int] = field(init=False)
     extent: tuple[int, int] = field(init=False)
     bits: bytes = field(init=False, repr=False)
+    found: ModelScores | None = field(init=False)
 
     def __init__(
         self,
@@ -226,6 +252,7 @@ class MaskPrompt:
         *,
         corner: tuple[int, int] = (0, 0),
         shape: tuple[int, int] | None = None,
+        found: ModelScores | None = None,
     ) -> None:
         _set_target(self, object_id, frame)
         mask = _checked_mask(mask)
@@ -242,6 +269,7 @@ class MaskPrompt:
         object.__setattr__(self, "corner", (int(y + rows[0]), int(x + columns[0])))
         object.__setattr__(self, "extent", crop.shape)
         object.__setattr__(self, "bits", np.packbits(crop).tobytes())
+        object.__setattr__(self, "found", found)
 
     @property
     def target(self) -> Target:

@@ -2,15 +2,21 @@
 
 Its three candidates are discs of three sizes; the one that it chooses itself looks like the second.
 
+By itself it finds whatever is brighter than half, in pieces, one part of the frame after the other: the upper half, then
+the lower one. Of each piece it proposes the whole, and a middle part that is a little less sure.
+
 Following, it moves nothing: an object stays where it was said to be on the prompted frame it was followed from.
 """
 
 from collections.abc import Callable
 
 import numpy as np
+from scipy import ndimage
 
+from napari_sam2.inference.predictor import FoundPart
 from napari_sam2.prompt_checks import is_absence
-from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt
+from napari_sam2.prompts import BoxPrompt, MaskPrompt, ModelScores, PointPrompt
+from napari_sam2.proposals import Proposal
 from napari_sam2.results import ObjectMask
 from sam2_model.memory_bank import Direction
 
@@ -43,11 +49,29 @@ def drawn_mask(object_id, prompts, height, width):
     return ObjectMask(object_id, (0, 0), logits.astype(np.float32), *sure, is_given=is_given)
 
 
+def found_in(image, seeds=None):
+    """What the fake finds by itself in an image (Y, X, 3): every bright piece, and the middle of it."""
+    labelled, count = ndimage.label(image[..., 0] > 127)
+    wanted = set(range(1, count + 1))
+    if seeds is not None:
+        wanted = {int(labelled[round(y), round(x)]) for y, x in seeds} - {0}
+    proposals = []
+    for number in sorted(wanted):
+        window = ndimage.find_objects(labelled)[number - 1]
+        corner, mask = tuple(side.start for side in window), labelled[window] == number
+        seed = tuple(float(v) for v in np.add(corner, ndimage.center_of_mass(mask)))
+        proposals.append(Proposal(corner, mask, ModelScores(PREDICTED_IOU, OBJECT_SCORE, 1.0, 5.0), 0.9, seed))
+        core = ndimage.binary_erosion(mask)
+        if core.any():
+            proposals.append(Proposal(corner, core, ModelScores(PREDICTED_IOU, OBJECT_SCORE, 0.9, 4.0), 0.8, seed))
+    return proposals
+
+
 class FakePredictor:
     """Stands where SAM 2 stands.
 
     `calls` lists what it was asked for, in order; `before_prompt` and `before_follow` are called with each frame on
-    which it is about to answer, or to follow to.
+    which it is about to answer, or to follow to; `before_part` with the number of the part it is about to search.
     """
 
     def __init__(
@@ -55,12 +79,14 @@ class FakePredictor:
         *,
         before_prompt: Callable[[int], None] | None = None,
         before_follow: Callable[[int], None] | None = None,
+        before_part: Callable[[int], None] | None = None,
         size: int = 256,
         drops_islands: bool = False,
     ) -> None:
         self.calls: list[tuple[object, ...]] = []
         self.before_prompt = before_prompt or (lambda frame: None)
         self.before_follow = before_follow or (lambda frame: None)
+        self.before_part = before_part or (lambda part: None)
         self.size = size
         self.drops_islands = drops_islands
 
@@ -89,8 +115,21 @@ class FakePredictor:
         self.calls.append(("open", len(frames)))
         return FakeTracker(self, frames)
 
+    def propose(self, frames, frame, search):
+        self.calls.append(("propose", frame))
+        rows, columns = search.window or (slice(0, frames.height), slice(0, frames.width))
+        found = [one for one in found_in(frames[frame], search.seeds) if _is_in(one.seed, rows, columns)]
+        middle = (rows.start + rows.stop) / 2
+        for part in (0, 1):
+            self.before_part(part)
+            yield FoundPart(tuple(one for one in found if (one.seed[0] >= middle) == part), part + 1, 2)
+
     def count(self, verb):
         return sum(call[0] == verb for call in self.calls)
+
+
+def _is_in(seed, rows, columns):
+    return rows.start <= seed[0] < rows.stop and columns.start <= seed[1] < columns.stop
 
 
 class FakeTracker:

@@ -5,18 +5,53 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from napari_sam2.frames import FrameStack
     from napari_sam2.prompts import Prompt
+    from napari_sam2.proposals import Proposal
     from napari_sam2.results import ObjectMask
     from sam2_model.memory_bank import Direction
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Search:
+    """What is looked for in a frame.
+
+    Attributes
+    ----------
+    seeds : tuple of (float, float) or None
+        Rows and columns, in data pixels, of which each lies on one object; None lets the model find them.
+    window : tuple of slice or None
+        Rows and columns of the frame that are searched; None for all of it.
+    """
+
+    seeds: tuple[tuple[float, float], ...] | None = None
+    window: tuple[slice, slice] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoundPart:
+    """What was found in one part of a frame.
+
+    Attributes
+    ----------
+    proposals : tuple of Proposal
+        Objects whose middle lies in this part, in data pixels of the whole frame.
+    done, total : int
+        Parts that are done with this one, and of the frame.
+    """
+
+    proposals: tuple[Proposal, ...]
+    done: int
+    total: int
 
 
 class Tracker(Protocol):
@@ -73,4 +108,8 @@ class Predictor(Protocol):
 
     def open(self, frames: FrameStack) -> Tracker:
         """Return a tracker for a stack."""
+        ...
+
+    def propose(self, frames: FrameStack, frame: int, search: Search) -> Iterator[FoundPart]:
+        """Find objects by itself in one frame, part by part; closing the iterator stops between parts."""
         ...

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from napari_sam2.errors import OptionError
+from napari_sam2.prompts import ModelScores
+from napari_sam2.proposals import Proposal, ProposalFilter, ProposalSet
+
+SIZE = (40, 60)
+
+
+def proposal(y, x, height, width, score=0.8, likeness=None):
+    scores = ModelScores(score, 1.0, 1.0, 5.0)
+    return Proposal((y, x), np.ones((height, width), np.bool_), scores, score, (y, x), likeness)
+
+
+def places(kept):
+    return [one.corner for one in kept]
+
+
+def test_the_score_is_between_what_the_model_says_of_the_mask_and_how_it_agrees():
+    one = Proposal((0, 0), np.ones((2, 2), np.bool_), ModelScores(0.9, 1.0, 1.0, 1.0), 0.4, (0, 0))
+    assert one.score == pytest.approx(0.6)
+
+
+def test_the_better_of_two_that_cover_each_other_is_kept():
+    both = ProposalSet([proposal(2, 2, 10, 10, 0.7), proposal(3, 3, 10, 10, 0.9)], *SIZE)
+    assert places(both.kept(ProposalFilter())) == [(3, 3)]
+
+
+def test_what_overlaps_a_little_is_kept_without_what_the_better_one_has():
+    both = ProposalSet([proposal(0, 0, 10, 10, 0.9), proposal(0, 8, 10, 10, 0.8)], *SIZE)
+    better, other = both.kept(ProposalFilter())
+    assert better.mask.sum() == 100
+    assert (other.corner, other.mask.shape) == ((0, 10), (10, 8))
+
+
+def test_less_score_keeps_more():
+    some = ProposalSet([proposal(0, 10 * i, 6, 6, score) for i, score in enumerate((0.9, 0.6, 0.3))], *SIZE)
+    counts = [len(some.kept(ProposalFilter(least_score=least))) for least in (0.95, 0.8, 0.5, 0.1)]
+    assert counts == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("bias", "corner"), [(1.0, (0, 0)), (-1.0, (2, 2))])
+def test_the_bias_lets_the_larger_or_the_smaller_one_win(bias, corner):
+    whole_and_part = ProposalSet([proposal(0, 0, 12, 12, 0.80), proposal(2, 2, 6, 6, 0.82)], *SIZE)
+    assert places(whole_and_part.kept(ProposalFilter(size_bias=bias)))[0] == corner
+
+
+def test_areas_outside_the_limits_are_not_kept():
+    some = ProposalSet([proposal(0, 20 * i, side, side) for i, side in enumerate((3, 6, 12))], *SIZE)
+    assert places(some.kept(ProposalFilter(smallest_px=10, largest_px=100))) == [(0, 20)]
+
+
+def test_what_objects_cover_already_is_not_found_again():
+    covered = np.zeros(SIZE, np.bool_)
+    covered[:, :30] = True
+    some = ProposalSet([proposal(0, 5, 6, 6), proposal(0, 40, 6, 6)], *SIZE)
+    assert places(some.kept(ProposalFilter(), covered)) == [(0, 40)]
+    assert covered.sum() == 40 * 30, "what is covered is not changed"
+
+
+def test_what_is_unlike_the_examples_is_not_kept():
+    some = ProposalSet([proposal(0, 0, 6, 6, likeness=0.2), proposal(0, 20, 6, 6, likeness=0.9)], *SIZE)
+    assert places(some.kept(ProposalFilter(least_likeness=0.5))) == [(0, 20)]
+
+
+def test_kept_masks_never_share_a_pixel():
+    random = np.random.default_rng(0)
+    many = [proposal(*random.integers(0, 28, 2), *random.integers(3, 12, 2), random.random()) for _ in range(200)]
+    count = np.zeros(SIZE, int)
+    for one in ProposalSet(many, *SIZE).kept(ProposalFilter(least_score=0.0)):
+        count[one.window] += one.mask
+    assert count.max() == 1
+
+
+def test_there_may_be_nothing_to_choose_from():
+    assert ProposalSet([], *SIZE).kept(ProposalFilter()) == ()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"least_score": 1.1}, {"size_bias": -2}, {"most_overlap": float("nan")}, {"smallest_px": 0}, {"largest_px": 3}],
+)
+def test_a_number_outside_its_range_is_refused(wrong):
+    with pytest.raises(OptionError, match=r"Use a number|keep nothing"):
+        ProposalFilter(**wrong)
