@@ -2,8 +2,8 @@
 
 Its three candidates are discs of three sizes; the one that it chooses itself looks like the second.
 
-By itself it finds whatever is brighter than half, in pieces, one part of the frame after the other: the upper half, then
-the lower one. Of each piece it proposes the whole, and a middle part that is a little less sure.
+By itself it finds whatever is brighter than half, in pieces, first in the upper half of the frame, then below.
+Of each piece it proposes the whole, and a middle part that is a little less sure.
 
 Following, it moves nothing: an object stays where it was said to be on the prompted frame it was followed from.
 """
