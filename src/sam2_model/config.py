@@ -179,6 +179,9 @@ class Sam2Config:
         stride of 16.
     has_memory : bool
         Whether there are the parts that remember. A model without them segments images and follows nothing.
+    has_instance_decoder : bool
+        Whether there is the part that sees where objects are, all at once (`sam2_model.instance_decoder`). Needs views.
+        The published models have none, and ask for a grid of points (`sam2_model.mask_generator`).
 
     Raises
     ------
@@ -199,6 +202,7 @@ class Sam2Config:
     neighbour_blocks: int = 0
     follows_masks: bool = False
     has_memory: bool = True
+    has_instance_decoder: bool = False
 
     def __post_init__(self) -> None:
         for name in ("width", "memory_channels", "memory_layers", "memory_feedforward", "num_memories"):
@@ -217,13 +221,15 @@ class Sam2Config:
             )
 
     def _check_flags(self) -> None:
-        for name in ("follows_masks", "has_memory"):
+        for name in ("follows_masks", "has_memory", "has_instance_decoder"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} is {shown(getattr(self, name))}, neither true nor false.")
         if self.follows_masks and self.view_px is None:
             raise ConfigError("A model that follows masks needs views: give view_px.")
         if self.follows_masks and not self.has_memory:
             raise ConfigError("A model that follows masks needs memory.")
+        if self.has_instance_decoder and self.view_px is None:
+            raise ConfigError("A model with an instance decoder needs views: give view_px.")
 
     @property
     def field_px(self) -> int | None:
@@ -247,6 +253,7 @@ NANO = Sam2Config(
     view_px=128,
     neighbour_blocks=2,
     follows_masks=True,
+    has_instance_decoder=True,
 )
 
 _PUBLISHED = {"tiny": TINY, "small": SMALL, "base-plus": BASE_PLUS, "large": LARGE}

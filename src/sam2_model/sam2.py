@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sam2_model.config import STRIDE, Release, Sam2Config
 from sam2_model.image_encoder import ImageEncoder
+from sam2_model.instance_decoder import InstanceDecoder, InstanceMaps
 from sam2_model.layers import MLP
 from sam2_model.mask_decoder import MaskDecoder, MaskDecoderOutput
 from sam2_model.mask_ops import PROMPT_LOGIT_LIMIT, as_logits
@@ -127,6 +128,8 @@ class Sam2(nn.Module):
         self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, C))
         if config.has_memory:
             self._add_memory()
+        if config.has_instance_decoder:
+            self.instance_decoder = InstanceDecoder(C)
 
     def _add_memory(self) -> None:
         """Add what remembers objects and follows them."""
@@ -154,6 +157,13 @@ class Sam2(nn.Module):
         """Return the features of normalised images (B, 3, H, W); H and W are multiples of 32."""
         fine, middle, embedding = self.image_encoder(images)
         return ImageFeatures(self.sam_mask_decoder.conv_s0(fine), self.sam_mask_decoder.conv_s1(middle), embedding)
+
+    # Instance decoder ------------------------------------------------------------------------------------------------
+
+    def decode_instances(self, features: ImageFeatures) -> InstanceMaps:
+        """Return where objects are in images, if the model has an instance decoder."""
+        maps: InstanceMaps = self.instance_decoder(features.fine, features.middle, features.embedding)
+        return maps
 
     # Memory attention ------------------------------------------------------------------------------------------------
 
@@ -266,6 +276,7 @@ class Sam2(nn.Module):
         mask_logits: Tensor | None = None,  # (B, 1, h', w')
         *,
         closely: bool = True,
+        extent: Extent | None = None,
     ) -> MaskDecoderOutput:
         """Return the masks of B prompts; in a model with views, each is decoded in one of its own.
 
@@ -279,18 +290,21 @@ class Sam2(nn.Module):
             As in `PromptEncoder.forward`.
         closely : bool
             Whether an object that turns out to be small is looked at again from close by.
+        extent : Extent, optional
+            Where the objects lie, which says how closely they are looked at; what the prompts tell of it when omitted.
         """
         question = _Question(embedding, features, points, labels, mask_logits)
         if self.config.view_px is None:
             return self._decode(question)
         if mask_logits is not None:
             question = replace(question, mask_logits=fit_mask(mask_logits, self.mask_size(features)))
-        known = nowhere(len(embedding), embedding.device)
-        if points is not None and labels is not None:
-            known |= extent_of_points(points, labels)
-        if question.mask_logits is not None:
-            known |= extent_of_masks(is_inside(question.mask_logits), self.working_size(features))
-        return self._look(question, known, closely=closely)
+        if extent is None:
+            extent = nowhere(len(embedding), embedding.device)
+            if points is not None and labels is not None:
+                extent |= extent_of_points(points, labels)
+            if question.mask_logits is not None:
+                extent |= extent_of_masks(is_inside(question.mask_logits), self.working_size(features))
+        return self._look(question, extent, closely=closely)
 
     def decode_without_prompt(
         self, embedding: Tensor, features: ImageFeatures, expected: Tensor | None = None

@@ -18,7 +18,6 @@ from safetensors.torch import load_file
 from sam2_model.config import NANO
 from sam2_model.errors import Sam2Error
 from sam2_model.imaginary.curriculum import CURRICULUM
-from sam2_model.imaginary.dense import DenseHead
 from sam2_model.imaginary.initialise import (
     embedding_scale,
     localise_memory,
@@ -79,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 def _begin(options: argparse.Namespace) -> TrainingState:
     checkpoint = options.run / "state.pt"
     if checkpoint.exists():
-        state = start_training(Sam2(NANO), options.seed, DenseHead(NANO.width))
+        state = start_training(Sam2(NANO), options.seed)
         load_state(state, checkpoint)
         logger.info("resumed at step %d", state.step)
         return state
@@ -91,7 +90,7 @@ def _begin(options: argparse.Namespace) -> TrainingState:
         soften_start(model)
     if options.localise or not options.weights:
         _localise(model, options.seed)
-    state = start_training(model, options.seed, DenseHead(NANO.width))
+    state = start_training(model, options.seed)
     state.step = options.first_step
     return state
 

@@ -44,12 +44,15 @@ class AnnotatedStack:
         Side in pixels of the working image at which the frames will be predicted.
     is_series : bool
         Whether an id is the same object on the next frame; else every frame stands for itself.
+    is_complete : bool
+        Whether every object on an annotated frame has a label; else what has none is not surely background.
     """
 
     frames: FrameSource
     labels: LabelSource
     image_size: int
     is_series: bool
+    is_complete: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,10 +172,11 @@ class AnnotatedBatches:
         What to learn from.
     """
 
-    __slots__ = ("_runs",)
+    __slots__ = ("_is_complete", "_runs")
 
     def __init__(self, frames: Sequence[AnnotatedFrame]) -> None:
         self._runs = runs(frames)
+        self._is_complete = all(frame.stack.is_complete for frame in frames)
 
     def __call__(self, rng: np.random.Generator, stage: Stage, load: Load) -> Batch:
         """Return a random batch.
@@ -184,7 +188,7 @@ class AnnotatedBatches:
         PromptError
             If no window of that size shows an object.
         """
-        return assemble([self._clip(rng, load) for _ in range(load.clips)])
+        return assemble([self._clip(rng, load) for _ in range(load.clips)], is_complete=self._is_complete)
 
     def _clip(self, rng: np.random.Generator, load: Load) -> Clip:
         starts = [(run, first) for run in self._runs for first in range(len(run) - load.frames + 1)]

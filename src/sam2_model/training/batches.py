@@ -27,12 +27,15 @@ class Batch:
         Shape (T, N, 1, S, S), float32, 0 or 1; all 0 on a frame without the object.
     labels : Tensor
         Shape (T, B, S, S), int32: every object of the clips, asked for or not.
+    is_complete : bool
+        Whether every object that is seen has a label; else what has none is not surely background.
     """
 
     images: Tensor
     owner: Tensor
     masks: Tensor
     labels: Tensor
+    is_complete: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +57,7 @@ class Clip:
     chosen: NDArray[np.intp]
 
 
-def assemble(clips: list[Clip]) -> Batch:
+def assemble(clips: list[Clip], *, is_complete: bool = True) -> Batch:
     """Return a batch of clips of one shape with equally many chosen objects; objects of a clip are neighbours."""
     masks = []
     for clip in clips:
@@ -63,7 +66,7 @@ def assemble(clips: list[Clip]) -> Batch:
     owner = torch.arange(len(clips)).repeat_interleave(len(clips[0].chosen))
     labels = torch.stack([torch.from_numpy(clip.labels) for clip in clips], 1)
     images = torch.stack([clip.images for clip in clips], 1)
-    return Batch(images, owner, torch.cat(masks, 1)[:, :, None].float(), labels)
+    return Batch(images, owner, torch.cat(masks, 1)[:, :, None].float(), labels, is_complete)
 
 
 def choose_objects(rng: np.random.Generator, labels: NDArray[np.int32], objects: int) -> NDArray[np.intp]:

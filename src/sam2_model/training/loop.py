@@ -38,9 +38,6 @@ class TrainingState:
         The weights being trained.
     average : Sam2
         Their running average, which is what gets validated and exported.
-    head : nn.Module or None
-        Throw-away head that helps the image encoder to learn, as in `steps.image_losses`; None where not every object
-        is annotated.
     optimizers : tuple of torch.optim.Optimizer
         Their parameter groups say whether they hold parameters of the trunk (`is_trunk`).
     seed : int
@@ -53,7 +50,6 @@ class TrainingState:
 
     model: Sam2
     average: Sam2
-    head: nn.Module | None
     optimizers: tuple[torch.optim.Optimizer, ...]
     seed: int
     step: int = 0
@@ -72,8 +68,8 @@ class StepReport:
         Name of the stage.
     size, frames : int
         Side of the images in pixels, and frames per clip.
-    mask, iou, presence, dense : float
-        Losses; `dense` is 0 in a step of clips.
+    mask, iou, presence, instances : float
+        Losses; `instances` is 0 in a step of clips.
     gradient_norm : float
         Before clipping.
     memory_gradient : float
@@ -89,14 +85,14 @@ class StepReport:
     mask: float
     iou: float
     presence: float
-    dense: float
+    instances: float
     gradient_norm: float
     memory_gradient: float
     seconds: float
 
 
-def start_training(model: Sam2, seed: int, head: nn.Module) -> TrainingState:
-    """Return the state of a run from nothing, with a throw-away head.
+def start_training(model: Sam2, seed: int) -> TrainingState:
+    """Return the state of a run from nothing.
 
     Raises
     ------
@@ -106,8 +102,8 @@ def start_training(model: Sam2, seed: int, head: nn.Module) -> TrainingState:
     if not hasattr(torch.optim, "Muon"):
         raise ConfigError(f"Training a model needs torch 2.9 or newer, not {torch.__version__}. Fine-tuning does not.")
     # Embeddings and tokens are tables of vectors; linear layers map vectors to vectors.
-    linear = {m.weight for m in (*model.modules(), *head.modules()) if isinstance(m, nn.Linear)}
-    parameters = [*model.parameters(), *head.parameters()]
+    linear = {m.weight for m in model.modules() if isinstance(m, nn.Linear)}
+    parameters = list(model.parameters())
     matrices = [p for p in parameters if p in linear and min(p.shape) >= _LEAST_RANK]
     others = [p for p in parameters if p not in set(matrices)]
     trunk = set(model.image_encoder.trunk.parameters())
@@ -115,20 +111,18 @@ def start_training(model: Sam2, seed: int, head: nn.Module) -> TrainingState:
     muon = torch.optim.Muon(
         _groups(matrices, trunk), lr=0.0, weight_decay=_WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw"
     )
-    return _start(model, seed, head, (muon, _adam(others, trunk)))
+    return _start(model, seed, (muon, _adam(others, trunk)))
 
 
 def start_fine_tuning(model: Sam2, seed: int) -> TrainingState:
     """Return the state of a run on annotated frames; parameters that ask for no gradient stay as they are."""
     trunk = set(model.image_encoder.trunk.parameters())
-    return _start(model, seed, None, (_adam(list(model.parameters()), trunk),))
+    return _start(model, seed, (_adam(list(model.parameters()), trunk),))
 
 
-def _start(
-    model: Sam2, seed: int, head: nn.Module | None, optimizers: tuple[torch.optim.Optimizer, ...]
-) -> TrainingState:
+def _start(model: Sam2, seed: int, optimizers: tuple[torch.optim.Optimizer, ...]) -> TrainingState:
     average = deepcopy(model).eval().requires_grad_(requires_grad=False)
-    return TrainingState(model.train(), average, head, optimizers, seed)
+    return TrainingState(model.train(), average, optimizers, seed)
 
 
 def _groups(parameters: list[nn.Parameter], trunk: set[nn.Parameter]) -> list[dict[str, Any]]:
@@ -199,7 +193,7 @@ def _step(state: TrainingState, stage: StageT, local: int, source: BatchSource[S
         mask=float(losses.mask.detach()),
         iou=float(losses.iou.detach()),
         presence=float(losses.presence.detach()),
-        dense=float(torch.as_tensor(losses.dense).detach()),
+        instances=float(torch.as_tensor(losses.instances).detach()),
         gradient_norm=norm,
         memory_gradient=_largest_gradient(state.model.memory_attention),
         seconds=perf_counter() - started,
@@ -208,7 +202,7 @@ def _step(state: TrainingState, stage: StageT, local: int, source: BatchSource[S
 
 def _losses(state: TrainingState, user: Interaction, batch: Batch, generator: torch.Generator) -> Losses:
     if len(batch.images) == 1:
-        return image_losses(state.model, batch, user, generator, state.head)
+        return image_losses(state.model, batch, user, generator)
     return clip_losses(state.model, batch, user, generator)
 
 
@@ -230,7 +224,6 @@ def save_state(state: TrainingState, path: Path) -> None:
     partial = path.with_name(path.name + ".partial")
     contents = {
         "model": state.model.state_dict(),
-        "head": state.head.state_dict() if state.head else {},
         "average": state.average.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in state.optimizers],
         "seed": state.seed,
@@ -252,7 +245,7 @@ def load_state(state: TrainingState, path: Path) -> None:
     contents = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(contents, dict) or "optimizers" not in contents:
         raise CheckpointError(f"{path} is not the state of a training run. Start from weights with --weights instead.")
-    modules = {"model": state.model, "average": state.average, "head": state.head or nn.Identity()}
+    modules = {"model": state.model, "average": state.average}
     for name, module in modules.items():
         try:
             module.load_state_dict(contents[name])

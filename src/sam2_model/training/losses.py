@@ -39,19 +39,19 @@ class Losses:
         Error of the predicted IoU, scalar.
     presence : Tensor
         Cross-entropy of the object score, scalar.
-    dense : Tensor or float
-        Loss of the throw-away head of the image encoder; 0 without it.
+    instances : Tensor or float
+        Loss of the instance decoder; 0 without it.
     """
 
     mask: Tensor
     iou: Tensor
     presence: Tensor
-    dense: Tensor | float = 0.0
+    instances: Tensor | float = 0.0
 
     @property
     def total(self) -> Tensor:
         """Everything, scalar."""
-        return self.mask + self.iou + _PRESENCE * self.presence + self.dense
+        return self.mask + self.iou + _PRESENCE * self.presence + self.instances
 
 
 def mean_losses(parts: list[Losses]) -> Losses:

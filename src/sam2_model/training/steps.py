@@ -7,13 +7,14 @@ is moved to where the model is.
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sam2_model.mask_decoder import MaskDecoderOutput, best_candidate, single_mask
 from sam2_model.mask_ops import ABSENT_LOGIT, PROMPT_LOGIT_LIMIT, as_low_res_logits, resize_logits
 from sam2_model.memory_bank import MAX_POINTERS, Direction, recall
 from sam2_model.sam2 import ImageFeatures, PointerMemory, Sam2, SpatialMemory
 from sam2_model.training.batches import Batch
+from sam2_model.training.instances import instance_loss
 from sam2_model.training.losses import Losses, mean_losses, prompt_losses, target_of
 from sam2_model.training.prompting import correction_clicks, first_prompts, rough_masks
 from sam2_model.video.trajectory import expected_masks
@@ -54,13 +55,11 @@ class Interaction:
     shown_masks: float = 0.4
 
 
-def image_losses(
-    model: Sam2, batch: Batch, user: Interaction, generator: torch.Generator, head: nn.Module | None = None
-) -> Losses:
+def image_losses(model: Sam2, batch: Batch, user: Interaction, generator: torch.Generator) -> Losses:
     """Return the losses of prompts on the objects of single images, averaged over the first prompt and corrections.
 
-    Gradients flow into all of the model but the memory. Of the batch only the first frame is used. A `head` returns one
-    more loss from the features of B images and their label images (B, S, S).
+    Gradients flow into all of the model but the memory. Of the batch only the first frame is used. A model with an
+    instance decoder is charged for what that says of the images, too.
     """
     masks = batch.masks[0]
     encoded = model.encode_image(batch.images[0].to(model.device))
@@ -69,9 +68,10 @@ def image_losses(
     starts_rough = torch.rand((), generator=generator) < user.rough_masks
     shown = rough_masks(generator, masks).to(model.device) if starts_rough else None
     losses = mean_losses(list(_interact(model, embedding, features, masks, user, generator, shown).losses))
-    if head is None:
+    if not model.config.has_instance_decoder:
         return losses
-    return replace(losses, dense=head(encoded, batch.labels[0]))
+    maps = model.decode_instances(encoded)
+    return replace(losses, instances=instance_loss(maps, batch.labels[0], is_complete=batch.is_complete))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,7 +20,13 @@ KEY = "napari_sam2"
 _TRUNK_NUMBERS = ("embed_dim", "num_heads")
 _TRUNK_TUPLES = ("stages", "global_blocks", "window_sizes", "position_grid")
 _NUMBERS = ("width", "memory_channels", "memory_layers", "memory_feedforward", "num_memories", "image_size")
-_USUAL: Mapping[str, object] = {"view_px": None, "neighbour_blocks": 0, "follows_masks": False, "has_memory": True}
+_USUAL: Mapping[str, object] = {
+    "view_px": None,
+    "neighbour_blocks": 0,
+    "follows_masks": False,
+    "has_memory": True,
+    "has_instance_decoder": False,
+}
 """Fields of a configuration; the last are stated only where they differ from what is usual."""
 
 Calibration = Mapping[str, float]

@@ -15,6 +15,7 @@ _BLOCK = re.compile(r"image_encoder\.trunk\.blocks\.(\d+)\.")
 _ONLY_IN_2_1 = ("no_obj_embed_spatial", "obj_ptr_tpos_proj.weight", "obj_ptr_tpos_proj.bias")
 
 _MEMORY = r"(memory_attention|memory_encoder)\."
+_INSTANCES = r"instance_decoder\."
 
 _LISTED = 5
 """Tensors that a message names; the others are counted."""
@@ -74,6 +75,7 @@ def recognise(shapes: Shapes) -> Sam2Config:
         )
         raise CheckpointError(f"Its trunk begins with {patch[0]} channels; the known models begin with {known}.")
     likest = min(alike, key=lambda known: (abs(sum(known.trunk.stages) - len(blocks)), known.release is not release))
+    likest = replace(likest, has_instance_decoder=_any_begins(shapes, _INSTANCES))
     return likest if has_memory else replace(likest, has_memory=False, follows_masks=False)
 
 

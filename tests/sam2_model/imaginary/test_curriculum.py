@@ -8,10 +8,9 @@ import torch
 
 from sam2_model.errors import CheckpointError
 from sam2_model.imaginary.curriculum import CURRICULUM
-from sam2_model.imaginary.dense import DenseHead
 from sam2_model.imaginary.scene_batches import SceneStage, draw_scenes
 from sam2_model.sam2 import Sam2
-from sam2_model.training.loop import TrainingState, load_state, save_state, start_fine_tuning, start_training, train
+from sam2_model.training.loop import TrainingState, load_state, save_state, start_training, train
 from sam2_model.training.stages import Load
 from tests.sam2_model.small import SMALL, small_model
 
@@ -22,7 +21,7 @@ STAGES = (
 
 
 def started(model: Sam2, seed: int) -> TrainingState:
-    return start_training(model, seed, DenseHead(model.config.width))
+    return start_training(model, seed)
 
 
 def weights(state: TrainingState) -> torch.Tensor:
@@ -47,9 +46,10 @@ def test_training_ends_with_the_last_stage() -> None:
     assert [r.memory_gradient > 0 for r in reports] == [False, False, True, True]
 
 
-def test_a_state_of_another_model_or_without_its_head_is_refused(tmp_path: Path) -> None:
+def test_a_state_of_another_model_is_refused(tmp_path: Path) -> None:
     save_state(started(small_model(), seed=1), tmp_path / "state.pt")
-    for other in (started(Sam2(replace(SMALL, width=64)), seed=1), start_fine_tuning(Sam2(SMALL), seed=1)):
+    for config in (replace(SMALL, width=64), replace(SMALL, has_instance_decoder=not SMALL.has_instance_decoder)):
+        other = started(Sam2(config), seed=1)
         with pytest.raises(CheckpointError, match="another model"):
             load_state(other, tmp_path / "state.pt")
 

@@ -132,7 +132,7 @@ def test_no_steps_are_refused(model: Sam2) -> None:
         next(fine_tune(model, split_of(6), replace(QUICK, steps=0), seed=0))
 
 
-def test_a_state_without_a_throw_away_head_is_kept_and_read(model: Sam2, tmp_path: Path) -> None:
+def test_the_state_of_a_fine_tuning_is_kept_and_read(model: Sam2, tmp_path: Path) -> None:
     network = Sam2(TOY)
     network.load_state_dict(model.state_dict())
     stages = (Stage("any", 3, 1e-3, (Load(64, 1, 2),)),)

@@ -1,0 +1,1 @@
+"""Objects that nobody has prompted: what a model finds by itself in an image."""
