@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from napari_sam2.prompts import ModelScores
 
-LEAST_SCORE = 0.5
+LEAST_SCORE = 0.6
 """Score below which a proposal is not kept unless the user asks for more."""
 
 MOST_OVERLAP = 0.3
@@ -64,8 +64,8 @@ class Proposal:
 
     @property
     def score(self) -> float:
-        """How good a proposal it is, in [0, 1]: the geometric mean of what the model says of mask and object."""
-        return float(np.sqrt(self.scores.predicted_iou * self.scores.object_score * self.agreement))
+        """How good a proposal it is, in [0, 1]: the geometric mean of confidence without, and agreement."""
+        return float(np.cbrt(self.scores.confidence * self.agreement))
 
 
 @dataclass(frozen=True, slots=True)

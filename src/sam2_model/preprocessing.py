@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sam2_model.config import SIZE_STEP
 from sam2_model.errors import FrameError
 
 _MEAN = (0.485, 0.456, 0.406)
@@ -58,6 +59,32 @@ def to_model_image(image: NDArray[np.uint8], image_size: int, device: torch.devi
     pixels = torch.from_numpy(np.ascontiguousarray(check_image(image)))
     x = pixels.to(device).permute(2, 0, 1)[None].float() / 255  # (1, 3, H, W)
     x = F.interpolate(x, size=(image_size, image_size), mode="bilinear", antialias=True)
+    mean, std = (x.new_tensor(v)[:, None, None] for v in (_MEAN, _STD))
+    return (x - mean) / std
+
+
+def to_model_tile(image: NDArray[np.uint8], zoom: float, device: torch.device) -> Tensor:
+    """Return a part of an RGB image, enlarged by `zoom` and normalised, with its proportions.
+
+    Parameters
+    ----------
+    image : ndarray
+        Shape (H, W, 3), uint8.
+    zoom : float
+        Pixels of the result per pixel of the image, along each axis.
+    device : torch.device
+        Where the model lives.
+
+    Returns
+    -------
+    Tensor
+        Shape (1, 3, h, w), float32; h and w are multiples of 32, filled up below and to the right by the last pixels.
+    """
+    pixels = torch.from_numpy(np.ascontiguousarray(check_image(image)))
+    x = pixels.to(device).permute(2, 0, 1)[None].float() / 255  # (1, 3, H, W)
+    height, width = (max(round(side * zoom), 1) for side in x.shape[-2:])
+    x = F.interpolate(x, size=(height, width), mode="bilinear", antialias=True)
+    x = F.pad(x, (0, -width % SIZE_STEP, 0, -height % SIZE_STEP), mode="replicate")
     mean, std = (x.new_tensor(v)[:, None, None] for v in (_MEAN, _STD))
     return (x - mean) / std
 

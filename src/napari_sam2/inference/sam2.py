@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from napari_sam2.errors import ModelError, OptionError, is_out_of_memory
+from napari_sam2.inference.everything import propose_instances
 from napari_sam2.inference.frame_prompts import frame_prompt, is_answer, mask_logits
 from napari_sam2.inference.masks import given_mask, object_mask
 from napari_sam2.inference.models import smallest_covering, working_sizes
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_sam2.frames import FrameStack
-    from napari_sam2.inference.predictor import Tracker
+    from napari_sam2.inference.predictor import FoundPart, Search, Tracker
     from napari_sam2.prompts import Prompt
     from napari_sam2.results import ObjectMask
     from sam2_model.image_predictor import ImageEmbedding
@@ -268,6 +269,17 @@ class Sam2Predictor:
                     object_id, logits, iou, score, frame, prompt, drops_islands=self.drops_islands
                 )
         return masks
+
+    def propose(self, frames: FrameStack, frame: int, search: Search) -> Iterator[FoundPart]:
+        """Find objects by itself in one frame, part by part; closing the iterator stops between parts.
+
+        Raises
+        ------
+        ModelError
+            If the model cannot work, mostly for lack of memory.
+        """
+        with model_errors():
+            yield from propose_instances(self._model.network, frames, frame, search)
 
     def open(self, frames: FrameStack) -> Tracker:
         """Begin work on a stack.

@@ -17,8 +17,11 @@ _STEPS = 80
 _SLOW = 0.1
 """Offset, in object sizes, below which steps become shorter, so that cells stop at the middle."""
 
-_SIGMAS = (1.0, 2.0)
+_NARROW, _WIDE = 1.0, 2.0
 """How far apart cells may stop that mean one middle, in cells: narrow for small objects, wide for large ones."""
+
+_ALIKE = 0.8
+"""Ratio of the sizes of two regions with one middle from which on they are the same."""
 
 _LEAST_CELLS = 3.0
 """Cells that have to meet."""
@@ -66,12 +69,16 @@ def find_regions(object_logits: NDArray[np.float32], offsets: NDArray[np.float32
     certainty = 1 / (1 + np.exp(-object_logits[tuple(starts.T)]))
     weight = np.zeros(object_logits.shape, np.float32)
     np.add.at(weight, tuple(np.rint(ends).astype(int).T), certainty)
-    found: dict[tuple[object, ...], Region] = {}
-    for sigma in _SIGMAS:
-        for region in _met(starts, ends, weight, sigma):
-            key = (region.corner, region.mask.shape, np.count_nonzero(region.mask))
-            found.setdefault(key, region)  # mostly both see the same
-    return tuple(found.values())
+    narrow, wide = (_met(starts, ends, weight, sigma) for sigma in (_NARROW, _WIDE))
+    return (*narrow, *(region for region in wide if not any(_is_alike(region, other) for other in narrow)))
+
+
+def _is_alike(one: Region, other: Region) -> bool:
+    """Return whether two regions are nearly the same: asked for twice, they would get the same answer."""
+    if max(abs(a - b) for a, b in zip(one.middle, other.middle, strict=True)) > 1:
+        return False
+    sizes = sorted((np.count_nonzero(one.mask), np.count_nonzero(other.mask)))
+    return sizes[0] >= _ALIKE * sizes[1]
 
 
 def _walk(starts: NDArray[np.intp], offsets: NDArray[np.float32]) -> NDArray[np.float32]:
