@@ -1,8 +1,8 @@
 """Masks of everything on an image: a grid of points is answered, and the good answers are kept, each once.
 
-Kirillov et al. 2023, "Segment Anything", section 4 (fully automatic stage) and appendix B, as carried out in SAM 2's public
-repository. Nothing larger than low-resolution logits is on the device. A mask is enlarged when its predicted IoU has
-passed, only where it can be, in bands of rows; what passes is kept as compressed bits of its box.
+Kirillov et al. 2023, "Segment Anything", section 4 (fully automatic stage) and appendix B, in the order of work of SAM
+2's public repository. Nothing larger than low-resolution logits is on the device. A mask is enlarged when its predicted
+IoU has passed, only where it can be, in bands of rows; what passes is kept as compressed bits of its box.
 """
 
 import zlib
@@ -73,7 +73,8 @@ class MaskGeneratorOptions:
     mask_threshold : float
         Logit above which a pixel is inside.
     box_nms_thresh : float
-        IoU of boxes, in [0, 1], above which the mask of the lower predicted IoU is a duplicate and dropped; 1 drops none.
+        IoU of boxes, in [0, 1], above which the mask of the lower predicted IoU is dropped as a duplicate; 1 drops
+        none.
     crop_n_layers : int
         Layers of crops that are searched as well: layer k cuts the image into 2^k x 2^k of them.
     crop_nms_thresh : float
