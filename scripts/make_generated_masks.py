@@ -44,7 +44,7 @@ CASES: dict[str, dict[str, object]] = {
     "plain": PLAIN,
     "crops": PLAIN | {"crop_n_layers": 1, "crop_n_points_downscale_factor": 2},
     "m2m": PLAIN | {"use_m2m": True},
-    "one_mask": PLAIN | {"multimask_output": False, "mask_threshold": 4.0},
+    "one_mask": PLAIN | {"multimask_output": False, "mask_threshold": 4.0, "box_nms_thresh": 0.99},
     "small_regions": PLAIN | {"min_mask_region_area": 6, "box_nms_thresh": 0.98},
 }
 
