@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, product
-from math import ceil, isfinite
+from math import ceil, isfinite, prod
 
 import numpy as np
 import torch
@@ -52,6 +52,16 @@ _MOST_POINTS_PER_SIDE = 1024
 
 Box = tuple[int, int, int, int]
 """x_min, y_min, x_max, y_max in image pixels, both ends included, as `ImagePredictor.predict` takes boxes."""
+
+
+def _window(box: Box) -> tuple[slice, slice]:
+    """Return the rows and columns that a box covers."""
+    return slice(box[1], box[3] + 1), slice(box[0], box[2] + 1)
+
+
+def _shape(box: Box) -> tuple[int, int]:
+    """Return how many rows and columns a box covers."""
+    return box[3] - box[1] + 1, box[2] - box[0] + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,11 +208,11 @@ class GeneratedMask:
     @property
     def window(self) -> tuple[slice, slice]:
         """Rows and columns of the image that the box covers."""
-        return slice(self.box[1], self.box[3] + 1), slice(self.box[0], self.box[2] + 1)
+        return _window(self.box)
 
     def in_window(self) -> NDArray[np.bool_]:
         """Return the part of the mask in its window, bool."""
-        shape = (self.box[3] - self.box[1] + 1, self.box[2] - self.box[0] + 1)
+        shape = _shape(self.box)
         packed = np.frombuffer(zlib.decompress(self.bits), np.uint8)
         return np.unpackbits(packed, count=shape[0] * shape[1]).view(np.bool_).reshape(shape)
 
@@ -257,14 +267,6 @@ class _Crop:
 
     box: Box
     layer: int
-
-    @property
-    def window(self) -> tuple[slice, slice]:
-        return slice(self.box[1], self.box[3] + 1), slice(self.box[0], self.box[2] + 1)
-
-    @property
-    def area_px(self) -> int:
-        return (self.box[2] - self.box[0] + 1) * (self.box[3] - self.box[1] + 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -336,7 +338,7 @@ class MaskGenerator:
         count = sum(ceil(len(grids[crop.layer]) / step) for crop in crops)
         number = 0
         for index, crop in enumerate(crops):
-            embedding = self.predictor.embed(image[crop.window])
+            embedding = self.predictor.embed(image[_window(crop.box)])
             points = (grids[crop.layer] * (embedding.width, embedding.height)).astype(np.float32)
             for first in range(0, len(points), step):
                 answers = self._answer(embedding, points[first : first + step])
@@ -364,7 +366,7 @@ class MaskGenerator:
             kept += [masks[i] for i in _distinct_boxes(masks, best, options.box_nms_thresh)]
         if options.crop_n_layers:
             # Small crops show more of a small object.
-            closest = np.array([-_Crop(mask.crop_box, 0).area_px for mask in kept], np.float64)
+            closest = np.array([-prod(_shape(mask.crop_box)) for mask in kept], np.float64)
             kept = [kept[i] for i in _distinct_boxes(kept, closest, options.crop_nms_thresh)]
         if options.mask_nms_thresh is not None:
             kept = _distinct_masks(kept, options.mask_nms_thresh)
@@ -411,14 +413,12 @@ class MaskGenerator:
 
     def _pass(self, answers: _Answers, crop: _Crop, height: int, width: int) -> Iterator[GeneratedMask]:
         """Give those masks that are stable, not empty, and not cut by the crop."""
-        rows, columns = crop.window
-        size = (rows.stop - rows.start, columns.stop - columns.start)
         for logits, iou, point in zip(answers.logits, answers.predicted_iou, answers.points, strict=True):
-            enlarged = self._enlarge(logits, size)
+            enlarged = self._enlarge(logits, _shape(crop.box))
             if enlarged is None:
                 continue
             part, corner, stability = enlarged
-            top, left = corner[0] + rows.start, corner[1] + columns.start
+            top, left = corner[0] + crop.box[1], corner[1] + crop.box[0]
             box = (left, top, left + part.shape[1] - 1, top + part.shape[0] - 1)
             if _is_cut(box, crop.box, (height, width)):
                 continue
@@ -429,7 +429,7 @@ class MaskGenerator:
                 area_px=int(np.count_nonzero(part)),
                 predicted_iou=float(iou),
                 stability_score=stability,
-                point=(float(point[0]) + columns.start, float(point[1]) + rows.start),
+                point=(float(point[0]) + crop.box[0], float(point[1]) + crop.box[1]),
                 crop_box=crop.box,
                 bits=zlib.compress(np.packbits(part).tobytes(), 1),
             )
