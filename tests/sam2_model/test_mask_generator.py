@@ -152,12 +152,12 @@ def test_a_mask_is_a_value_and_little_to_keep(predictor):
 
 def test_thresholds_that_nothing_passes_leave_no_mask(predictor):
     for strict in ({"pred_iou_thresh": 1.0}, {"mask_threshold": 100.0}, {"stability_score_offset": 1000.0}):
-        assert Drawn(predictor, MaskGeneratorOptions(points_per_side=16, **strict)).generate(IMAGE) == ()
+        assert Drawn(predictor, MaskGeneratorOptions(points_per_side=8, **strict)).generate(IMAGE) == ()
 
 
 def test_nothing_is_enlarged_that_predicted_iou_has_ruled_out(predictor, monkeypatch):
     monkeypatch.setattr(mask_generator, "window_above", None)
-    assert Drawn(predictor, MaskGeneratorOptions(pred_iou_thresh=0.99)).generate(IMAGE) == ()
+    assert Drawn(predictor, MaskGeneratorOptions(points_per_side=8, pred_iou_thresh=0.99)).generate(IMAGE) == ()
 
 
 # Batches --------------------------------------------------------------------------------------------------------------
@@ -203,10 +203,10 @@ def test_a_picture_of_another_kind_is_refused_before_the_first_batch(predictor):
 # Images ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (3, 2), (64, 64), (33, 90)])
-@pytest.mark.parametrize("layers", [0, 2])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (3, 2), (33, 90)])
+@pytest.mark.parametrize("layers", [0, 1])
 def test_images_of_any_size_are_searched_blank_ones_too(predictor, shape, layers):
-    options = replace(OPEN, points_per_side=2, crop_n_layers=layers, mask_nms_thresh=0.9)
+    options = replace(OPEN, points_per_side=1, crop_n_layers=layers, mask_nms_thresh=0.9)
     for image in (np.zeros((*shape, 3), np.uint8), toy_stack(1, *shape)[0]):
         for mask in MaskGenerator(predictor, options).generate(image):
             assert mask.mask().shape == shape
