@@ -27,6 +27,9 @@ from sam2_model.prompt_encoder import PointLabel
 _EDGE_PX = 20
 """A box that ends so near to the edge of a crop, and not of the image, is of an object that the crop has cut."""
 
+_AT_ONCE_ON_CPU = 16
+"""More points at once take a processor more memory, and no less time."""
+
 _WHOLE_NUMBERS = {
     "points_per_batch": (1, 65_536),
     "crop_n_layers": (0, 8),
@@ -73,7 +76,8 @@ class MaskGeneratorOptions:
     points_per_side : int or None
         Points along each side of the image, in the middles of equal parts. None where `point_grids` says them.
     points_per_batch : int
-        Points that the decoder answers at once. The masks do not depend on it; memory and the time to a stop do.
+        Points that are answered at once, by the decoder in smaller parts on a CPU. The masks do not depend on it;
+        memory and the time to a stop do.
     pred_iou_thresh : float
         Predicted IoU, in [0, 1], above which a mask is kept.
     stability_score_thresh : float
@@ -374,23 +378,28 @@ class MaskGenerator:
 
     def _answer(self, embedding: ImageEmbedding, points: NDArray[np.float32]) -> _Answers:
         """Return the masks of points (N, 2) of a crop that pass by predicted IoU."""
+        at_once = self.options.points_per_batch
+        if self.predictor.device.type == "cpu":
+            at_once = min(at_once, _AT_ONCE_ON_CPU)
         with inference(self.predictor.device):
             xy = torch.from_numpy(points).to(self.predictor.device)
-            chosen = self._decode(embedding, xy, None)
-            if not self.options.use_m2m:
-                return self._passing(chosen, xy)
-            xy = xy.repeat_interleave(chosen.mask_logits.shape[1], dim=0)
-            shown_again = chosen.mask_logits.flatten(0, 1)[:, None].clamp(-PROMPT_LOGIT_LIMIT, PROMPT_LOGIT_LIMIT)
-            step = self.options.points_per_batch
-            parts = [
-                self._passing(self._decode(embedding, some, masks), some)
-                for some, masks in zip(torch.split(xy, step), torch.split(shown_again, step), strict=True)
-            ]
+            parts = [part for some in torch.split(xy, at_once) for part in self._ask(embedding, some, at_once)]
         return _Answers(
             np.concatenate([part.logits for part in parts]),
             np.concatenate([part.predicted_iou for part in parts]),
             np.concatenate([part.points for part in parts]),
         )
+
+    def _ask(self, embedding: ImageEmbedding, points: Tensor, at_once: int) -> Iterator[_Answers]:
+        """Give the masks of points (N, 2) that pass, after they have been shown to the decoder again if they shall."""
+        chosen = self._decode(embedding, points, None)
+        if not self.options.use_m2m:
+            yield self._passing(chosen, points)
+            return
+        points = points.repeat_interleave(chosen.mask_logits.shape[1], dim=0)
+        masks = chosen.mask_logits.flatten(0, 1)[:, None].clamp(-PROMPT_LOGIT_LIMIT, PROMPT_LOGIT_LIMIT)
+        for some, shown_again in zip(torch.split(points, at_once), torch.split(masks, at_once), strict=True):
+            yield self._passing(self._decode(embedding, some, shown_again), some)
 
     def _decode(self, embedding: ImageEmbedding, points: Tensor, mask_logits: Tensor | None) -> ChosenMasks:
         """Return what the decoder makes of points (N, 2), each with its mask (N, 1, h, w) if there are any."""
