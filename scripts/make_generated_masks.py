@@ -29,13 +29,13 @@ HEIGHT, WIDTH = 200, 240
 GREY_STEP = 16
 
 PLAIN = {
-    "points_per_side": 8,
+    "points_per_side": 6,
     "points_per_batch": 24,
     "pred_iou_thresh": 0.45,
     "stability_score_thresh": 0.5,
     "stability_score_offset": 0.2,
     "mask_threshold": 6.0,
-    "box_nms_thresh": 0.95,
+    "box_nms_thresh": 0.98,
     "crop_nms_thresh": 0.9,
 }
 
@@ -45,7 +45,7 @@ CASES: dict[str, dict[str, object]] = {
     "crops": PLAIN | {"crop_n_layers": 1, "crop_n_points_downscale_factor": 2},
     "m2m": PLAIN | {"use_m2m": True},
     "one_mask": PLAIN | {"multimask_output": False, "mask_threshold": 4.0, "box_nms_thresh": 0.99},
-    "small_regions": PLAIN | {"min_mask_region_area": 6, "box_nms_thresh": 0.98},
+    "small_regions": PLAIN | {"min_mask_region_area": 6, "box_nms_thresh": 0.99},
 }
 
 
