@@ -78,7 +78,7 @@ def _is_alike(one: Region, other: Region) -> bool:
     if max(abs(a - b) for a, b in zip(one.middle, other.middle, strict=True)) > 1:
         return False
     sizes = sorted((np.count_nonzero(one.mask), np.count_nonzero(other.mask)))
-    return sizes[0] >= _ALIKE * sizes[1]
+    return bool(sizes[0] >= _ALIKE * sizes[1])
 
 
 def _walk(starts: NDArray[np.intp], offsets: NDArray[np.float32]) -> NDArray[np.float32]:
