@@ -9,11 +9,12 @@ Following, it moves nothing: an object stays where it was said to be on the prom
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from scipy import ndimage
 
-from napari_sam2.inference.predictor import FoundPart
+from napari_sam2.inference.predictor import Example, FoundPart
 from napari_sam2.prompt_checks import is_absence
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, ModelScores, PointPrompt
 from napari_sam2.proposals import Proposal
@@ -119,13 +120,27 @@ class FakePredictor:
         self.calls.append(("propose", frame))
         rows, columns = search.window or (slice(0, frames.height), slice(0, frames.width))
         found = [one for one in found_in(frames[frame], search.seeds) if _is_in(one.seed, rows, columns)]
+        if search.like:
+            found = [replace(one, likeness=_likeness(one, search.like)) for one in found]
         middle = (rows.start + rows.stop) / 2
         for part in (0, 1):
             self.before_part(part)
             yield FoundPart(tuple(one for one in found if (one.seed[0] >= middle) == part), part + 1, 2)
 
+    def describe(self, frames, frame, masks):
+        self.calls.append(("describe", frame, len(masks)))
+        areas = [int(one.mask.sum()) for one in masks]
+        return tuple(Example(np.array([area], np.float32), area) for area in areas)
+
     def count(self, verb):
         return sum(call[0] == verb for call in self.calls)
+
+
+def _likeness(proposal, examples):
+    """To the fake, objects are alike if they are as large."""
+    area = proposal.mask.sum()
+    ratios = [(min(area, one.area_px) / max(area, one.area_px), one.is_wanted) for one in examples]
+    return float(max(ratios)[0] if max(ratios)[1] else 0.0)
 
 
 def _is_in(seed, rows, columns):

@@ -15,10 +15,29 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_sam2.frames import FrameStack
-    from napari_sam2.prompts import Prompt
+    from napari_sam2.prompts import MaskPrompt, Prompt
     from napari_sam2.proposals import Proposal
     from napari_sam2.results import ObjectMask
     from sam2_model.memory_bank import Direction
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """What one object looks like to a model, so that others can be compared with it, on this frame or another.
+
+    Attributes
+    ----------
+    features : ndarray of float32, shape (C,)
+        The model's own features of the object; only those of one model can be compared.
+    area_px : int
+        Pixels of the object.
+    is_wanted : bool
+        Whether such objects are looked for, or those unlike it.
+    """
+
+    features: NDArray[np.float32]
+    area_px: int
+    is_wanted: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,10 +50,13 @@ class Search:
         Rows and columns, in data pixels, of which each lies on one object; None lets the model find them.
     window : tuple of slice or None
         Rows and columns of the frame that are searched; None for all of it.
+    like : tuple of Example
+        Proposals are compared with these, and say how much they are like them; empty for no comparison.
     """
 
     seeds: tuple[tuple[float, float], ...] | None = None
     window: tuple[slice, slice] | None = None
+    like: tuple[Example, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,4 +134,8 @@ class Predictor(Protocol):
 
     def propose(self, frames: FrameStack, frame: int, search: Search) -> Iterator[FoundPart]:
         """Find objects by itself in one frame, part by part; closing the iterator stops between parts."""
+        ...
+
+    def describe(self, frames: FrameStack, frame: int, masks: Sequence[MaskPrompt]) -> tuple[Example, ...]:
+        """Return what objects on one frame look like, as examples of what is wanted."""
         ...
