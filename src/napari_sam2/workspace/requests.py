@@ -114,7 +114,7 @@ class _Model:
         for result in results:
             seconds = time.perf_counter() - start
             if activity is Activity.ANSWERING:
-                computed = sum(not mask.is_given for mask in result.objects)
+                computed = sum(mask.is_computed for mask in result.objects)
             else:  # where there are prompts the result is repeated
                 computed = sum(Target(mask.object_id, result.frame) not in prompts for mask in result.objects)
             if computed and self.speeds is not None and self.predictor is not None and self.used is not None:

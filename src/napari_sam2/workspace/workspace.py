@@ -215,7 +215,7 @@ class Workspace:
         """Return all doubtful masks."""
         notes = self.objects.notes
         return find_doubts(
-            self.picture.held, threshold, certain=self.sources.user_masks, left_out=notes.hidden | notes.locked
+            self.picture.held, threshold, certain=self.sources.certain, left_out=notes.hidden | notes.locked
         )
 
     def _on_step(self) -> None:
