@@ -128,6 +128,7 @@ class ProposalSet:
         self._scores = np.array([one.score for one in self.proposals])
         self._areas = np.array([np.count_nonzero(one.mask) for one in self.proposals], np.int64)
         self._likeness = np.array([1.0 if one.likeness is None else one.likeness for one in self.proposals])
+        self._taken: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.proposals)
@@ -142,10 +143,17 @@ class ProposalSet:
         covered : ndarray of bool, shape (Y, X), optional
             Pixels that are taken from the beginning: by objects that there are, or outside the region of interest.
         """
-        taken = np.zeros((self.height, self.width), np.bool_) if covered is None else covered.copy()
-        return tuple(self._kept(chosen, taken))
+        if self._taken is None:
+            self._taken = np.zeros((self.height, self.width), np.bool_)
+        kept = tuple(self._kept(chosen, self._taken, covered))
+        # Only where something was kept: whoever moves a slider over a large frame waits for no copy of all of it.
+        for proposal in kept:
+            self._taken[proposal.window] = False
+        return kept
 
-    def _kept(self, chosen: ProposalFilter, taken: NDArray[np.bool_]) -> Iterator[Proposal]:
+    def _kept(
+        self, chosen: ProposalFilter, taken: NDArray[np.bool_], covered: NDArray[np.bool_] | None
+    ) -> Iterator[Proposal]:
         rank = self._scores * np.maximum(self._areas, 1) ** (_SIZE_EXPONENT * chosen.size_bias)
         largest = np.inf if chosen.largest_px is None else chosen.largest_px
         fits = (self._scores >= chosen.least_score) & (self._likeness >= chosen.least_likeness)
@@ -155,10 +163,12 @@ class ProposalSet:
             proposal, area = self.proposals[number], int(self._areas[number])
             window = taken[proposal.window]
             free = proposal.mask & ~window
+            if covered is not None:
+                free &= ~covered[proposal.window]
             left = int(np.count_nonzero(free))
             if left < chosen.smallest_px or area - left > chosen.most_overlap * area:
                 continue
-            window |= proposal.mask
+            window |= free
             yield proposal if left == area else _cropped(proposal, free)
 
 

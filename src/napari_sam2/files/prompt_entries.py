@@ -73,8 +73,8 @@ def _prompt_from(entry: object, shape: tuple[int, int] | None) -> Prompt | MaskR
 def _scores_from(entry: object) -> ModelScores:
     with within("found"):
         fields = Fields(entry, _SCORES)
-        shares = (fields.share(name, 0.0) for name in _SCORES[:-1])  # all are there
-        return ModelScores(*shares, fields.number("mean_logit"))
+        iou, score, stability = (fields.share(name, 0.0) for name in _SCORES[:-1])  # all are there
+        return ModelScores(iou, score, stability, fields.number("mean_logit"))
 
 
 def entry_of(prompt: Prompt) -> dict[str, object]:

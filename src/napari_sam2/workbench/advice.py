@@ -33,6 +33,7 @@ class Doing(Enum):
     NOTHING = auto()
     LOADING = auto()
     LOOKING = auto()
+    SEARCHING = auto()
     ANSWERING = auto()
     FOLLOWING = auto()
 
@@ -54,6 +55,26 @@ class Unclear:
     object_id: int
     confidence: float | None
     clicks: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the model has found by itself.
+
+    Attributes
+    ----------
+    num_kept, num_found : int
+        Proposals that would be added now, and all.
+    frame : int or None
+        The frame that they are on, if that is not the one that is shown.
+    is_asked : bool
+        Whether it is asked once more if so many shall be added.
+    """
+
+    num_kept: int
+    num_found: int
+    frame: int | None = None
+    is_asked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +107,10 @@ class Facts:
         Whether it says that something cannot be done.
     is_asked : bool
         Whether the user is asked if something is of a new object.
+    found : Found or None
+        What the model has found by itself and nobody has added.
+    not_found : str
+        Why there is nothing of the kind though it was searched for; empty if nobody has searched.
     num_committed : int
         Objects that are committed.
     committed_into : str
@@ -120,6 +145,8 @@ class Facts:
     message: str = ""
     is_problem: bool = False
     is_asked: bool = False
+    found: Found | None = None
+    not_found: str = ""
     num_committed: int = 0
     committed_into: str = ""
     is_begun: bool = False
@@ -163,6 +190,8 @@ def advise(facts: Facts) -> Advice:
     sentence = next(filter(None, (rule(facts) for rule in _RULES)), "")
     if facts.is_asked:
         return Advice(sentence, _NEW_OBJECT)
+    if facts.found is not None and sentence == _found(facts):
+        return Advice(sentence, _of_found(facts.found))
     return Advice(sentence, _use_image(facts.offered) if facts.offered else None)
 
 
@@ -171,6 +200,22 @@ _NEW_OBJECT = Offer(
     "Make it the first prompt of a new object.",
     lambda bench: bench.run(commands.NEW_OBJECT),
 )
+
+
+def _of_found(found: Found) -> Offer | None:
+    if found.frame is not None:
+        frame = found.frame
+        return Offer(
+            f"Go to frame {frame}", "Show what was found.", lambda bench: bench.do(lambda work: work.show(frame))
+        )
+    if not found.num_kept:
+        return None
+    return Offer(add_words(found.num_kept), f"{commands.ADD_FOUND.tip}.", lambda bench: bench.run(commands.ADD_FOUND))
+
+
+def add_words(count: int) -> str:
+    """Return what stands on the button that makes objects of what was found."""
+    return f"Add {count} object{'s' * (count != 1)}"
 
 
 def _use_image(name: str) -> Offer:
@@ -200,6 +245,12 @@ def _progress(facts: Facts) -> str:
             return f"Loading {facts.model}…"
         case Doing.LOOKING:
             return f"Looking at {'this frame' if facts.is_stack else 'the image'} for the first time…"
+        case Doing.SEARCHING:
+            count = facts.found.num_kept if facts.found is not None else 0
+            parts = progress_words(facts.done, facts.total, "parts", facts.seconds_left) if facts.total else ""
+            return (
+                f"Finding objects{': ' * bool(parts)}{parts}. {_counted(count, 'object')} found. You can go on working."
+            )
         case Doing.FOLLOWING if facts.total:
             done = progress_words(facts.done, facts.total, "frames", facts.seconds_left)
             return f"Propagating: {done}. You can go on working."
@@ -212,6 +263,24 @@ def _other_image(facts: Facts) -> str:
     if not facts.offered:
         return ""
     return f"The panel works on {_shortened(facts.image)!r}. Use {_shortened(facts.offered)!r}?"
+
+
+def _found(facts: Facts) -> str:
+    """Ask about what the model has found by itself."""
+    found = facts.found
+    if found is None:
+        return facts.not_found
+    if found.frame is not None:
+        return f"{_counted(found.num_kept, 'object')} found on frame {found.frame}, and not added."
+    if not found.num_kept:
+        return (
+            f"None of {found.num_found} found objects is kept: they are too doubtful, or there are objects already. Move "
+            "the slider to more, or discard them."
+        )
+    count = f"{found.num_kept} object{'s' * (found.num_kept > 1)}"
+    if found.is_asked:
+        return f"{count} are very many for one table. Press once more to add them all, or move the slider to fewer."
+    return f"{count} found. Add {'it' if found.num_kept == 1 else 'them'}? The sliders choose fewer or more."
 
 
 def _planes(facts: Facts) -> str:
@@ -331,6 +400,7 @@ _RULES: Sequence[Callable[[Facts], str]] = (
     _other_image,
     _progress,
     _remark,
+    _found,
     _planes,
     _first_click,
     _committed,
