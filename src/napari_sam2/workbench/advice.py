@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 from typing import TYPE_CHECKING
 
 from napari_sam2.inference.time_left import progress_words
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from napari_sam2.workbench.commands import Command
     from napari_sam2.workbench.duplicates import Duplicate
     from napari_sam2.workbench.workbench import Workbench
+    from napari_sam2.workspace.workspace import Workspace
 
 MOST_LETTERS = 24
 """Letters of the name of an image in a sentence or on a button."""
@@ -204,10 +206,8 @@ _NEW_OBJECT = Offer(
 
 def _of_found(found: Found) -> Offer | None:
     if found.frame is not None:
-        frame = found.frame
-        return Offer(
-            f"Go to frame {frame}", "Show what was found.", lambda bench: bench.do(lambda work: work.show(frame))
-        )
+        there = partial(_go_to, frame=found.frame)
+        return Offer(f"Go to frame {found.frame}", "Show what was found.", lambda bench: bench.do(there))
     if not found.num_kept:
         return None
     return Offer(add_words(found.num_kept), f"{commands.ADD_FOUND.tip}.", lambda bench: bench.run(commands.ADD_FOUND))
@@ -216,6 +216,10 @@ def _of_found(found: Found) -> Offer | None:
 def add_words(count: int) -> str:
     """Return what stands on the button that makes objects of what was found."""
     return f"Add {count} object{'s' * (count != 1)}"
+
+
+def _go_to(work: Workspace, frame: int) -> None:
+    work.show(frame)
 
 
 def _use_image(name: str) -> Offer:
@@ -246,17 +250,20 @@ def _progress(facts: Facts) -> str:
         case Doing.LOOKING:
             return f"Looking at {'this frame' if facts.is_stack else 'the image'} for the first time…"
         case Doing.SEARCHING:
-            count = facts.found.num_kept if facts.found is not None else 0
-            parts = progress_words(facts.done, facts.total, "parts", facts.seconds_left) if facts.total else ""
-            return (
-                f"Finding objects{': ' * bool(parts)}{parts}. {_counted(count, 'object')} found. You can go on working."
-            )
+            return _searching(facts)
         case Doing.FOLLOWING if facts.total:
             done = progress_words(facts.done, facts.total, "frames", facts.seconds_left)
             return f"Propagating: {done}. You can go on working."
         case Doing.ANSWERING | Doing.FOLLOWING:
             return "Segmenting…"
     return ""
+
+
+def _searching(facts: Facts) -> str:
+    if facts.found is None or not facts.total:
+        return f"Looking at {'this frame' if facts.is_stack else 'the image'} to find objects…"
+    parts = progress_words(facts.done, facts.total, "parts", facts.seconds_left)
+    return f"Finding objects: {parts}. {_counted(facts.found.num_kept, 'object')} found. You can go on working."
 
 
 def _other_image(facts: Facts) -> str:
@@ -274,8 +281,8 @@ def _found(facts: Facts) -> str:
         return f"{_counted(found.num_kept, 'object')} found on frame {found.frame}, and not added."
     if not found.num_kept:
         return (
-            f"None of {found.num_found} found objects is kept: they are too doubtful, or there are objects already. Move "
-            "the slider to more, or discard them."
+            f"{_counted(found.num_found, 'object')} found, and none is kept: too doubtful, or there already. Move the "
+            f"slider to more, or discard {'it' if found.num_found == 1 else 'them'}."
         )
     count = f"{found.num_kept} object{'s' * (found.num_kept > 1)}"
     if found.is_asked:

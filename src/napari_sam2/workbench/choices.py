@@ -27,6 +27,10 @@ class ClickMode(Enum):
     REFINE = "refine"
 
 
+KEPT = ProposalFilter()
+"""Which of the objects are kept that the model finds by itself, unless the user has moved a slider."""
+
+
 @dataclass(frozen=True, slots=True)
 class Choices:
     """What is chosen for the next steps, beside what is drawn.
@@ -63,7 +67,7 @@ class Choices:
     hides_doubtful: bool = False
     click_mode: ClickMode = ClickMode.NEW_OBJECT
     look: MaskLook = MaskLook.AUTO
-    kept: ProposalFilter = ProposalFilter()
+    kept: ProposalFilter = KEPT
 
 
 DEFAULTS = Choices()
