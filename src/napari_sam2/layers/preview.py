@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage
 
 from napari_sam2.layers.label_layers import new_labels_layer, refresh_pixels
 
@@ -36,8 +35,6 @@ _COLOURS: dict[int | None, NDArray[np.float32]] = {
 
 DASH_PX = 3
 """Length of the dashes of an edge, in pixels of the image."""
-
-_CROSS = ndimage.generate_binary_structure(2, 1)
 
 
 class Preview:
@@ -70,7 +67,7 @@ class Preview:
         if self.layer is None or self._plane is None:
             self._frame = frame
             self.layer = self._new_layer()
-            self._plane = np.array(self._grid.plane(self.layer.data, frame))
+            self._plane = self._grid.plane(self.layer.data, frame)  # a view, unless the frames are on disk
         differs = [one for number, one in self._drawn.items() if number not in wanted]
         for one in differs:
             self._plane[one.window][one.mask] = 0
@@ -80,7 +77,8 @@ class Preview:
                 differs.append(one)
         self._drawn = wanted
         if differs:
-            self.layer.data[self._grid.key(frame)] = self._grid.oriented(self._plane)
+            if not isinstance(self.layer.data, np.ndarray):
+                self.layer.data[self._grid.key(frame)] = self._grid.oriented(self._plane)
             refresh_pixels(self.layer)
 
     def hide(self) -> None:
@@ -108,8 +106,10 @@ class Preview:
 def _draw(plane: NDArray[np.integer], proposal: Proposal) -> None:
     """Draw a proposal into the labels of a frame."""
     mask = proposal.mask
-    edge = mask & ~ndimage.binary_erosion(mask, _CROSS)
-    y, x = np.nonzero(edge)
+    inside = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), np.bool_)
+    inside[1:-1, 1:-1] = mask
+    inside = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
+    y, x = np.nonzero(mask & ~inside)
     window = plane[proposal.window]
     window[mask] = _INSIDE
     is_white = (y + x + sum(proposal.corner)) // DASH_PX % 2 == 0

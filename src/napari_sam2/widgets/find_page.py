@@ -62,19 +62,19 @@ class FindPage(QWidget):
     def __init__(self, bench: Workbench) -> None:
         super().__init__()
         self._bench = bench
-        self.find = command_button(commands.FIND, bench)
+        self.search = command_button(commands.FIND, bench)
         self.cancel = command_button(commands.CANCEL_SEARCH, bench)
         self.add = command_button(commands.ADD_FOUND, bench)
         self.discard = command_button(commands.DISCARD_FOUND, bench)
         self.progress = QProgressBar()
         self.progress.setFormat("%v of %m")  # the sentence says of what
-        self.fewer, self.size = _slider(0, FEWER_TIP), _slider(-STEPS, SIZE_TIP)
+        self.more, self.larger = _slider(0, FEWER_TIP), _slider(-STEPS, SIZE_TIP)
         self.area, self.seeds = _choice(AREA_TIP), _choice(SEEDS_TIP)
         self._make_details()
         self._lay_out()
         self.show_choices()
         self._mover = Refresher(self._use_sliders, SLIDER_MS, self)
-        for slider in (self.fewer, self.size):
+        for slider in (self.more, self.larger):
             slider.valueChanged.connect(self._mover.soon)
         for box in (self.smallest, self.largest, self.overlap, self.score):
             box.valueChanged.connect(self._use_details)
@@ -82,12 +82,12 @@ class FindPage(QWidget):
         self.seeds.activated.connect(self._on_places)
 
     def _make_details(self) -> None:
-        self.more = QToolButton()
-        self.more.setText("Details")
-        self.more.setToolTip("Seeds, areas, overlap and score, as numbers.")
-        self.more.setCheckable(True)
-        self.more.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.more.setAutoRaise(True)
+        self.fold = QToolButton()
+        self.fold.setText("Details")
+        self.fold.setToolTip("Seeds, areas, overlap and score, as numbers.")
+        self.fold.setCheckable(True)
+        self.fold.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.fold.setAutoRaise(True)
         self.smallest, self.largest = QSpinBox(), QSpinBox()
         self.smallest.setRange(1, LARGEST_PX)
         self.largest.setRange(0, LARGEST_PX)
@@ -115,24 +115,26 @@ class FindPage(QWidget):
             # napari asks for as much room as the longest number and two wide buttons take.
             one.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             form.addRow(text, one)
-        self.more.toggled.connect(self._show_details)
+        self.fold.toggled.connect(self._show_details)
         self._show_details()
 
     def _lay_out(self) -> None:
         # Progress comes in the place of Find: a second click of a hasty hand does not cancel.
         self._run = QStackedWidget()
-        for one in (self.find, self.progress):
+        for one in (self.search, self.progress):
             self._run.addWidget(one)
         self._run.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.progress.setMaximumHeight(self.find.sizeHint().height())
+        self.progress.setMaximumHeight(self.search.sizeHint().height())
         run, end = in_a_row(self._run, self.cancel), in_a_row(self.add, self.discard)
         for row in (run, end):
             row.setStretch(0, 1)
         sliders = QGridLayout()
         sliders.setSpacing(4)
-        for number, (low, slider, high) in enumerate((("fewer", self.fewer, "more"), ("smaller", self.size, "larger"))):
-            for column, one in enumerate((QLabel(low), slider, QLabel(high))):
-                sliders.addWidget(one, number, column)
+        for number, (low, slider, high) in enumerate(
+            (("fewer", self.more, "more"), ("smaller", self.larger, "larger"))
+        ):
+            for column, part in enumerate((QLabel(low), slider, QLabel(high))):
+                sliders.addWidget(part, number, column)
         where = QFormLayout()
         where.setContentsMargins(0, 0, 0, 0)
         where.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -140,15 +142,15 @@ class FindPage(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
-        for part in (where, run, sliders, end):
-            layout.addLayout(part)
-        layout.addWidget(self.more)
+        for rows in (where, run, sliders, end):
+            layout.addLayout(rows)
+        layout.addWidget(self.fold)
         layout.addWidget(self.details)
         layout.addStretch(1)
 
     def _show_details(self) -> None:
-        is_shown = self.more.isChecked()
-        self.more.setArrowType(Qt.ArrowType.DownArrow if is_shown else Qt.ArrowType.RightArrow)
+        is_shown = self.fold.isChecked()
+        self.fold.setArrowType(Qt.ArrowType.DownArrow if is_shown else Qt.ArrowType.RightArrow)
         self.details.setVisible(is_shown)
 
     # From the workbench ----------------------------------------------------------------------------------------------
@@ -156,7 +158,7 @@ class FindPage(QWidget):
     def show_state(self, work: Workspace) -> None:
         """Show how things stand."""
         finder = work.finder
-        self._run.setCurrentWidget(self.progress if finder.is_searching else self.find)
+        self._run.setCurrentWidget(self.progress if finder.is_searching else self.search)
         self.cancel.setEnabled(finder.is_searching)
         # Left alone, Qt would paint at once, and the whole window with it.
         if (self.progress.maximum(), self.progress.value()) != (finder.total, finder.done):
@@ -171,8 +173,8 @@ class FindPage(QWidget):
         """Show which proposals are kept."""
         kept = self._bench.choices.kept
         whole = (
-            (self.fewer, round(STEPS * (1 - kept.least_score))),
-            (self.size, round(STEPS * kept.size_bias)),
+            (self.more, round(STEPS * (1 - kept.least_score))),
+            (self.larger, round(STEPS * kept.size_bias)),
             (self.smallest, kept.smallest_px),
             (self.largest, kept.largest_px or 0),
         )
@@ -195,7 +197,7 @@ class FindPage(QWidget):
 
     def _use_sliders(self) -> None:
         kept = self._bench.choices.kept
-        least, bias = 1 - self.fewer.value() / STEPS, self.size.value() / STEPS
+        least, bias = 1 - self.more.value() / STEPS, self.larger.value() / STEPS
         self._bench.use_choices(replace(self._bench.choices, kept=replace(kept, least_score=least, size_bias=bias)))
         self.show_choices()
 

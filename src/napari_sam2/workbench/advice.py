@@ -307,7 +307,8 @@ def _first_click(facts: Facts) -> str:
     if facts.tool is Tool.BRUSH:
         return f"Paint an object: what you paint is its mask. {_INCLUDE}."
     if facts.mode is ClickMode.NEW_OBJECT:
-        return "Click each object once, or drag a box round it. A right click says what does not belong."
+        find = f"{commands.FIND.shortcut} finds all"
+        return f"Click each object once, or drag a box round it; {find}. A right click says what does not belong."
     return (
         "Click the object, or drag a box round it. Click again where something is missing, right-click what does not "
         "belong."

@@ -151,8 +151,9 @@ class Finder:
     def _receive(self, event: Event[FoundPart, None]) -> None:
         if isinstance(event, Reported):
             part = event.item
-            self._found += tuple(one for one in part.proposals if self._is_wanted(one))
-            self._set = self._set_of(self._found)
+            more = tuple(one for one in part.proposals if self._is_wanted(one))
+            self._found += more
+            self._set = self._set.extended(more)
             self.done, self.total = part.done, part.total
             self.seconds_left = self._pace.note(part.done, part.total)
             self._choose_anew()
