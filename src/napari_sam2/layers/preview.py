@@ -43,7 +43,7 @@ class Preview:
     Parameters
     ----------
     viewer : ViewerModel
-        The viewer. The layer is in it as long as there is something to show.
+        The viewer. The layer is in it from the first time on that there is something to show.
     image : napari.layers.Image
         The image.
     grid : LayerGrid
@@ -54,36 +54,36 @@ class Preview:
         self._viewer, self._image, self._grid = viewer, image, grid
         self._frame = 0
         self._drawn: dict[int, Proposal] = {}  # by identity: what is kept mostly stays the same object
-        self._plane: NDArray[np.integer] | None = None
         self.layer: Labels | None = None
 
     def show(self, frame: int, proposals: Iterable[Proposal]) -> None:
         """Show proposals on a frame, and no others."""
-        if frame != self._frame or (self.layer is not None and self.layer not in self._viewer.layers):
-            self.hide()
+        if frame != self._frame:
+            self.clear()
         wanted = {id(one): one for one in proposals}
-        if not wanted and not self._drawn:
+        gone = [one for number, one in self._drawn.items() if number not in wanted]
+        new = [one for number, one in wanted.items() if number not in self._drawn]
+        self._frame, self._drawn = frame, wanted
+        if not gone and not new:
             return
-        if self.layer is None or self._plane is None:
-            self._frame = frame
+        if self.layer is None:
             self.layer = self._new_layer()
-            self._plane = self._grid.plane(self.layer.data, frame)  # a view, unless the frames are on disk
-        differs = [one for number, one in self._drawn.items() if number not in wanted]
-        for one in differs:
-            self._plane[one.window][one.mask] = 0
-        for number, one in wanted.items():
-            if number not in self._drawn:
-                _draw(self._plane, one)
-                differs.append(one)
-        self._drawn = wanted
-        if differs:
-            if not isinstance(self.layer.data, np.ndarray):
-                self.layer.data[self._grid.key(frame)] = self._grid.oriented(self._plane)
-            refresh_pixels(self.layer)
+        plane = self._grid.plane(self.layer.data, frame)  # a view, unless the frames are on disk
+        for one in gone:
+            plane[one.window][one.mask] = 0
+        for one in new:
+            _draw(plane, one)
+        if not isinstance(self.layer.data, np.ndarray):
+            self.layer.data[self._grid.key(frame)] = self._grid.oriented(plane)
+        refresh_pixels(self.layer)
 
-    def hide(self) -> None:
+    def clear(self) -> None:
+        """Show nothing. The layer stays: to take one out of the viewer takes napari a second at times."""
+        self.show(self._frame, ())
+
+    def remove(self) -> None:
         """Take the layer out of the viewer."""
-        layer, self.layer, self._plane, self._drawn = self.layer, None, None, {}
+        layer, self.layer, self._drawn = self.layer, None, {}
         if layer is not None and layer in self._viewer.layers:
             active = self._viewer.layers.selection.active
             self._viewer.layers.remove(layer)

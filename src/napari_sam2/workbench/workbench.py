@@ -244,6 +244,7 @@ class Workbench:
         if work is not None and not is_touched(work):
             self._close(work)
             work.display.outlines.hide()
+            work.finder.leave()
             for layer in work.made:
                 if layer in self.viewer.layers:
                     self.viewer.layers.remove(layer)
@@ -265,7 +266,7 @@ class Workbench:
         """Stop work that has lost its ground."""
         self._close(work)
         work.display.outlines.hide()
-        work.finder.discard()
+        work.finder.leave()
         if work is self.workspace:
             self.workspace, self.message = None, message
             self.workspace_changed.emit()
@@ -327,7 +328,7 @@ class Workbench:
             self._leave()
             parked = list(self._kept.values())
             for work in parked:
-                work.finder.discard()
+                work.finder.leave()
             self.detach()
             for work in parked:
                 work.image.metadata[PARKED] = _Parked(work)

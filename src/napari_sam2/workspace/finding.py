@@ -236,9 +236,14 @@ class Finder:
         self._drop()
         self.changed.emit()
 
+    def leave(self) -> None:
+        """Drop what was found, and take its layer out of the viewer."""
+        self.preview.remove()
+        self.discard()
+
     def _drop(self) -> None:
         self.end()
-        self.preview.hide()
+        self.preview.clear()
         self._forget()
 
     # Objects of it ---------------------------------------------------------------------------------------------------

@@ -405,7 +405,7 @@ class Workspace:
         """Drop a layer that was removed from the viewer."""
         self.ignore_layer(layer)
         if layer == self.finder.preview.layer:
-            self.finder.discard()
+            self.finder.leave()
         if layer in self.model_input.channels:
             self.use_channels()
             self.asker.complain(f"Image {layer.name!r} was removed. The model sees {self.image.name!r} alone now.")

@@ -220,7 +220,7 @@ def test_adding_makes_objects_with_what_the_model_said_in_one_step(room):
     assert all((one.predicted_iou, one.object_score) == (PREDICTED_IOU, OBJECT_SCORE) for one in scores.values())
     assert all(one.area_px == 36 for one in scores.values())
     assert all(prompt.found is not None for prompt in room.prompts.prompts)
-    assert room.preview is None
+    assert not np.asarray(room.preview.data).any()
     room.undo()
     room.settle()
     assert (room.objects_with_masks, len(room.prompts)) == ((), 0)
@@ -308,7 +308,7 @@ def test_another_model_drops_them_with_a_sentence(room):
     room.find()
     room.use_model("tiny")
     assert room.sentence == finding.LOST
-    assert room.preview is None
+    assert not np.asarray(room.preview.data).any()
     room.add()
     assert room.objects_with_masks == ()
 
@@ -342,6 +342,22 @@ def test_closing_the_panel_and_removing_their_layer_drops_them(room):
     work = room.work
     room.close()
     assert work.finder.preview.layer is None
+    assert "found_objects" not in room.layer_names()
+
+
+def test_another_frame_is_searched_and_shown_instead(room):
+    room.find()
+    room.show(4)
+    room.find()
+    assert np.asarray(room.preview.data).any((1, 2)).tolist() == [False, False, False, False, True, False]
+    room.bench.run(commands.DISCARD_FOUND)
+    assert not np.asarray(room.preview.data).any()
+
+
+def test_a_layer_of_them_goes_with_work_in_which_nothing_was_done(room):
+    room.find()
+    room.bench.run(commands.DISCARD_FOUND)
+    room.choose_image(room.add_other())
     assert "found_objects" not in room.layer_names()
 
 
