@@ -28,7 +28,7 @@ _INSIDE, _WHITE, _BLACK = 1, 2, 3
 _COLOURS: dict[int | None, NDArray[np.float32]] = {
     None: np.zeros(4, np.float32),
     0: np.zeros(4, np.float32),
-    _INSIDE: np.array((1, 1, 1, 0.25), np.float32),
+    _INSIDE: np.array((1, 1, 1, 0.15), np.float32),
     _WHITE: np.array((1, 1, 1, 1), np.float32),
     _BLACK: np.array((0, 0, 0, 1), np.float32),
 }
