@@ -27,8 +27,7 @@ from qtpy.QtWidgets import (
 from napari_sam2.errors import OptionError
 from napari_sam2.widgets.parts import Refresher, command_button, in_a_row
 from napari_sam2.workbench import commands
-from napari_sam2.workbench.advice import add_words
-from napari_sam2.workbench.finding import Area, SearchPlaces
+from napari_sam2.workbench.finding import Area, SearchPlaces, add_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,6 +14,7 @@ from napari_sam2.inference.time_left import progress_words
 from napari_sam2.workbench import commands
 from napari_sam2.workbench.choices import ClickMode
 from napari_sam2.workbench.duplicates import duplicates_sentence
+from napari_sam2.workbench.finding import add_words, found_sentence
 from napari_sam2.workbench.tools import Tool
 from napari_sam2.workspace.sentences import MOST_NAMED
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from napari_sam2.workbench.commands import Command
     from napari_sam2.workbench.duplicates import Duplicate
+    from napari_sam2.workbench.finding import Found
     from napari_sam2.workbench.workbench import Workbench
     from napari_sam2.workspace.workspace import Workspace
 
@@ -57,26 +59,6 @@ class Unclear:
     object_id: int
     confidence: float | None
     clicks: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What the model has found by itself.
-
-    Attributes
-    ----------
-    num_kept, num_found : int
-        Proposals that would be added now, and all.
-    frame : int or None
-        The frame that they are on, if that is not the one that is shown.
-    is_asked : bool
-        Whether it is asked once more if so many shall be added.
-    """
-
-    num_kept: int
-    num_found: int
-    frame: int | None = None
-    is_asked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,11 +195,6 @@ def _of_found(found: Found) -> Offer | None:
     return Offer(add_words(found.num_kept), f"{commands.ADD_FOUND.tip}.", lambda bench: bench.run(commands.ADD_FOUND))
 
 
-def add_words(count: int) -> str:
-    """Return what stands on the button that makes objects of what was found."""
-    return f"Add {count} object{'s' * (count != 1)}"
-
-
 def _go_to(work: Workspace, frame: int) -> None:
     work.show(frame)
 
@@ -250,20 +227,16 @@ def _progress(facts: Facts) -> str:
         case Doing.LOOKING:
             return f"Looking at {'this frame' if facts.is_stack else 'the image'} for the first time…"
         case Doing.SEARCHING:
-            return _searching(facts)
+            if facts.found is None or not facts.total:
+                return f"Looking at {'this frame' if facts.is_stack else 'the image'} to find objects…"
+            done = progress_words(facts.done, facts.total, "parts", facts.seconds_left)
+            return f"Finding objects: {done}. {_counted(facts.found.num_kept, 'object')} found. You can go on working."
         case Doing.FOLLOWING if facts.total:
             done = progress_words(facts.done, facts.total, "frames", facts.seconds_left)
             return f"Propagating: {done}. You can go on working."
         case Doing.ANSWERING | Doing.FOLLOWING:
             return "Segmenting…"
     return ""
-
-
-def _searching(facts: Facts) -> str:
-    if facts.found is None or not facts.total:
-        return f"Looking at {'this frame' if facts.is_stack else 'the image'} to find objects…"
-    parts = progress_words(facts.done, facts.total, "parts", facts.seconds_left)
-    return f"Finding objects: {parts}. {_counted(facts.found.num_kept, 'object')} found. You can go on working."
 
 
 def _other_image(facts: Facts) -> str:
@@ -274,20 +247,7 @@ def _other_image(facts: Facts) -> str:
 
 def _found(facts: Facts) -> str:
     """Ask about what the model has found by itself."""
-    found = facts.found
-    if found is None:
-        return facts.not_found
-    if found.frame is not None:
-        return f"{_counted(found.num_kept, 'object')} found on frame {found.frame}, and not added."
-    if not found.num_kept:
-        return (
-            f"{_counted(found.num_found, 'object')} found, and none is kept: too doubtful, or there already. Move the "
-            f"slider to more, or discard {'it' if found.num_found == 1 else 'them'}."
-        )
-    count = f"{found.num_kept} object{'s' * (found.num_kept > 1)}"
-    if found.is_asked:
-        return f"{count} are very many for one table. Press once more to add them all, or move the slider to fewer."
-    return f"{count} found. Add {'it' if found.num_kept == 1 else 'them'}? The sliders choose fewer or more."
+    return facts.not_found if facts.found is None else found_sentence(facts.found)
 
 
 def _planes(facts: Facts) -> str:

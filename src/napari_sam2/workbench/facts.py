@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from napari_sam2.inference.speed import Activity
 from napari_sam2.prompts import BoxPrompt, PointPrompt, Target
-from napari_sam2.workbench.advice import Doing, Facts, Found, Unclear
+from napari_sam2.workbench.advice import Doing, Facts, Unclear
 from napari_sam2.workbench.duplicates import DuplicateFinder
+from napari_sam2.workbench.finding import Found
 from napari_sam2.workbench.reach import Reach
 from napari_sam2.workbench.tools import tool_in_hand
 from napari_sam2.workspace.outdated import outdated_masks

@@ -248,8 +248,8 @@ class Finder:
 
     # Objects of it ---------------------------------------------------------------------------------------------------
 
-    def is_confirmed(self) -> bool:
-        """Whether what is kept may be added: of very many objects not before somebody has asked for it twice."""
+    def confirm(self) -> bool:
+        """Return whether what is kept may be added: of very many objects not before somebody has asked for it twice."""
         is_confirmed = len(self.kept) <= MANY or self.is_asked
         self.is_asked = not is_confirmed
         return is_confirmed
@@ -278,5 +278,6 @@ class Finder:
 
     def _put_back(self, frame: int, found: tuple[Proposal, ...]) -> None:
         self._drop()
+        self._asker.queue.keep_found(self._on_lost)
         self.frame, self._found, self._set = frame, found, self._set_of(found)
         self._choose_anew()

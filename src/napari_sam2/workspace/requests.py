@@ -159,7 +159,7 @@ class RequestQueue:
         self._thread = JobThread()
         self._warming: BackgroundJob[_Item, None] | None = None
         self._search: JobInParts[FoundPart] | None = None
-        self._lose: Callable[[], None] = _nothing
+        self._lose: Callable[[], None] | None = None
         self.requests: list[Request] = []
         """Requests that have not ended, the oldest first."""
 
@@ -224,9 +224,10 @@ class RequestQueue:
         tell : callable
             As in `JobInParts`.
         lose : callable
-            Called if another model answers from now on, or sees something else: what was found is out of date.
+            As in `keep_found`.
         """
         self.leave_search()
+        self.keep_found(lose)
         model = self._model
 
         def find() -> Iterator[FoundPart]:
@@ -234,25 +235,29 @@ class RequestQueue:
             assert model.predictor is not None
             return model.predictor.propose(model.frames, frame, search)
 
-        self._lose = lose
         self._search = JobInParts(find, self._thread.submit, self._post, tell)
         return self._search
 
+    def keep_found(self, lose: Callable[[], None]) -> None:
+        """Keep what a search has found: `lose` is called if another model answers, or sees something else."""
+        self._lose = lose
+
     @property
     def is_searched(self) -> bool:
-        """Whether somebody needs what a search finds, or has found."""
-        return self._search is not None
+        """Whether somebody keeps what a search finds, or has found."""
+        return self._lose is not None
 
     def leave_search(self) -> None:
-        """Forget the last search: nobody needs what it finds."""
+        """Forget the last search: nobody keeps what it finds."""
         if self._search is not None:
             self._search.drop()
-        self._search, self._lose = None, _nothing
+        self._search = self._lose = None
 
     def _lose_search(self) -> None:
         lose = self._lose
         self.leave_search()
-        lose()
+        if lose is not None:
+            lose()
 
     def cancel(self) -> None:
         """Stop after the frame in hand."""
@@ -307,10 +312,6 @@ class RequestQueue:
             case _:
                 self.requests.remove(request)
                 self._asker.end(request, error_sentence(event.error) if isinstance(event, Failed) else "")
-
-
-def _nothing() -> None:
-    pass
 
 
 def _closed() -> Predictor:

@@ -293,16 +293,16 @@ class Workspace:
 
     def add_found(self) -> None:
         """Make objects of what the model has found and is kept. One step to undo. Errors as in `Finder`."""
-        if not self.finder.is_confirmed():
+        if not self.finder.confirm():
             self.finder.changed.emit()
             return
         free, before = list(islice(self._free_ids(), len(self.finder.kept))), self.sources.own.object_id
-        edits = self.finder.edits_of_adding(self.sources, free)
+        adding, taking = self.finder.edits_of_adding(self.sources, free)
         self.picture.make_room(free)
-        for edit in edits:
-            edit.redo()
+        adding.redo()
+        taking.redo()
         self._before_new = free, before
-        self._record("adding of what was found", edits, self.asker.ask())
+        self._record("adding of what was found", [adding], (*self.asker.ask(), taking))
 
     def toggle_polarity(self) -> None:
         """Switch between points on the object and points off it, for the next ones."""

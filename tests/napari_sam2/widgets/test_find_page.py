@@ -6,7 +6,9 @@ import tifffile
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
+from napari_sam2.files.prompts import read_prompts
 from napari_sam2.frames import FrameStack
+from napari_sam2.prompts import MaskPrompt
 from napari_sam2.sessions.replay import replay
 from napari_sam2.sessions.storage import read_session
 from napari_sam2.widgets.segment_widget import SegmentWidget
@@ -171,6 +173,12 @@ def test_everything_of_a_frame_from_the_key_to_the_replay(screen, qtbot, make_na
     screen.settle()
     assert screen.frames_with_masks == tuple(range(FRAMES))
     followed = screen.current().copy()
+    screen.widget.files.export(tmp_path / "out")
+    assert screen.written().startswith("4 objects are in ")
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "labels.tif"), followed)
+    written = read_prompts(tmp_path / "out" / "prompts.json").prompts
+    assert written == screen.prompts
+    assert sum(isinstance(one, MaskPrompt) and one.found is not None for one in written.prompts) == 4
     screen.press(Qt.Key.Key_C)
     screen.settle()
     np.testing.assert_array_equal(screen.committed(), followed)

@@ -166,7 +166,7 @@ def test_sliders_act_on_what_was_found_without_another_search(room):
     room.find()
     room.keep(least_score=0.99)
     assert room.finder.kept == ()
-    assert room.sentence.startswith("8 objects are found, and none is kept")
+    assert room.sentence.startswith("8 objects found, and none is kept")
     assert not np.asarray(room.preview.data).any()
     room.keep(least_score=0.5, size_bias=-1.0)
     assert [one.mask.sum() for one in room.finder.kept] == [16] * 4
@@ -311,6 +311,26 @@ def test_another_model_drops_them_with_a_sentence(room):
     assert not np.asarray(room.preview.data).any()
     room.add()
     assert room.objects_with_masks == ()
+
+
+def test_another_model_drops_also_what_came_back_by_undo(room):
+    room.find()
+    room.add()
+    room.undo()
+    room.settle()
+    assert len(room.finder.kept) == 4
+    room.use_model("tiny")
+    assert room.finder.kept == ()
+
+
+def test_proposals_that_are_too_many_to_be_remembered_do_not_keep_the_step_from_being_undone(room, monkeypatch):
+    monkeypatch.setattr("napari_sam2.workspace.workspace.HISTORY_BYTES", 100)
+    room.find()
+    room.add()
+    room.undo()
+    room.settle()
+    assert room.objects_with_masks == ()
+    assert room.finder.frame is None
 
 
 def test_contrast_that_is_changed_to_see_them_better_keeps_them(room):
