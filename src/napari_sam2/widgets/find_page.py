@@ -252,5 +252,5 @@ def _choice(tip: str) -> QComboBox:
     box.setToolTip(tip)
     box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(12)  # a long name widens no dock
+    box.setMinimumContentsLength(6)  # a long name widens no dock
     return box

@@ -121,7 +121,7 @@ class SegmentWidget(QWidget):
         self.finding = FindPage(bench)
         self.look = _choice(LOOKS, LOOK_TIP)
         self.look.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.look.setMinimumContentsLength(7)  # beside the buttons of the pages there is not much room
+        self.look.setMinimumContentsLength(2)  # beside the buttons of the pages there is not much room
         self.look.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.propagation = PropagationPanel(bench)
         self.policy = _choice(POLICIES, "What becomes of pixels that belong to a committed object already.")

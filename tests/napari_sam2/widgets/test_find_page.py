@@ -174,7 +174,7 @@ def test_everything_of_a_frame_from_the_key_to_the_replay(screen, qtbot, make_na
     assert screen.frames_with_masks == tuple(range(FRAMES))
     followed = screen.current().copy()
     screen.widget.files.export(tmp_path / "out")
-    assert screen.written().startswith("4 objects are in ")
+    assert screen.written().startswith("4 objects, not committed, are in ")
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "labels.tif"), followed)
     written = read_prompts(tmp_path / "out" / "prompts.json").prompts
     assert written == screen.prompts
