@@ -45,9 +45,15 @@ def drawn_mask(object_id, prompts, height, width):
                 logits = np.where(inside, 5.0, logits)
             case MaskPrompt():
                 logits = np.where(prompt.mask, 8.0, logits)
-    is_given = len(prompts) == 1 and isinstance(prompts[0], MaskPrompt)
-    sure = (1.0, 1.0) if is_given else (PREDICTED_IOU, OBJECT_SCORE)
-    return ObjectMask(object_id, (0, 0), logits.astype(np.float32), *sure, is_given=is_given)
+    is_answer = len(prompts) == 1 and isinstance(prompts[0], MaskPrompt)
+    found = prompts[0].found if is_answer else None
+    if found is not None:
+        logits = np.where(prompts[0].mask, found.mean_logit, -10.0)
+        sure = (found.predicted_iou, found.object_score)
+    else:
+        sure = (1.0, 1.0) if is_answer else (PREDICTED_IOU, OBJECT_SCORE)
+    given = is_answer and found is None
+    return ObjectMask(object_id, (0, 0), logits.astype(np.float32), *sure, is_given=given, found=found)
 
 
 def found_in(image, seeds=None):

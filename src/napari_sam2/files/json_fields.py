@@ -92,6 +92,13 @@ class Fields(dict[str, Any]):
             raise FieldError(f'"{name}" is {brief(value)}. Use a number from 0 to 1.')
         return float(value)
 
+    def number(self, name: str) -> float:
+        """Return a finite number."""
+        number = _finite(self[name])
+        if number is None:
+            raise FieldError(f'"{name}" is {brief(self[name])}. Use a finite number.')
+        return number
+
     def flag(self, name: str) -> bool:
         """Return true or false; false if it is not there."""
         value = self.get(name, False)

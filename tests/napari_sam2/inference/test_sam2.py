@@ -16,7 +16,7 @@ from napari_sam2.inference.masks import object_mask
 from napari_sam2.inference.predictor import Predictor
 from napari_sam2.inference.sam2 import Sam2Predictor, load_predictor, most_threads, use_threads
 from napari_sam2.labels.composing import compose
-from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
+from napari_sam2.prompts import BoxPrompt, MaskPrompt, ModelScores, PointPrompt, PromptSet
 from napari_sam2.results import ObjectMask
 from napari_sam2.sample_data import nuclei_2d_image
 from sam2_model.config import CONFIGS
@@ -75,6 +75,26 @@ def test_a_mask_alone_is_returned_exactly_as_given(nano, cells):
     answer = answers(nano, cells, MaskPrompt(2, 0, odd))[2]
     np.testing.assert_array_equal(on_canvas(answer, cells.shape), odd)
     assert (answer.is_given, answer.predicted_iou, answer.object_score) == (True, 1.0, 1.0)
+
+
+FOUND = ModelScores(0.7, 0.8, 0.9, 3.5)
+
+
+def test_a_mask_that_was_found_is_returned_with_what_the_model_said_of_it(nano, cells):
+    part = disc(cells.shape, HIGH, 5)
+    answer = answers(nano, cells, MaskPrompt(2, 0, part, found=FOUND))[2]
+    np.testing.assert_array_equal(on_canvas(answer, cells.shape), part)
+    assert (answer.is_given, answer.is_computed, answer.found) == (False, False, FOUND)
+    corrected = answers(nano, cells, MaskPrompt(2, 0, part, found=FOUND), point(2, HIGH))[2]
+    assert (corrected.is_computed, corrected.found) == (True, None)
+    assert np.count_nonzero(on_canvas(corrected, cells.shape)) > part.sum()
+
+
+def test_a_mask_that_was_found_does_not_beat_what_a_model_is_surer_of(nano, cells):
+    weak = answers(nano, cells, MaskPrompt(1, 0, disc(cells.shape, HIGH, 5), found=ModelScores(0.1, 0.1, 0.1, -2.0)))[1]
+    sure = ObjectMask(2, (0, 0), np.full(cells.shape, 0.5, np.float32), 1.0, 1.0)
+    assert (compose((weak, sure), *cells.shape, np.dtype(np.uint16)).labels == 2).all()
+    assert np.count_nonzero(weak.logits > 0) == disc(cells.shape, HIGH, 5).sum()
 
 
 def test_a_mask_with_a_click_is_a_hint_and_not_the_answer(nano, cells):
@@ -181,6 +201,15 @@ def test_a_given_mask_is_repeated_exactly_when_it_is_passed(tracker, cells):
     (mask,) = tracker.follow(1, (1,), Direction.FORWARD)
     np.testing.assert_array_equal(on_canvas(mask, cells.shape), given)
     assert mask.is_given
+
+
+def test_a_mask_that_was_found_is_followed_as_a_mask_of_the_users(tracker, cells):
+    shown = disc(cells.shape, LOW, 9)
+    (mine,) = tracker.prompt(0, {1: (MaskPrompt(1, 0, shown),)})
+    (found,) = tracker.prompt(0, {2: (MaskPrompt(2, 0, shown, found=FOUND),)})
+    assert (mine.score(0).confidence, found.score(0).confidence) == (1.0, FOUND.confidence)
+    one, two = tracker.follow(1, (1, 2), Direction.FORWARD)
+    np.testing.assert_allclose(one.logits, two.logits, atol=1e-3)
 
 
 def test_what_was_taken_back_is_no_longer_given(tracker, cells):
