@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 PERCENTILES = (1.0, 99.8)
 """Share of the sampled pixels, in per cent, below the default lower and upper contrast limit."""
 
+_ALL = slice(None)
+
 SAMPLE_FRAMES = 16
 SAMPLE_PIXELS = 2**18
 """Size of the sample behind the default contrast limits: frames, and about how many pixels of each."""
@@ -43,7 +45,10 @@ class ArrayLike(Protocol):
         """Type of the pixels."""
 
     def __getitem__(self, key: tuple[int | slice, ...], /) -> object:
-        """Return one frame, for an integer on the frame axis and full slices elsewhere; `np.asarray` can read it."""
+        """Return one frame, or a part of it, that `np.asarray` can read.
+
+        There is an integer on the frame axis, slices without a step on those of rows and columns, full ones elsewhere.
+        """
 
 
 class FrameStack:
@@ -120,6 +125,31 @@ class FrameStack:
         """
         return self._shown(self._read(operator.index(frame)))
 
+    def window(self, frame: int, rows: slice, columns: slice) -> NDArray[np.uint8]:
+        """Return a part of one frame, its intensities mapped as in `[]`; of a lazy array no more than that is read.
+
+        Parameters
+        ----------
+        frame : int
+            The frame.
+        rows, columns : slice
+            Pixels of the frame, as indices of an array: without a step, and cut where they leave the frame.
+
+        Returns
+        -------
+        ndarray
+            Shape (rows, columns, 3), uint8, C-contiguous, the caller's own.
+
+        Raises
+        ------
+        FrameError
+            If there is no such frame, or the part has no pixel or a step.
+        """
+        for part, length, name in ((rows, self.height, "rows"), (columns, self.width, "columns")):
+            if part.step not in (None, 1) or not range(length)[part]:
+                raise FrameError(f"There are no {name} {part.start} to {part.stop} in {length}. Use a part of a frame.")
+        return self._shown(self._read(operator.index(frame), rows, columns))
+
     def values(self, frame: int) -> NDArray[np.generic]:
         """Return one frame as it is stored, shape (Y, X, C): what was recorded, without an intensity mapping.
 
@@ -169,13 +199,15 @@ class FrameStack:
             return self._limits[0]
         return self._limits
 
-    def _read(self, frame: int) -> NDArray[np.generic]:
-        """Return the values of one frame as they are stored, shape (Y, X, C)."""
+    def _read(self, frame: int, rows: slice = _ALL, columns: slice = _ALL) -> NDArray[np.generic]:
+        """Return the values of one frame, or of a part of it, as they are stored, shape (Y, X, C)."""
         if not 0 <= frame < len(self):
             raise FrameError(f"There is no frame {frame}: the stack has {len(self)}, numbered from 0.")
         layout = self._layout
-        key = tuple(frame if axis == layout.frame_axis else slice(None) for axis in range(len(self._array.shape)))
-        image = np.asarray(self._array[key])
+        parts: dict[int, int | slice] = dict(zip(layout.spatial_axes, (rows, columns), strict=True))
+        if layout.frame_axis is not None:
+            parts[layout.frame_axis] = frame
+        image = np.asarray(self._array[tuple(parts.get(axis, _ALL) for axis in range(len(self._array.shape)))])
         if layout.colour_axis is None:
             return image[..., np.newaxis]
         # Reading a frame took its axis away, and every axis behind it moved up by one.

@@ -268,3 +268,48 @@ def test_options_that_do_not_fit_the_array_are_refused(options, message):
 def test_a_preview_is_every_nth_pixel_of_the_frame(max_side, step):
     frames = FrameStack(np.arange(70, dtype=np.uint16).reshape(2, 5, 7), contrast_limits=(0, 69))
     np.testing.assert_array_equal(frames.preview(1, max_side), frames[1][::step, ::step])
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"), [(slice(1, 3), slice(0, 2)), (slice(2, 99), slice(None)), (slice(3), slice(3, 4))]
+)
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((2, 3, 4), {}),
+        ((2, 3, 4, 3), {}),
+        ((2, 2, 3, 4), {"channel_axis": 0, "contrast_limits": [(0, 20), (10, 30)]}),
+        ((3, 3, 4, 2), {"channel_axis": 3, "contrast_limits": (5, 40)}),
+    ],
+)
+def test_a_window_is_a_part_of_the_frame(shape, options, rows, columns):
+    stack = FrameStack(np.arange(np.prod(shape), dtype=np.uint16).reshape(shape), **options)
+    window = stack.window(1, rows, columns)
+    np.testing.assert_array_equal(window, stack[1][rows, columns])
+    assert window.flags.c_contiguous
+
+
+@pytest.mark.parametrize("lazy", [da.from_array, zarr.array])
+def test_a_window_of_a_lazy_array_is_the_same(lazy):
+    window = FrameStack(lazy(RAMP)).window(1, slice(1, 3), slice(2, 4))
+    np.testing.assert_array_equal(window, FrameStack(RAMP)[1][1:3, 2:4])
+
+
+def test_no_more_than_the_window_is_read():
+    class Read:
+        shape, dtype = (5, 40_000, 40_000), np.dtype(np.uint16)
+
+        def __getitem__(self, key):
+            assert key == (3, slice(7, 9), slice(30_000, 30_004))
+            return np.full((2, 4), 255, np.uint16)
+
+    window = FrameStack(Read(), contrast_limits=(0, 510)).window(3, slice(7, 9), slice(30_000, 30_004))
+    assert window.tolist() == [[[128] * 3] * 4] * 2
+
+
+@pytest.mark.parametrize("rows", [slice(3, 9), slice(2, 2), slice(2, 1), slice(0, 3, 2)])
+def test_a_window_without_pixels_is_refused(rows):
+    with pytest.raises(FrameError, match=r"rows .* in 3"):
+        FrameStack(RAMP).window(0, rows, slice(None))
+    with pytest.raises(FrameError, match="no frame 2"):
+        FrameStack(RAMP).window(2, slice(1), slice(1))
