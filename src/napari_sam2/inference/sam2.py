@@ -18,10 +18,11 @@ from napari_sam2.inference.frame_prompts import frame_prompt, is_answer, mask_lo
 from napari_sam2.inference.masks import given_mask, object_mask
 from napari_sam2.inference.models import smallest_covering, working_sizes
 from napari_sam2.inference.predictor import Predictor
-from sam2_model.config import check_image_size
+from sam2_model.config import Framing, check_image_size
 from sam2_model.device import choose_device
 from sam2_model.errors import ConfigError, Sam2Error, shown
 from sam2_model.image_predictor import ImagePredictor
+from sam2_model.preprocessing import WorkingImage
 from sam2_model.video.predictor import VideoPredictor
 from sam2_model.weights.loading import LoadedModel, load_model
 
@@ -54,6 +55,7 @@ def load_predictor(
     *,
     device: str = "auto",
     image_size: ImageSize = "auto",
+    framing: Framing | None = None,
     drops_islands: bool = True,
 ) -> Predictor:
     """Load a model behind the seam.
@@ -66,7 +68,9 @@ def load_predictor(
     device : str
         "auto", "cpu", "cuda", "cuda:1", "mps". A loaded model stays where it is.
     image_size : int or "auto"
-        Side of the working image in pixels, a multiple of 32 up to 4096.
+        Longer side of the working image in pixels, a multiple of 32 up to 4096.
+    framing : Framing, optional
+        How frames become working images, as of `Sam2Predictor`.
     drops_islands : bool
         Whether masks that answer clicks lose their islands, as of `Sam2Predictor`.
 
@@ -84,7 +88,7 @@ def load_predictor(
         loaded = load_model(model, device=choose_device(device))
     is_file = isinstance(model, PathLike) or (isinstance(model, str) and model != loaded.name)
     path = Path(str(model)).resolve() if is_file else None
-    return Sam2Predictor(loaded, image_size=image_size, path=path, drops_islands=drops_islands)
+    return Sam2Predictor(loaded, image_size=image_size, framing=framing, path=path, drops_islands=drops_islands)
 
 
 def check_working_size(image_size: ImageSize) -> None:
@@ -152,7 +156,10 @@ class Sam2Predictor:
     model : LoadedModel
         Network, name and checksum.
     image_size : int or "auto"
-        Side of the working image in pixels.
+        Longer side of the working image in pixels.
+    framing : Framing, optional
+        How frames become working images; when omitted, `Framing.NATIVE` at an automatic size, and `Framing.WHOLE` at
+        one that is given.
     path : Path, optional
         The file it was loaded from; a model of the registry needs none.
     drops_islands : bool
@@ -169,6 +176,8 @@ class Sam2Predictor:
         Where it computes, as torch names it.
     source : str
         Registry name or path by which it can be loaded again.
+    framing : Framing
+        How frames become working images.
     drops_islands : bool
         As given.
     """
@@ -178,20 +187,31 @@ class Sam2Predictor:
         model: LoadedModel,
         *,
         image_size: ImageSize = "auto",
+        framing: Framing | None = None,
         path: Path | None = None,
         drops_islands: bool = True,
     ) -> None:
         self._model = model
         self._image_size = image_size
+        self.framing = framing or (Framing.NATIVE if image_size == "auto" else Framing.WHOLE)
         self.drops_islands = drops_islands
         self.name, self.sha256, self.device = model.name, model.sha256, str(model.device)
         self.source = model.name if path is None else str(path)
 
     def working_size(self, height: int, width: int) -> int:
-        """Side in pixels of the square image to which a frame of this size is resized."""
+        """Longer side in pixels of the image to which a frame of this size is resized."""
         if self._image_size != "auto":
             return self._image_size
         return smallest_covering(working_sizes(self._model.config), height, width)
+
+    def scale(self, height: int, width: int) -> tuple[float, float]:
+        """Pixels that the model sees for each of a frame of this size, along its rows and columns."""
+        return self.working(height, width).scale
+
+    def working(self, height: int, width: int) -> WorkingImage:
+        """How a frame of this size becomes a working image."""
+        size = self.working_size(height, width)
+        return WorkingImage.of(self._model.config, self.framing, height, width, size)
 
     def segment(self, image: NDArray[np.uint8], prompts: Mapping[int, tuple[Prompt, ...]]) -> tuple[ObjectMask, ...]:
         """Answer prompts on one image, (Y, X, 3) uint8. Prompts of the same kind go through the model together.
@@ -206,7 +226,7 @@ class Sam2Predictor:
     def embed(self, image: NDArray[np.uint8]) -> ImageEmbedding:
         """Encode an image, (Y, X, 3) uint8, to be asked about as often as you like."""
         size = self.working_size(*image.shape[:2])
-        return ImagePredictor(self._model.network, image_size=size).embed(image)
+        return ImagePredictor(self._model.network, image_size=size, framing=self.framing).embed(image)
 
     def answer(
         self, embed: Callable[[], ImageEmbedding], prompts: Mapping[int, tuple[Prompt, ...]]
@@ -235,8 +255,8 @@ class Sam2Predictor:
         self, embedding: ImageEmbedding, alike: Mapping[_Kind, Mapping[int, FramePrompt]]
     ) -> dict[int, ObjectMask]:
         """Ask the model for prompts of one kind at a time."""
-        frame, size = (embedding.height, embedding.width), embedding.image_size
-        predictor = ImagePredictor(self._model.network, image_size=size)
+        frame, working = (embedding.height, embedding.width), embedding.working
+        predictor = ImagePredictor(self._model.network)
         masks = {}
         groups = (
             (kind, dict(islice(prompts.items(), start, start + MOST_AT_ONCE)))
@@ -250,7 +270,7 @@ class Sam2Predictor:
                 points=np.stack([p.points for p in each]) if kind.num_points else None,
                 labels=np.stack([p.labels for p in each]) if kind.num_points else None,
                 boxes=np.stack([p.box for p in each if p.box is not None]) if kind.has_box else None,
-                mask_logits=mask_logits(each, size, self._model.network.mask_stride) if kind.has_mask else None,
+                mask_logits=mask_logits(each, working, self._model.network.mask_stride) if kind.has_mask else None,
                 candidates=3 if kind.is_of_three else 1,
             )
             best = prediction.predicted_iou.argmax(1).tolist()
@@ -281,7 +301,7 @@ class Sam2Predictor:
             return _ImageTracker(self, frames)
         size = self.working_size(frames.height, frames.width)
         with model_errors():
-            video = VideoPredictor(self._model.network, image_size=size)
+            video = VideoPredictor(self._model.network, image_size=size, framing=self.framing)
             return Sam2Tracker(video, frames, drops_islands=self.drops_islands)
 
 

@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sam2_model.config import check_image_size
+from sam2_model.config import Framing, check_image_size
 from sam2_model.device import inference
 from sam2_model.errors import ConfigError, FrameError, PromptError
 from sam2_model.memory_bank import Direction, Recall
-from sam2_model.preprocessing import check_image, to_model_image
+from sam2_model.preprocessing import WorkingImage, check_image
 from sam2_model.sam2 import ImageFeatures, Sam2
 from sam2_model.video.memory import VideoMemory
 from sam2_model.video.options import Policy, VideoOptions
@@ -39,7 +39,9 @@ class VideoPredictor:
     model : Sam2
         The network, on the device it should run on.
     image_size : int, optional
-        Side of the square working image, a multiple of 32; the model's own when omitted.
+        Longer side of the working image, a multiple of 32; the model's own when omitted.
+    framing : Framing
+        Whether models with views keep the proportions of a frame; the others never do.
     options : VideoOptions, optional
         Policy and variations.
 
@@ -49,7 +51,14 @@ class VideoPredictor:
         If the working size is not a multiple of 32 up to 4096, or the model has no memory.
     """
 
-    def __init__(self, model: Sam2, *, image_size: int | None = None, options: VideoOptions | None = None) -> None:
+    def __init__(
+        self,
+        model: Sam2,
+        *,
+        image_size: int | None = None,
+        framing: Framing = Framing.WHOLE,
+        options: VideoOptions | None = None,
+    ) -> None:
         if not model.config.has_memory:
             raise ConfigError(
                 "These weights have no memory: they segment images and cannot follow objects through a stack. Segment "
@@ -57,11 +66,12 @@ class VideoPredictor:
             )
         self.model = model
         self.image_size = check_image_size(model.config.image_size if image_size is None else image_size)
+        self.framing = framing
         self.options = options or VideoOptions()
         self.memory = VideoMemory(model, self.options, self.features)
-        self.policy: RepairedPolicy | ReferencePolicy = RepairedPolicy(self.memory, self.image_size)
+        self.policy: RepairedPolicy | ReferencePolicy = RepairedPolicy(self.memory)
         if self.options.policy is Policy.REFERENCE:
-            self.policy = ReferencePolicy(self.memory, self.image_size)
+            self.policy = ReferencePolicy(self.memory)
 
     @property
     def device(self) -> torch.device:
@@ -81,11 +91,15 @@ class VideoPredictor:
         if not len(frames):
             raise FrameError("The stack has no frames.")
         height, width, _ = check_image(frames[0]).shape
-        return VideoState(height, width, frames, len(frames), FeatureCache(self.options.cached_frames))
+        return self._begun(height, width, frames, len(frames))
 
     def start_stream(self, height: int, width: int) -> VideoState:
         """Return the state of a stream of live frames of a known size in pixels; feed them to `step`."""
-        return VideoState(height, width, None, 0, FeatureCache(self.options.cached_frames))
+        return self._begun(height, width, None, 0)
+
+    def _begun(self, height: int, width: int, frames: FrameSource | None, num_frames: int) -> VideoState:
+        working = WorkingImage.of(self.model.config, self.framing, height, width, self.image_size)
+        return VideoState(working, frames, num_frames, FeatureCache(self.options.cached_frames))
 
     def features(self, state: VideoState, frame: int) -> ImageFeatures:
         """Return the features of a frame: encoded now, or from the cache of the state.
@@ -114,7 +128,7 @@ class VideoPredictor:
                 f"{state.height} x {state.width}. All frames must have one size."
             )
         with inference(self.device):
-            return self.model.encode_image(to_model_image(image, self.image_size, self.device))
+            return self.model.encode_image(state.working.image(image, self.device))
 
     # Prompts ---------------------------------------------------------------------------------------------------------
 
@@ -147,7 +161,7 @@ class VideoPredictor:
         memories: list[FrameMemory] = []
         with inference(self.device):
             masks = {i: prompt for i, prompt in prompts.items() if prompt.is_mask_alone}
-            given = self.policy.answers.given_masks(masks, features)
+            given = self.policy.answers.given_masks(state, masks, features)
             for object_id, prompt in prompts.items():
                 track = state.objects.setdefault(object_id, self.policy.track_type())
                 answer = given.get(object_id) or self.policy.answer(state, track, frame, prompt, features)
@@ -313,12 +327,13 @@ class VideoPredictor:
     def _prediction(
         self, state: VideoState, frame: int, object_ids: tuple[int, ...], memories: Sequence[FrameMemory]
     ) -> FramePrediction:
-        side = self.image_size // self.model.mask_stride
         empty = torch.zeros(0, device=self.device)
+        size = [side // self.model.mask_stride for side in state.working.size]
+        logits = torch.stack([m.mask.logits() for m in memories]) if memories else empty.view(0, *size)
         return FramePrediction(
             frame,
             object_ids,
-            torch.stack([m.mask.logits() for m in memories]) if memories else empty.view(0, side, side),
+            state.working.unpadded(logits),
             torch.stack([m.predicted_iou for m in memories]) if memories else empty,
             torch.stack([m.object_score_logit for m in memories]) if memories else empty,
             state.height,

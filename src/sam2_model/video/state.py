@@ -13,6 +13,7 @@ from sam2_model.errors import FrameError, PromptError
 from sam2_model.mask_decoder import NUM_CANDIDATES
 from sam2_model.mask_ops import resize_logits
 from sam2_model.memory_bank import MAX_POINTERS, Direction
+from sam2_model.preprocessing import WorkingImage
 from sam2_model.sam2 import ImageFeatures
 from sam2_model.video.stored_masks import StoredMask
 
@@ -204,8 +205,8 @@ class VideoState:
 
     Attributes
     ----------
-    height, width : int
-        Size of a frame, in pixels.
+    working : WorkingImage
+        How each frame lies in the working image.
     frames : FrameSource, optional
         Where frames are read from; None for a stream.
     num_frames : int
@@ -216,12 +217,21 @@ class VideoState:
         Object id to what is known of it, in the order in which objects were added.
     """
 
-    height: int
-    width: int
+    working: WorkingImage
     frames: FrameSource | None
     num_frames: int
     features: FeatureCache
     objects: dict[int, ObjectTrack] = field(default_factory=dict)
+
+    @property
+    def height(self) -> int:
+        """Rows of a frame, in pixels."""
+        return self.working.height
+
+    @property
+    def width(self) -> int:
+        """Columns of a frame, in pixels."""
+        return self.working.width
 
     @property
     def reach(self) -> int:

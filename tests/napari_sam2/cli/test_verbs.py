@@ -31,6 +31,7 @@ from napari_sam2.sessions.images import ImageUsed
 from napari_sam2.sessions.replay import replay
 from napari_sam2.sessions.steps import Commit, HandEdit, MaskSource, ModelUsed, PackedPlane
 from napari_sam2.sessions.storage import write_document, write_session
+from sam2_model.config import Framing
 from tests.napari_sam2.conftest import FRAMES
 from tests.napari_sam2.fake_predictor import FakePredictor
 
@@ -61,8 +62,8 @@ def shell(tmp_path, monkeypatch, capsys, fake, toy_movie, toy_labels):
     monkeypatch.chdir(tmp_path)
     loaded = []
 
-    def load_predictor(model, *, device="auto", image_size="auto", drops_islands=True):
-        loaded.append((model, device, image_size))
+    def load_predictor(model, *, device="auto", image_size="auto", framing=None, drops_islands=True):
+        loaded.append((model, device, image_size) if framing is None else (model, device, image_size, framing))
         return fake
 
     monkeypatch.setattr(sam2, "load_predictor", load_predictor)
@@ -352,9 +353,14 @@ def test_threads_out_of_all_proportion_are_refused_before_there_is_an_output(she
     [
         ({}, "", ("nano", "auto", "auto")),
         ({}, "--model tiny --image-size 512 --device cpu", ("tiny", "cpu", 512)),
-        ({"model_name": "small", "image_size": 256}, "", ("small", "auto", 256)),
+        ({"model_name": "small", "image_size": 256}, "", ("small", "auto", 256, Framing.SQUARE)),
+        (
+            {"model_name": "small", "image_size": 256, "framing": Framing.NATIVE},
+            "",
+            ("small", "auto", 256, Framing.NATIVE),
+        ),
         ({"model_name": "small", "image_size": 256}, "--image-size 512", ("small", "auto", 512)),
-        ({"model_name": "small", "image_size": 256}, "--model small", ("small", "auto", 256)),
+        ({"model_name": "small", "image_size": 256}, "--model small", ("small", "auto", 256, Framing.SQUARE)),
         ({"model_name": "small", "image_size": 256}, "--model large", ("large", "auto", "auto")),
         ({"model_name": "small", "image_size": 256}, "--image-size 0", ("small", "auto", 0)),
     ],
