@@ -67,6 +67,10 @@ class Framing(Enum):
     """The whole frame while it is hardly larger than the working image; else parts of it, pixel for pixel."""
 
 
+LARGEST_WHOLE = 1024
+"""Longer side in pixels of the largest frame that is seen whole under `Framing.NATIVE`."""
+
+
 def check_image_size(size: int) -> int:
     """Return a working size unchanged if the model can work at it.
 

@@ -468,7 +468,7 @@ def test_a_session_is_replayed(shell, saved, seen):
     assert labels.any((1, 2)).tolist() == [True, True, True, False, False]
     pd.testing.assert_frame_equal(written, score_table(one for done in expected for one in done.scores))
     assert shell.out == "2 objects on 3 frames, by fake: out.tif\n"
-    assert shell.loaded == [("nano", "auto", 256)]
+    assert shell.loaded == [("nano", "auto", 256, Framing.SQUARE)]
     assert seen[0].contrast_limits == (5, 500)
 
 
@@ -477,7 +477,7 @@ def test_a_folder_of_a_session_is_replayed(shell, saved):
     assert shell.run(REPLAY) == 0
     assert shell.run("replay work --output other.tif --device cpu") == 0
     assert Path("other.tif").read_bytes() == Path("out.tif").read_bytes()
-    assert shell.loaded[-1] == ("nano", "cpu", 256)
+    assert shell.loaded[-1] == ("nano", "cpu", 256, Framing.SQUARE)
 
 
 def test_an_image_that_was_moved_is_found_beside_the_session_or_where_it_is_said_to_be(shell, saved):
