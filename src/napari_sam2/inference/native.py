@@ -26,13 +26,10 @@ _REACHED_PX = 4
 def is_cut(mask: ObjectMask, crops: Crops, corner: Corner) -> bool:
     """Whether a mask reaches a border of its crop beyond which the frame goes on."""
     (top, left), (rows, columns) = corner, crops.size
-    inside = np.zeros(crops.size, np.bool_)
-    down, right = mask.corner[0] - top, mask.corner[1] - left
-    here = mask.logits[: max(rows - down, 0), : max(columns - right, 0)]
-    inside[down : down + here.shape[0], right : right + here.shape[1]] = here > 0
-    borders = inside[0], inside[-1], inside[:, 0], inside[:, -1]
+    ys, xs = (places + first for places, first in zip(np.nonzero(mask.logits > 0), mask.corner, strict=True))
+    reached = ys <= top, ys >= top + rows - 1, xs <= left, xs >= left + columns - 1
     is_open = crops.open_sides(corner)
-    return sum(int(border.sum()) for border, goes_on in zip(borders, is_open, strict=True) if goes_on) >= _REACHED_PX
+    return sum(int(side.sum()) for side, goes_on in zip(reached, is_open, strict=True) if goes_on) >= _REACHED_PX
 
 
 class NativeTracker:

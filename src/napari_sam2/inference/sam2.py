@@ -241,15 +241,21 @@ class Sam2Predictor:
         ModelError
             If the model cannot work, mostly for lack of memory.
         """
-        return self.answer(lambda corner: self.embed(image, corner), image.shape[:2], prompts)
+        size = image.shape[0], image.shape[1]
+        return self.answer(partial(self.embed_part, lambda rows, columns: image[rows, columns], size), size, prompts)
 
-    def embed(self, image: NDArray[np.uint8], corner: Corner | None = None) -> ImageEmbedding:
-        """Encode an image, (Y, X, 3) uint8, or its crop with a corner, to be asked about as often as you like."""
-        height, width = image.shape[:2]
-        crops = self.crops(height, width)
+    def embed(self, image: NDArray[np.uint8]) -> ImageEmbedding:
+        """Encode the whole of an image, (Y, X, 3) uint8, to be asked about as often as you like."""
+        return self._embed(image, self._whole_size(*image.shape[:2]))
+
+    def embed_part(
+        self, window: Callable[[slice, slice], NDArray[np.uint8]], size: tuple[int, int], corner: Corner | None
+    ) -> ImageEmbedding:
+        """Encode the crop with a corner, or the whole for None, of an image of a size that is read in windows."""
+        crops = self.crops(*size)
         if crops is None or corner is None:
-            return self._embed(image, self._whole_size(height, width))
-        return self._embed(crops.read(lambda rows, columns: image[rows, columns], corner), crops.side)
+            return self.embed(window(slice(None), slice(None)))
+        return self._embed(crops.read(window, corner), crops.side)
 
     def _embed(self, image: NDArray[np.uint8], size: int) -> ImageEmbedding:
         return ImagePredictor(self._model.network, image_size=size, framing=self.framing).embed(image)
@@ -445,7 +451,9 @@ class _ImageTracker:
 
     def _embedded(self, frame: int, corner: Corner | None) -> ImageEmbedding:
         if corner not in self._embeddings:
-            self._embeddings[corner] = self._predictor.embed(self._frames[frame], corner)
+            window = partial(self._frames.window, frame)
+            size = (self._frames.height, self._frames.width)
+            self._embeddings[corner] = self._predictor.embed_part(window, size, corner)
             if len(self._embeddings) > MOST_CROPS:
                 self._embeddings.popitem(last=False)
         return self._embeddings[corner]
