@@ -19,6 +19,7 @@ from napari_sam2.prompt_checks import is_absence
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, ModelScores, PointPrompt
 from napari_sam2.proposals import Proposal
 from napari_sam2.results import ObjectMask
+from sam2_model.config import Framing
 from sam2_model.memory_bank import Direction
 
 RADIUS = 2.5
@@ -95,6 +96,7 @@ class FakePredictor:
         self.before_follow = before_follow or (lambda frame: None)
         self.before_part = before_part or (lambda part: None)
         self.size = size
+        self.framing = Framing.SQUARE
         self.drops_islands = drops_islands
 
     @property
@@ -111,6 +113,9 @@ class FakePredictor:
 
     def working_size(self, height, width):
         return self.size
+
+    def scale(self, height, width):
+        return self.size / height, self.size / width
 
     def segment(self, image, prompts):
         assert image.dtype == np.uint8

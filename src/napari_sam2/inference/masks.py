@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,6 +84,24 @@ def object_mask(
         touched[y[is_on], x[is_on]] = True
         logits = without_islands(logits, touched)
     return ObjectMask(object_id, (rows.start, columns.start), logits, predicted_iou, object_score)
+
+
+def placed(mask: ObjectMask, corner: tuple[int, int], size: tuple[int, int]) -> ObjectMask:
+    """Return a mask of a part of a frame on the frame, without what lies beyond that.
+
+    Parameters
+    ----------
+    mask : ObjectMask
+        In pixels of the part.
+    corner : (int, int)
+        Row and column of the first pixel of the part.
+    size : (int, int)
+        Rows and columns of the frame.
+    """
+    if mask.is_given:
+        return mask
+    top, left = mask.corner[0] + corner[0], mask.corner[1] + corner[1]
+    return replace(mask, corner=(top, left), logits=mask.logits[: max(size[0] - top, 0), : max(size[1] - left, 0)])
 
 
 def answers_clicks(prompt: FramePrompt) -> bool:

@@ -96,6 +96,7 @@ class _Model:
                 source=predictor.source,
                 contrast_limits=limits,
                 channels=self.channels,
+                framing=predictor.framing,
                 drops_islands=predictor.drops_islands,
             )
             self.stack = TrackedStack(predictor, frames)

@@ -14,6 +14,7 @@ from napari_sam2.errors import BinaryMaskWarning, ImageFileError, NapariSam2Erro
 from napari_sam2.files.prompts import PromptFile, read_prompts, write_prompts
 from napari_sam2.labels.prompts import prompts_from_labels
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, ModelScores, PointPrompt, PromptSet
+from sam2_model.config import Framing
 from tests.napari_sam2.any_json import ANY_JSON
 
 ids, frames = st.integers(1, 2**32 - 1), st.integers(0, 10**6)
@@ -44,6 +45,7 @@ def prompt_files(draw):
         model_sha256=draw(st.none() | st.text("0123456789abcdef", min_size=64, max_size=64)),
         contrast_limits=draw(st.none() | limits | st.lists(limits, min_size=1, max_size=3).map(tuple)),
         image_size=draw(st.none() | st.integers(1, 4096)),
+        framing=draw(st.sampled_from(Framing)),
     )
 
 
@@ -155,6 +157,8 @@ RUNS = {"kind": "mask", "object_id": 2, "frame": 0, "shape": [3, 4]}
         (document(contrast_limits="auto"), "contrast_limits are 'auto'"),
         (document(image_size=True), "image_size is True"),
         (document(image_size=0), "image_size is 0"),
+        (document(framing="oval"), "\"framing\" is 'oval'. Use one of: square, whole, native"),
+        (document(framing=3), '"framing" is 3'),
         (document(model="nano"), "\"model\" is 'nano'"),
         (document(model={"sha256": "12"}), "model_sha256 is '12'"),
         (document(model={"size": 3}), '"size" is not a field here'),
