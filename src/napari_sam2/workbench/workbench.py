@@ -232,6 +232,7 @@ class Workbench:
         image.metadata[IN_USE] = image.unique_id
         image.events.data.connect(self._on_data)
         work.changed.connect(self.status_changed.emit)
+        work.finder.changed.connect(self._on_finder)
         work.picture.masks_changed.connect(self.masks_changed.emit)
         for layer in work.made:
             bind_keys(layer, self.run)
@@ -259,6 +260,7 @@ class Workbench:
             unbind_keys(layer)
             layer.events.mode.disconnect(self._on_view)
         work.changed.disconnect(self.status_changed.emit)
+        work.finder.changed.disconnect(self._on_finder)
         work.picture.masks_changed.disconnect(self.masks_changed.emit)
         work.close(timeout_s=0)  # the frame in hand is finished without anybody waiting for it
 
@@ -406,6 +408,10 @@ class Workbench:
         self._leave()
         self._levels[work.image.unique_id] = level
         self.choose(work.image)
+
+    def _on_finder(self) -> None:
+        # Not by way of the work: what is found is no part of what is saved.
+        self.status_changed.emit(None if self.workspace is None else self.workspace.asker.status)
 
     def _on_view(self, event: object) -> None:
         active = self.viewer.layers.selection.active

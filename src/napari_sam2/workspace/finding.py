@@ -139,7 +139,8 @@ class Finder:
         self._drop()
         self.frame, self._region = frame, region
         self._pace = Pace()
-        self._asker.tell("")
+        if self._asker.status.message:
+            self._asker.tell("")
         self._job = self._asker.queue.search(frame, search, self._receive, self._on_lost)
         self.changed.emit()
 
@@ -233,8 +234,9 @@ class Finder:
 
     def discard(self) -> None:
         """Drop what was found, and end the search."""
-        self._drop()
-        self.changed.emit()
+        if self.frame is not None:
+            self._drop()
+            self.changed.emit()
 
     def leave(self) -> None:
         """Drop what was found, and take its layer out of the viewer."""

@@ -171,7 +171,6 @@ class Workspace:
         yield self.picture.masks_changed, self.display.prompts.show_answered
         yield self.picture.masks_changed, self.finder.on_masks
         yield self.committed.changed, self._on_committed
-        yield self.finder.changed, self._on_finder
 
     def _connect(self) -> None:
         for signal, listener in self._signals():
@@ -229,9 +228,6 @@ class Workspace:
         self.asker.leave_place()
         self.finder.forget_remark()
         self._on_view()
-
-    def _on_finder(self) -> None:
-        self.changed.emit(self.asker.status)
 
     def _on_committed(self, frames: frozenset[int]) -> None:
         # Told while labels are being written: they are looked at when that is done.

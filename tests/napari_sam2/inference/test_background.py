@@ -7,7 +7,15 @@ import weakref
 
 import pytest
 
-from napari_sam2.inference.background import BackgroundJob, Cancelled, Failed, JobThread, Reported, Returned
+from napari_sam2.inference.background import (
+    BackgroundJob,
+    Cancelled,
+    Failed,
+    JobInParts,
+    JobThread,
+    Reported,
+    Returned,
+)
 
 PATIENCE_S = 20.0  # a limit for broken code; nothing waits for it
 
@@ -253,3 +261,82 @@ def test_nothing_of_a_job_is_kept_alive_while_the_thread_waits_for_the_next(monk
     gc.collect()
     assert [reference() for reference in held] == [None, None]
     thread.close()
+
+
+# Work in parts -------------------------------------------------------------------------------------------------------
+
+
+class Parts:
+    """Three parts that tell on which thread they are made, and when they are closed."""
+
+    def __init__(self):
+        self.threads, self.is_closed = set(), threading.Event()
+
+    def __call__(self):
+        try:
+            for part in (1, 2, 3):
+                self.threads.add(threading.current_thread())
+                yield part
+        finally:
+            self.threads.add(threading.current_thread())
+            self.is_closed.set()
+
+
+def in_parts(inbox, thread, parts):
+    return JobInParts(parts, thread.submit, inbox.post, lambda event: inbox.told.append(("", event)))
+
+
+def until_told(inbox, count):
+    while len(inbox.told) < count:
+        inbox.posted.get(timeout=PATIENCE_S)()
+
+
+def test_other_jobs_are_done_between_two_parts():
+    inbox, thread = Inbox(), JobThread()
+    parts = Parts()
+    in_parts(inbox, thread, parts)
+    thread.submit(inbox.job(lambda report: "between", "other"))
+    until_told(inbox, 5)
+    names = [name for name, _ in inbox.told]
+    assert names.index("other") == 1
+    assert [event for name, event in inbox.told if not name] == [*map(Reported, (1, 2, 3)), Returned(None)]
+    assert len(parts.threads) == 1
+    thread.close(PATIENCE_S)
+
+
+def test_work_in_parts_is_cancelled_after_the_part_in_hand():
+    inbox, thread, parts = Inbox(), JobThread(), Parts()
+    job = in_parts(inbox, thread, parts)
+    until_told(inbox, 1)
+    job.cancel()
+    while not isinstance(inbox.told[-1][1], Cancelled):
+        inbox.take()
+    told = [event for _, event in inbox.told]
+    assert told[:-1] in ([Reported(1)], [Reported(1), Reported(2)])
+    assert parts.is_closed.wait(PATIENCE_S)
+    assert len(parts.threads) == 1
+    thread.close(PATIENCE_S)
+
+
+def test_of_work_in_parts_that_is_dropped_nothing_is_told_any_more():
+    inbox, thread, parts = Inbox(), JobThread(), Parts()
+    job = in_parts(inbox, thread, parts)
+    until_told(inbox, 1)
+    job.drop()
+    assert parts.is_closed.wait(PATIENCE_S)
+    thread.close(PATIENCE_S)
+    inbox.hand_over()
+    assert [event for _, event in inbox.told] == [Reported(1)]
+
+
+def test_a_part_that_fails_ends_the_work():
+    def broken():
+        yield 1
+        raise ValueError("no more")
+
+    inbox, thread = Inbox(), JobThread()
+    in_parts(inbox, thread, broken)
+    until_told(inbox, 2)
+    assert inbox.told[0] == ("", Reported(1))
+    assert isinstance(inbox.told[1][1], Failed)
+    thread.close(PATIENCE_S)
