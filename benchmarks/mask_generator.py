@@ -69,7 +69,7 @@ def run(side: str, arguments: argparse.Namespace) -> dict[str, float]:
     options = OPTIONS | {"points_per_side": arguments.points, "points_per_batch": arguments.batch}
     if side == "ours":
         from sam2_model import ImagePredictor, Sam2, config_of
-        from sam2_model.mask_generator import MaskGenerator, MaskGeneratorOptions
+        from sam2_model.automatic.mask_generator import MaskGenerator, MaskGeneratorOptions
 
         model = Sam2(config_of("tiny")).eval()
         model.load_state_dict(weights)

@@ -199,7 +199,10 @@ class ProposalSet:
         held = [
             other
             for other, px in self._overlaps.of(number)
-            if fits[other] and self._areas[other] <= most and px >= _MEMBER_INSIDE * self._areas[other]
+            if other < len(self)
+            and fits[other]
+            and self._areas[other] <= most
+            and px >= _MEMBER_INSIDE * self._areas[other]
         ]
         members: set[int] = set()
         for other in sorted(held, key=lambda one: -self._scores[one]) if len(held) >= _MEMBERS else ():

@@ -196,7 +196,7 @@ class Sam2Config:
         Whether there are the parts that remember. A model without them segments images and follows nothing.
     has_instance_decoder : bool
         Whether there is the part that sees where objects are, all at once (`sam2_model.instance_decoder`). Needs views.
-        The published models have none, and ask for a grid of points (`sam2_model.mask_generator`).
+        The published models have none, and ask for a grid of points (`sam2_model.automatic.mask_generator`).
 
     Raises
     ------

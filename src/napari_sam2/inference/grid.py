@@ -13,8 +13,8 @@ from napari_sam2.inference.predictor import FoundPart
 from napari_sam2.prompts import ModelScores
 from napari_sam2.proposals import Proposal
 from sam2_model.automatic.likeness import object_features
+from sam2_model.automatic.mask_generator import MaskGenerator, MaskGeneratorOptions
 from sam2_model.device import inference
-from sam2_model.mask_generator import MaskGenerator, MaskGeneratorOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from napari_sam2.frames import FrameStack
     from napari_sam2.inference.predictor import Search
+    from sam2_model.automatic.mask_generator import GeneratedMask
     from sam2_model.image_predictor import ImageEmbedding, ImagePredictor
-    from sam2_model.mask_generator import GeneratedMask
 
 
 def propose_by_grid(predictor: ImagePredictor, frames: FrameStack, frame: int, search: Search) -> Iterator[FoundPart]:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from napari_sam2.prompts import MaskPrompt, Prompt
     from napari_sam2.proposals import Proposal
     from napari_sam2.results import ObjectMask
+    from sam2_model.automatic.mask_generator import MaskGeneratorOptions
     from sam2_model.config import Framing
-    from sam2_model.mask_generator import MaskGeneratorOptions
     from sam2_model.memory_bank import Direction
 
 

@@ -26,7 +26,7 @@ from qtpy.QtWidgets import (
     QTableView,
 )
 
-from napari_sam2.workspace.object_rows import Colour, ObjectRow, doubt_text, prompts_text
+from napari_sam2.workbench.object_rows import Colour, ObjectRow, doubt_text, prompts_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

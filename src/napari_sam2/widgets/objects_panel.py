@@ -12,13 +12,13 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_sam2.widgets.object_table import ObjectTable
 from napari_sam2.widgets.parts import button, command_button, in_a_grid, in_a_row
 from napari_sam2.workbench import commands
-from napari_sam2.workspace.object_rows import RowReader
+from napari_sam2.workbench.object_rows import RowReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from napari_sam2.workbench.object_rows import ObjectRow
     from napari_sam2.workbench.workbench import Workbench
-    from napari_sam2.workspace.object_rows import ObjectRow
     from napari_sam2.workspace.workspace import Workspace
 
 MERGE_TIP = "Make all selected objects one, the current. They have to be committed; Ctrl+click selects several."

@@ -1,6 +1,6 @@
 """Every object of an image in one pass: regions become prompts, and prompts become masks with scores.
 
-For models with an instance decoder. The published ones ask for a grid of points instead (`mask_generator`).
+For models with an instance decoder. The published ones ask for a grid of points instead (`automatic.mask_generator`).
 """
 
 from collections.abc import Iterator, Sequence

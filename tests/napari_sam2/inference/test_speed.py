@@ -119,7 +119,11 @@ def test_the_table_of_costs_is_what_the_networks_compute(name, size):
         frame, mask, is_present = torch.empty(1, 3, size, size), torch.empty(1, 1, size, size), torch.ones(1, 1) > 0
         # Views need values to be laid, so a network without them follows what is seen in one.
         seen_px = config.view_px or size
-        follower = Sam2(replace(config, view_px=None, follows_masks=False)).eval().requires_grad_(False)
+        follower = (
+            Sam2(replace(config, view_px=None, follows_masks=False, has_instance_decoder=False))
+            .eval()
+            .requires_grad_(False)
+        )
         seen = follower.encode_image(torch.empty(1, 3, seen_px, seen_px))
         last = torch.empty(1, 1, seen_px // 4, seen_px // 4) if config.follows_masks else None
         padding = torch.empty(1, 1, 2), torch.zeros(1, 1, dtype=torch.long)

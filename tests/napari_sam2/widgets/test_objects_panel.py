@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QLineEdit, QPushButton
 
 from napari_sam2.widgets.object_table import DOUBT, LOCKED, NAME, OBJECT, PROMPTS, SHOWN, ObjectTable
 from napari_sam2.widgets.objects_panel import ObjectsPanel
-from napari_sam2.workspace.object_rows import ObjectRow, RowReader, doubt_text, prompts_text
+from napari_sam2.workbench.object_rows import ObjectRow, RowReader, doubt_text, prompts_text
 from tests.napari_sam2.bench import Room
 
 LEFT, RIGHT, BELOW = (10, 6), (10, 22), (18, 14)

@@ -10,19 +10,18 @@ import torch
 from numpy.typing import NDArray
 
 from sam2_model import mask_generator
+from sam2_model.automatic.mask_generator import GeneratedMask, MaskBatch, MaskGenerator, MaskGeneratorOptions
 from sam2_model.config import CONFIGS
 from sam2_model.errors import ConfigError, FrameError
 from sam2_model.image_predictor import ImagePredictor
-from sam2_model.mask_generator import GeneratedMask, MaskBatch, MaskGenerator, MaskGeneratorOptions
 from sam2_model.mask_ops import resize_logits
 from sam2_model.sam2 import Sam2
-
-from .seeded import seeded, seeded_model
-from .toy import FOLLOWER, toy_model, toy_stack
+from tests.sam2_model.seeded import seeded, seeded_model
+from tests.sam2_model.toy import FOLLOWER, toy_model, toy_stack
 
 # Parity ---------------------------------------------------------------------------------------------------------------
 
-RECORDED = Path(__file__).parents[1] / "data" / "parity" / "generated-masks-tiny-2.1-128px.npz"
+RECORDED = Path(__file__).parents[2] / "data" / "parity" / "generated-masks-tiny-2.1-128px.npz"
 
 
 @pytest.fixture(scope="module")
