@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt
 
+from napari_sam2.labels.pieces import innermost
 from napari_sam2.prompt_checks import is_absence
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt
 from sam2_model.mask_ops import as_low_res_logits
@@ -44,7 +44,7 @@ def frame_prompt(prompts: Iterable[Prompt]) -> FramePrompt:
                 painted, mask = prompt, np.array(prompt.mask)
     if painted is not None and box is None and points and not any(labels):
         # A mask and what is wrong with it: models were taught corrections after a click on the object.
-        y, x = _innermost(painted)
+        y, x = innermost(painted)
         points.insert(0, (x, y))
         labels.insert(0, 1)
     return FramePrompt(
@@ -54,13 +54,6 @@ def frame_prompt(prompts: Iterable[Prompt]) -> FramePrompt:
         mask=mask,
         candidate=candidate,
     )
-
-
-def _innermost(mask: MaskPrompt) -> tuple[float, float]:
-    """Row and column of the pixel of a mask that is farthest from its outline."""
-    depth = distance_transform_edt(np.pad(mask.crop, 1))[1:-1, 1:-1]
-    y, x = np.unravel_index(int(depth.argmax()), mask.extent)
-    return float(y + mask.corner[0]), float(x + mask.corner[1])
 
 
 def mask_logits(prompts: Iterable[FramePrompt], image_size: int, stride: int) -> Tensor:

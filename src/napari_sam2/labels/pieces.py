@@ -145,3 +145,10 @@ def united(object_id: int, masks: Sequence[MaskPrompt]) -> MaskPrompt:
         (y, x), (height, width) = mask.corner, mask.extent
         crop[y - top : y - top + height, x - left : x - left + width] |= mask.crop
     return MaskPrompt(object_id, first.frame, crop, corner=(top, left), shape=first.shape)
+
+
+def innermost(mask: MaskPrompt) -> tuple[float, float]:
+    """Return row and column of the pixel of a mask that is farthest from its outline."""
+    depth = ndimage.distance_transform_edt(np.pad(mask.crop, 1))[1:-1, 1:-1]
+    y, x = np.unravel_index(int(depth.argmax()), mask.extent)
+    return float(y + mask.corner[0]), float(x + mask.corner[1])
