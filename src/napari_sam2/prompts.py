@@ -182,7 +182,7 @@ class ModelScores:
     predicted_iou, object_score, stability : float
         In [0, 1].
     mean_logit : float
-        Mean mask logit inside the mask.
+        Mean mask logit inside the mask; NaN where it is not known.
     """
 
     predicted_iou: float

@@ -130,7 +130,7 @@ class FakePredictor:
     def describe(self, frames, frame, masks):
         self.calls.append(("describe", frame, len(masks)))
         areas = [int(one.mask.sum()) for one in masks]
-        return tuple(Example(np.array([area], np.float32), area) for area in areas)
+        return tuple(Example({1.0: np.array([area], np.float32)}, area) for area in areas)
 
     def count(self, verb):
         return sum(call[0] == verb for call in self.calls)

@@ -8,12 +8,13 @@ and no more than one is in memory.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_sam2.inference.examples import likeness_to
 from napari_sam2.inference.predictor import FoundPart
 from napari_sam2.prompts import ModelScores
 from napari_sam2.proposals import Proposal
@@ -116,14 +117,13 @@ def propose_instances(model: Sam2, frames: FrameStack, frame: int, search: Searc
         What is looked for.
     """
     window = search.window or (slice(0, frames.height), slice(0, frames.width))
-    size = (frames.height, frames.width)
     predictor = InstancePredictor(model)
     looks = [tile for zoom in zooms(window) for tile in tiles(window, zoom)]
     worth = _Worth(window)
     for number, tile in enumerate(looks, 1):
         found: list[Proposal] = []
         if tile.zoom < CLOSEST or search.seeds is not None or worth.is_worth(tile):
-            found = _look(predictor, frames, frame, tile, search.seeds, worth, size)
+            found = _look(predictor, frames, frame, tile, search, worth)
         yield FoundPart(tuple(found), number, len(looks))
 
 
@@ -163,9 +163,8 @@ def _look(
     frames: FrameStack,
     frame: int,
     tile: Tile,
-    seeds: Sequence[tuple[float, float]] | None,
+    search: Search,
     worth: _Worth,
-    size: tuple[int, int],
 ) -> list[Proposal]:
     """Return the proposals of one tile, and note where a closer look is worth while."""
     top, left = (side.start for side in tile.window)
@@ -173,14 +172,20 @@ def _look(
         image = to_model_tile(frames.window(frame, *tile.window), tile.zoom, predictor.model.device)
         features = predictor.model.encode_image(image)
     maps, regions = predictor.see(features)
-    if seeds is None:
+    if search.seeds is None:
         own = [region for region in regions if _is_own(tile, [cell * CELL_PX for cell in region.middle])]
         instances = predictor.segment(features, maps, own)
     else:
-        local = [((y - top + 0.5) * tile.zoom - 0.5, (x - left + 0.5) * tile.zoom - 0.5) for y, x in seeds]
+        local = [((y - top + 0.5) * tile.zoom - 0.5, (x - left + 0.5) * tile.zoom - 0.5) for y, x in search.seeds]
         instances = predictor.segment_seeds(features, maps, [place for place in local if _is_own(tile, place)])
-    proposals = (_proposal(instance, tile, predictor.model.mask_stride, size) for instance in instances)
-    found = [proposal for proposal in proposals if proposal is not None]
+    size, stride = (frames.height, frames.width), predictor.model.mask_stride
+    found = []
+    for instance in instances:
+        proposal = _proposal(instance, tile, stride, size)
+        if proposal is not None:
+            area_px = int(np.count_nonzero(proposal.mask))
+            alike = likeness_to(search.like, instance.features.cpu().numpy(), area_px, tile.zoom)
+            found.append(replace(proposal, likeness=alike))
     worth.note(tile, (maps.object_logits[0, 0] > 0).cpu().numpy(), found)
     return found
 

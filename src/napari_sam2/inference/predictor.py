@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_sam2.prompts import MaskPrompt, Prompt
     from napari_sam2.proposals import Proposal
     from napari_sam2.results import ObjectMask
+    from sam2_model.mask_generator import MaskGeneratorOptions
     from sam2_model.memory_bank import Direction
 
 
@@ -27,15 +28,16 @@ class Example:
 
     Attributes
     ----------
-    features : ndarray of float32, shape (C,)
-        The model's own features of the object; only those of one model can be compared.
+    features : mapping of float to ndarray of float32, shape (C,)
+        The model's own features of the object, by pixels of the working image per pixel of the frame. Only those of one
+        model can be compared.
     area_px : int
         Pixels of the object.
     is_wanted : bool
         Whether such objects are looked for, or those unlike it.
     """
 
-    features: NDArray[np.float32]
+    features: Mapping[float, NDArray[np.float32]]
     area_px: int
     is_wanted: bool = True
 
@@ -52,11 +54,14 @@ class Search:
         Rows and columns of the frame that are searched; None for all of it.
     like : tuple of Example
         Proposals are compared with these, and say how much they are like them; empty for no comparison.
+    grid : MaskGeneratorOptions or None
+        How a model without an instance decoder asks for masks, or None for the published way.
     """
 
     seeds: tuple[tuple[float, float], ...] | None = None
     window: tuple[slice, slice] | None = None
     like: tuple[Example, ...] = ()
+    grid: MaskGeneratorOptions | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,8 +14,10 @@ import numpy as np
 import torch
 
 from napari_sam2.errors import ModelError, OptionError, is_out_of_memory
-from napari_sam2.inference.everything import propose_instances
+from napari_sam2.inference.everything import propose_instances, zooms
+from napari_sam2.inference.examples import describe_at
 from napari_sam2.inference.frame_prompts import frame_prompt, is_answer, mask_logits
+from napari_sam2.inference.grid import propose_by_grid
 from napari_sam2.inference.masks import given_mask, object_mask
 from napari_sam2.inference.models import smallest_covering, working_sizes
 from napari_sam2.inference.predictor import Predictor
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_sam2.frames import FrameStack
-    from napari_sam2.inference.predictor import FoundPart, Search, Tracker
-    from napari_sam2.prompts import Prompt
+    from napari_sam2.inference.predictor import Example, FoundPart, Search, Tracker
+    from napari_sam2.prompts import MaskPrompt, Prompt
     from napari_sam2.results import ObjectMask
     from sam2_model.image_predictor import ImageEmbedding
     from sam2_model.memory_bank import Direction
@@ -279,7 +281,26 @@ class Sam2Predictor:
             If the model cannot work, mostly for lack of memory.
         """
         with model_errors():
-            yield from propose_instances(self._model.network, frames, frame, search)
+            if self._model.config.has_instance_decoder:
+                yield from propose_instances(self._model.network, frames, frame, search)
+            else:
+                size = self.working_size(frames.height, frames.width)
+                predictor = ImagePredictor(self._model.network, image_size=size)
+                yield from propose_by_grid(predictor, frames, frame, search)
+
+    def describe(self, frames: FrameStack, frame: int, masks: Sequence[MaskPrompt]) -> tuple[Example, ...]:
+        """Return what objects on one frame look like, as examples of what is wanted.
+
+        Raises
+        ------
+        ModelError
+            If the model cannot work, mostly for lack of memory.
+        """
+        closeness: tuple[float, ...] = zooms((slice(0, frames.height), slice(0, frames.width)))
+        if not self._model.config.has_instance_decoder:
+            closeness = (self.working_size(frames.height, frames.width) / max(frames.height, frames.width),)
+        with model_errors():
+            return tuple(describe_at(self._model.network, frames, frame, mask, closeness) for mask in masks)
 
     def open(self, frames: FrameStack) -> Tracker:
         """Begin work on a stack.

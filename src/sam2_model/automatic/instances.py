@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sam2_model.automatic.likeness import object_features
 from sam2_model.automatic.regions import Region, find_regions
 from sam2_model.device import inference
 from sam2_model.errors import ConfigError
@@ -47,6 +48,8 @@ class Instance:
         In [0, 1]: how well the cells of the mask agree that they are one object with its middle in the middle.
     seed : tuple of float
         Row and column where it was asked for, in pixels of the working image.
+    features : Tensor
+        Shape (C,): what it looks like, from `likeness.object_features`.
     """
 
     corner: tuple[int, int]
@@ -55,6 +58,7 @@ class Instance:
     object_score: float
     agreement: float
     seed: tuple[float, float]
+    features: Tensor
 
 
 class InstancePredictor:
@@ -129,13 +133,14 @@ class InstancePredictor:
             second.object_score_logit[:, 0].sigmoid().tolist(),
             self._agreement(masks > 0, maps).tolist(),
             seeds,
+            object_features(features, masks > 0),
             strict=True,
         )
-        for logits, predicted_iou, object_score, agreement, (y, x) in each:
+        for logits, predicted_iou, object_score, agreement, (y, x), looks in each:
             window = _window(logits > 0)
             if window is not None:
                 corner = (window[0].start, window[1].start)
-                yield Instance(corner, logits[window], predicted_iou, object_score, agreement, (y, x))
+                yield Instance(corner, logits[window], predicted_iou, object_score, agreement, (y, x), looks)
 
     def _as_masks(self, regions: Sequence[Region], maps: InstanceMaps) -> Tensor:
         """Return regions as mask logits of a prompt, (N, 1, H / mask_stride, W / mask_stride)."""
