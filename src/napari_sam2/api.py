@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from napari_sam2.prompts import Prompt
     from napari_sam2.tracking.batch import Job
     from napari_sam2.tracking.propagation import DirectionName
+    from sam2_model.mask_generator import MaskGeneratorOptions
     from sam2_model.weights.loading import LoadedModel
 
 _KEPT = ProposalFilter()
@@ -190,6 +191,7 @@ def segment_everything(
     contrast_limits: npt.ArrayLike | None = None,
     channel_axis: int | None = None,
     rgb: bool | None = None,
+    grid: MaskGeneratorOptions | None = None,
 ) -> Segmentation:
     """Segment every object of one image, without prompts, from seeds, or like examples.
 
@@ -220,6 +222,8 @@ def segment_everything(
         Smallest likeness to the examples, in [0, 1].
     model, device, image_size, contrast_limits, channel_axis, rgb
         As in `segment`. `nano` looks for objects at sizes of its own; the working size is that of prompts.
+    grid : sam2_model.mask_generator.MaskGeneratorOptions, optional
+        How published models, which have to be asked point by point, are asked. The published way when omitted.
 
     Returns
     -------
@@ -231,8 +235,8 @@ def segment_everything(
     Raises
     ------
     PromptError
-        If seeds or examples are malformed, outside the image or none at all; if all examples are of what is not
-        wanted, or one of them is of nothing.
+        If seeds or examples are malformed, outside the image or none at all, or if the model finds no object where an
+        example is prompted.
     FrameError, OptionError, ModelError
         As in `segment`.
     """
@@ -246,6 +250,7 @@ def segment_everything(
         like=described,
         shown=() if prompts is None else (shown_on(frames, prompts),),
         region=region,
+        grid=grid,
     )
     labels = LabelArray((frames.height, frames.width))
     found = run_everything(job, partial(_load, model, device, image_size), labels.open)

@@ -7,7 +7,6 @@ import pytest
 
 from napari_sam2 import (
     BoxPrompt,
-    Example,
     MaskPrompt,
     PointPrompt,
     examples_of,
@@ -20,6 +19,7 @@ from napari_sam2.prompts import ModelScores
 from napari_sam2.proposals import Proposal
 from napari_sam2.results import FEATURE_COLUMNS
 from napari_sam2.sample_data import nuclei_2d_image
+from sam2_model.mask_generator import MaskGeneratorOptions
 from tests.napari_sam2.fake_predictor import FakePredictor
 
 
@@ -197,16 +197,10 @@ def test_examples_of_other_images_go_together_with_prompts(fake, grains):
     assert sorted(result.scores["area_px"]) == [36, 36, 36, 36, 100]
 
 
-UNWANTED = Example(np.zeros(1, np.float32), 9, is_wanted=False)
-
 BAD_EXAMPLES = [
     pytest.param([], "There are no prompts. Give at least one", id="none"),
     pytest.param([PointPrompt(1, 0, 50, 1)], "lies outside the image of 40 x 60", id="outside"),
     pytest.param([PointPrompt(1, 1, 5, 5)], "there is no frame 1", id="another frame"),
-    pytest.param(
-        [PointPrompt(1, 0, 5, 5, positive=False)], "All examples are of what is not looked for", id="negative"
-    ),
-    pytest.param([UNWANTED], "All examples are of what is not looked for", id="unwanted"),
     pytest.param([mask_of(1, (0, 0), 2, (60, 40))], r"shape \(60, 40\) and the image", id="another shape"),
     pytest.param([(5, 5)], "Item 0 of the prompts is of type tuple", id="no prompt"),
     pytest.param(PointPrompt(1, 0, 5, 5), "this is a single PointPrompt", id="no list"),
@@ -263,6 +257,14 @@ def test_bad_options_are_refused_before_the_model_is_asked(fake, grains, options
 def test_a_stack_is_refused(fake, grains):
     with pytest.raises(FrameError, match="Pick one along the axis too many"):
         segment_everything(np.stack([grains] * 5), model=fake)
+
+
+def test_a_model_is_told_how_to_be_asked_point_by_point(fake, grains):
+    searches = []
+    fake.propose = lambda frames, frame, search: iter(searches.append(search) or ())
+    options = MaskGeneratorOptions(points_per_side=4)
+    segment_everything(grains, model=fake, grid=options)
+    assert [one.grid for one in searches] == [options]
 
 
 def test_options_are_looked_at_before_a_model_is_loaded(grains):

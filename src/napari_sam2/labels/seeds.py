@@ -66,10 +66,12 @@ def seeds_of_prompts(prompts: Iterable[Prompt], height: int, width: int) -> Seed
     Raises
     ------
     PromptError
-        If there is none, or one is outside the image.
+        If there is none, or one is outside the image or on another frame than 0.
     """
     places: list[tuple[float, float]] = []
     for prompt in prompts:
+        if prompt.frame:
+            raise PromptError(f"A seed is on frame {prompt.frame}, and an image has frame 0 alone. Correct the frame.")
         match prompt:
             case PointPrompt() if prompt.positive:
                 places.append((prompt.y, prompt.x))

@@ -19,7 +19,6 @@ from napari_sam2.prompts import ModelScores
 from napari_sam2.proposals import Proposal, ProposalFilter, ProposalSet
 from napari_sam2.results import ObjectScore, feature_table
 from napari_sam2.tracking.batch import write_labels
-from napari_sam2.tracking.examples import has_wanted
 from napari_sam2.tracking.propagation import LabelFrame
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from napari_sam2.labels.seeds import Seeds
     from napari_sam2.results import ObjectMask
     from napari_sam2.tracking.examples import Shown
+    from sam2_model.mask_generator import MaskGeneratorOptions
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +101,7 @@ def everything_job(
     like: Sequence[Example] = (),
     shown: Sequence[Shown] = (),
     region: NDArray[np.bool_] | Region | None = None,
+    grid: MaskGeneratorOptions | None = None,
 ) -> EverythingJob:
     """Return the job to find all objects of an image.
 
@@ -118,25 +119,22 @@ def everything_job(
         Examples that are prompted, on this image or others.
     region : ndarray of bool, shape (Y, X), or tuple of slice, optional
         Where to search: pixels, or a window of rows and columns. None means everywhere.
+    grid : MaskGeneratorOptions, optional
+        How a model without an instance decoder is asked, as in `Search`.
 
     Raises
     ------
     OptionError
         If the region is none of this image, or empty.
     PromptError
-        If all seeds are outside the region, or all examples are of what is not looked for.
+        If all seeds are outside the region.
     """
-    if (like or shown) and not has_wanted(shown, like):
-        raise PromptError(
-            "All examples are of what is not looked for. Give one of what is: an object with a positive point, a box "
-            "or a mask."
-        )
     pixels = None if region is None else _checked_region(region, frames.height, frames.width)
     if seeds is not None:
         seeds = tuple(seed for seed in seeds if _is_in(seed, pixels))
         if not seeds:
             raise PromptError("No seed lies in the region. Move the region, or leave it out.")
-    search = Search(seeds, None if pixels is None else _window_of(pixels), tuple(like))
+    search = Search(seeds, None if pixels is None else _window_of(pixels), tuple(like), grid)
     return EverythingJob(frames, search, chosen, tuple(shown), pixels)
 
 

@@ -108,10 +108,3 @@ def shown_on(frames: FrameStack, prompts: Iterable[Prompt]) -> Shown:
     )
     check_prompts(asked, 1, frames.height, frames.width, single_image=True)
     return Shown(frames, asked, unwanted)
-
-
-def has_wanted(shown: Iterable[Shown], examples: Iterable[Example]) -> bool:
-    """Whether there is an example of what is looked for."""
-    return any(one.is_wanted for one in examples) or any(
-        not one.unwanted.issuperset(one.prompts.object_ids) for one in shown
-    )

@@ -38,6 +38,11 @@ def test_prompts_are_seeds_but_for_negative_points():
         seeds_of_prompts(prompts[1:2], 20, 20)
 
 
+def test_seeds_of_another_frame_are_refused():
+    with pytest.raises(PromptError, match="A seed is on frame 3"):
+        seeds_of_prompts([PointPrompt(1, 3, 2, 3)], 20, 20)
+
+
 def test_a_box_is_a_seed_in_the_middle_of_what_is_in_the_image():
     assert seeds_of_prompts([BoxPrompt(2, 0, -0.5, 10, 3.5, 100)], 4, 21) == ((1.5, 15.25),)
 
