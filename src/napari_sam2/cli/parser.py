@@ -192,6 +192,12 @@ def _add_finetune(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--validation", type=float, default=0.2, metavar="FRACTION", help="frames held out to test on (default: 0.2)"
     )
+    parser.add_argument(
+        "--complete",
+        action="store_true",
+        help="every object on an annotated frame has a label: a model that finds objects by itself learns from the "
+        "background, too",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="decides everything random (default: 0)")
     _add_reading(parser)
     _add_computing(parser)

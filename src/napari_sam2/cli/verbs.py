@@ -206,6 +206,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
         steps=arguments.steps,
         encoder=arguments.encoder,
         validation=arguments.validation,
+        is_complete=arguments.complete,
         seed=arguments.seed,
         device=arguments.device,
         threads=arguments.threads,

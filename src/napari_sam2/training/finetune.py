@@ -97,6 +97,7 @@ def finetune(
     steps: int | None = None,
     encoder: Encoder = "auto",
     validation: float = 0.2,
+    is_complete: bool = False,
     seed: int = 0,
     device: str = "auto",
     threads: int | None = None,
@@ -122,6 +123,9 @@ def finetune(
         What happens to the image trunk; see `Encoder`.
     validation : float
         Fraction of the annotated frames that is held out to test on, at least one.
+    is_complete : bool
+        Whether every object on an annotated frame has a label. Then a model that finds objects by itself learns from
+        the background, too, where there is none.
     seed : int
         Decides everything random.
     device, image_size
@@ -175,7 +179,7 @@ def finetune(
                 f"{base} has no memory: it segments images and follows nothing, and fine-tuning teaches both. Start "
                 "from weights of the whole SAM 2."
             )
-        split = _split(annotations, model, image_size, validation, seed)
+        split = _split(annotations, model, image_size, validation, seed, is_complete=is_complete)
         recipe = _recipe(model, steps, encoder)
     return _run(model, split, recipe, seed, path, overwrite=overwrite)
 
@@ -201,7 +205,13 @@ def _check_options(steps: int | None, encoder: Encoder, validation: float, seed:
 
 
 def _split(
-    annotations: Sequence[Annotation], model: LoadedModel, image_size: ImageSize, validation: float, seed: int
+    annotations: Sequence[Annotation],
+    model: LoadedModel,
+    image_size: ImageSize,
+    validation: float,
+    seed: int,
+    *,
+    is_complete: bool,
 ) -> Split:
     """Return annotations as frames to learn from and frames to test on, at the sizes that prediction chooses."""
     import numpy as np
@@ -217,6 +227,7 @@ def _split(
             labels=annotation.labels,
             image_size=predictor.working_size(annotation.frames.height, annotation.frames.width),
             is_series=annotation.is_series,
+            is_complete=is_complete,
         )
         for annotation in annotations
     ]

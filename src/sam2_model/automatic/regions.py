@@ -98,9 +98,12 @@ def _met(
 ) -> list[Region]:
     """Return the regions of cells that have met."""
     mass = ndimage.gaussian_filter(weight, sigma) * (2 * np.pi * sigma**2)
-    middles = np.argwhere((mass == ndimage.maximum_filter(mass, _APART)) & (mass > _LEAST_CELLS))
-    if not len(middles):
+    is_middle = (mass == ndimage.maximum_filter(mass, _APART)) & (mass > _LEAST_CELLS)
+    # A middle between cells is several that are equal.
+    places, count = ndimage.label(is_middle, np.ones((3, 3)))
+    if not count:
         return []
+    middles = np.rint(ndimage.center_of_mass(is_middle, places, np.arange(count) + 1)).astype(int)  # (N, 2)
     distance, nearest = cKDTree(middles).query(ends, distance_upper_bound=_CAUGHT + 2 * sigma)
     is_caught = np.isfinite(distance)
     numbers = np.zeros(weight.shape, np.int32)

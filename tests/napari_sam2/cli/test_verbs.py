@@ -331,7 +331,7 @@ def test_options_of_a_fine_tuning_are_passed_on(shell, monkeypatch):
 
     monkeypatch.setattr("napari_sam2.training.finetune.finetune", finetune)
     command = "finetune a.tif b.tif --output c.safetensors --base tiny --data stack --steps 7 --train-encoder"
-    more = "--validation 0.5 --seed 4 --device cpu --threads 2 --image-size 512 --axes CTYX --channel 1 --contrast 1 9"
+    more = "--validation 0.5 --complete --seed 4 --device cpu --threads 2 --image-size 512 --axes CTYX --channel 1 --contrast 1 9"
     assert shell.run(f"{command} {more} --overwrite") == 130
     assert seen == {
         "files": ("a.tif", "b.tif", "c.safetensors"),
@@ -340,6 +340,7 @@ def test_options_of_a_fine_tuning_are_passed_on(shell, monkeypatch):
         "steps": 7,
         "encoder": "trained",
         "validation": 0.5,
+        "is_complete": True,
         "seed": 4,
         "device": "cpu",
         "threads": 2,
