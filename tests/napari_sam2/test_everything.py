@@ -375,4 +375,4 @@ def test_the_embedded_model_finds_nuclei_and_those_that_are_like_one(nano):
     first = [one for one in prompts_from_labels(result.labels) if one.object_id == 1]
     alike = segment_everything(image, model=nano, like=first)
     assert (alike.labels[first[0].mask] == 1).all()
-    assert 1 < len(alike.scores) <= len(result.scores)
+    assert len(alike.scores) > 1
