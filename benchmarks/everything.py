@@ -9,8 +9,8 @@ DATA is a folder of annotated images: `GROUP_NAME.npz` with `image` and `labels`
 `GROUP_NAME_labels.tif`. A group is the name up to its last underscore. Stacks are left out.
 
 Masks are paired one to one, so that their IoU is largest in total. AP at a threshold is TP / (TP + FP + FN) of an
-image, a pair being true from this IoU on; groups show the mean over images. Groups that are not annotated completely show
-recall, and AP without what was found on unlabelled ground. The baseline is Otsu's threshold and a watershed of
+image, a pair being true from this IoU on; groups show the mean over images. Groups that are not annotated completely
+show recall, and AP without what was found on unlabelled ground. The baseline is Otsu's threshold and a watershed of
 distances; it takes the polarity that suits each image better.
 """
 
