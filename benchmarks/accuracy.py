@@ -175,7 +175,7 @@ def score_stack(predictor: Predictor, stack: NDArray[np.integer], labels: NDArra
     for _ in session.apply(prompts):
         pass
     rows = []
-    for result in run(session, plan_propagation(prompts, len(frames)).visits):
+    for result in run(session, plan_propagation(prompts, len(frames))):
         for mask in result.objects:
             i, true = mask.object_id, labels[result.frame] == mask.object_id
             found = whole(mask, true.shape)

@@ -42,7 +42,7 @@ def seconds_per_frame(predictor: Predictor, scene: Scene, objects: int) -> float
     for _ in session.apply(prompts):
         pass
     began = time.perf_counter()
-    visited = sum(1 for _ in run(session, plan_propagation(prompts, len(frames)).visits))
+    visited = sum(1 for _ in run(session, plan_propagation(prompts, len(frames))))
     return (time.perf_counter() - began) / visited
 
 

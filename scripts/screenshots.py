@@ -2,7 +2,7 @@
 
 Run from the root of the repository: `xvfb-run -a -s "-screen 0 1600x1200x24" python scripts/screenshots.py` draws
 `docs/widget-dark.png`; with `--all FOLDER` it draws image and stack with few and many objects, with and without work
-that was left over, in two sizes and both themes, to be looked at.
+that was left over, and what the model has found by itself, in two sizes and both themes, to be looked at.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ def main() -> None:
         draw_for_documentation()
         return
     folder.mkdir(parents=True, exist_ok=True)
+    draw_found(folder)
     leave_work_over()
     for sample in ("nuclei_image", "nuclei_stack"):
         for count in COUNTS:
@@ -142,12 +143,31 @@ def draw_states(sample: str, count: int, folder: Path) -> None:
     for banner in ("banner", "plain"):
         if banner == "plain":
             widget.files.put_off()
-        for width, height in SIZES:
-            desk.viewer.window.resize(width, height)
-            for theme in THEMES:
-                desk.viewer.theme = theme
-                desk.shoot(folder / f"{sample}-{count}-{banner}-{width}-{theme}.png")
+        draw_sizes(desk, folder, f"{sample}-{count}-{banner}")
     desk.viewer.close()
+
+
+def draw_found(folder: Path) -> None:
+    """Draw what the model has found in an image, before it is added, beside an object that there is already."""
+    desk = Desk.open("nuclei_image")
+    desk.click(*places(np.asarray(desk.work.image.data), 1)[0])
+    desk.widget.bench.run(commands.FIND)
+    while desk.work.finder.is_searching:
+        pump(0.05)
+    for name in ("found", "details"):
+        if name == "details":
+            desk.widget.finding.fold.click()
+        draw_sizes(desk, folder, name)
+    desk.viewer.close()
+
+
+def draw_sizes(desk: Desk, folder: Path, name: str) -> None:
+    """Draw a state in all sizes and themes."""
+    for width, height in SIZES:
+        desk.viewer.window.resize(width, height)
+        for theme in THEMES:
+            desk.viewer.theme = theme
+            desk.shoot(folder / f"{name}-{width}-{theme}.png")
 
 
 def places(image: np.ndarray, count: int) -> list[tuple[float, float]]:

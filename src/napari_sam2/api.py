@@ -54,7 +54,7 @@ class Segmentation:
     model, model_sha256 : str
         Name and checksum of the model.
     image_size : int
-        Side of the model's working image, in pixels.
+        Longer side of the model's working image, in pixels; where that is of parts of the image, of these.
     contrast_limits : (float, float), one pair per channel, or None
         Intensities that the model saw as black and white; None for 8-bit RGB, which it saw as it is.
     """
@@ -95,7 +95,8 @@ def segment(
     device : str
         "auto", "cpu", "cuda", "cuda:1" or "mps".
     image_size : int or "auto"
-        Side of the model's working image, a multiple of 32.
+        Longer side of the model's working image, a multiple of 32, in which all of the image is seen. "auto" suits
+        model and image: in those of more than 1024 px each object is seen in a part round it, pixel for pixel.
     contrast_limits : (float, float), optional
         Intensities seen as black and white; percentiles 1 and 99.8 when omitted.
     channel_axis : int, optional

@@ -25,6 +25,9 @@ PERCENTILES = (1.0, 99.8)
 
 _ALL = slice(None)
 
+_VALUES_AT_ONCE = 2**22
+"""Values of a frame that are mapped to eight bits together."""
+
 SAMPLE_FRAMES = 16
 SAMPLE_PIXELS = 2**18
 """Size of the sample behind the default contrast limits: frames, and about how many pixels of each."""
@@ -352,6 +355,15 @@ def _limits_of(values: NDArray[np.float64], name: str) -> Limits:
 
 
 def _to_uint8(image: NDArray[np.generic], limits: Limits) -> NDArray[np.uint8]:
+    shown = np.empty(image.shape, np.uint8)
+    # In parts: as floats, the frame of a slide scanner would take gigabytes.
+    step = max(_VALUES_AT_ONCE // max(math.prod(image.shape[1:]), 1), 1)
+    for start in range(0, len(image), step):
+        shown[start : start + step] = _mapped(image[start : start + step], limits)
+    return shown
+
+
+def _mapped(image: NDArray[np.generic], limits: Limits) -> NDArray[np.uint8]:
     low, high = limits
     with np.errstate(over="ignore"):  # long doubles beyond the largest float64 are infinite here, and saturate
         values = image.astype(np.float64)

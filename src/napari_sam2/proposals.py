@@ -28,6 +28,12 @@ SMALLEST_PX = 12
 _SIZE_EXPONENT = 0.25
 """A bias of 1 lets a mask of four times the area win over one whose score is larger by a factor of 1.4."""
 
+_MEMBERS, _MEMBER_SIZE, _MEMBER_INSIDE = 3, 1 / 3, 0.8
+"""A mask that holds so many others, each of so much of its size at most and so far inside it, is a group of objects."""
+
+_CELL_PX = 128
+"""Side of the squares by which proposals that may overlap are looked up."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proposal:
@@ -128,9 +134,18 @@ class ProposalSet:
         self._scores = np.array([one.score for one in self.proposals])
         self._areas = np.array([np.count_nonzero(one.mask) for one in self.proposals], np.int64)
         self._likeness = np.array([1.0 if one.likeness is None else one.likeness for one in self.proposals])
+        self._overlaps = _Overlaps()
+        self._covered: tuple[NDArray[np.bool_] | None, NDArray[np.int64]] = (None, np.zeros_like(self._areas))
 
     def __len__(self) -> int:
         return len(self.proposals)
+
+    def extended(self, more: Iterable[Proposal]) -> ProposalSet:
+        """Return a set with more proposals, which takes less time than to begin anew."""
+        larger = ProposalSet((*self.proposals, *more), self.height, self.width)
+        if len(self._overlaps) <= len(self):  # else somebody else has gone on with them
+            larger._overlaps = self._overlaps
+        return larger
 
     def kept(self, chosen: ProposalFilter, covered: NDArray[np.bool_] | None = None) -> tuple[Proposal, ...]:
         """Return the proposals that are kept, the best first, each without what better ones have taken.
@@ -140,26 +155,121 @@ class ProposalSet:
         chosen : ProposalFilter
             What is asked of them.
         covered : ndarray of bool, shape (Y, X), optional
-            Pixels that are taken from the beginning: by objects that there are, or outside the region of interest.
+            Pixels that are taken from the beginning: by objects that there are, or outside the region of interest. An
+            array that was given before is taken to be unchanged.
         """
-        taken = np.zeros((self.height, self.width), np.bool_) if covered is None else covered.copy()
-        return tuple(self._kept(chosen, taken))
+        if covered is not self._covered[0]:
+            counts = [0 if covered is None else np.count_nonzero(p.mask & covered[p.window]) for p in self.proposals]
+            self._covered = covered, np.array(counts, np.int64)
+        self._overlaps.add(self.proposals)
+        return tuple(self._kept(chosen))
 
-    def _kept(self, chosen: ProposalFilter, taken: NDArray[np.bool_]) -> Iterator[Proposal]:
+    def _kept(self, chosen: ProposalFilter) -> Iterator[Proposal]:
+        _, covered_px = self._covered
         rank = self._scores * np.maximum(self._areas, 1) ** (_SIZE_EXPONENT * chosen.size_bias)
         largest = np.inf if chosen.largest_px is None else chosen.largest_px
         fits = (self._scores >= chosen.least_score) & (self._likeness >= chosen.least_likeness)
         fits &= (self._areas >= chosen.smallest_px) & (self._areas <= largest)
+        fits &= covered_px <= chosen.most_overlap * self._areas
         order = np.argsort(-rank, kind="stable")
-        for number in order[fits[order]].tolist():
+        numbers: list[int] = order[fits[order]].tolist()
+        if chosen.size_bias <= 0:
+            # A group whose score is between those of its members would take the place of the weaker ones.
+            numbers.sort(key=lambda number: self._is_group(number, fits))
+        kept: set[int] = set()
+        for number in numbers:
             proposal, area = self.proposals[number], int(self._areas[number])
-            window = taken[proposal.window]
-            free = proposal.mask & ~window
-            left = int(np.count_nonzero(free))
-            if left < chosen.smallest_px or area - left > chosen.most_overlap * area:
+            better = [(other, px) for other, px in self._overlaps.of(number) if other in kept]
+            # All of a better one is taken, by itself or by others before it: most copies of it end here.
+            if any(px > chosen.most_overlap * area for _, px in better):
                 continue
-            window |= proposal.mask
-            yield proposal if left == area else _cropped(proposal, free)
+            if not better and not covered_px[number]:
+                kept.add(number)
+                yield proposal
+                continue
+            free = self._free(proposal, [other for other, _ in better])
+            left = int(np.count_nonzero(free))
+            if left >= chosen.smallest_px and area - left <= chosen.most_overlap * area:
+                kept.add(number)
+                yield _cropped(proposal, free)
+
+    def _is_group(self, number: int, fits: NDArray[np.bool_]) -> bool:
+        """Whether a proposal holds several others that fit and hardly overlap each other."""
+        most = _MEMBER_SIZE * self._areas[number]
+        held = [
+            other
+            for other, px in self._overlaps.of(number)
+            if fits[other] and self._areas[other] <= most and px >= _MEMBER_INSIDE * self._areas[other]
+        ]
+        members: set[int] = set()
+        for other in sorted(held, key=lambda one: -self._scores[one]) if len(held) >= _MEMBERS else ():
+            shared = max((px for one, px in self._overlaps.of(other) if one in members), default=0)
+            if shared <= MOST_OVERLAP * self._areas[other]:
+                members.add(other)
+            if len(members) == _MEMBERS:
+                return True
+        return False
+
+    def _free(self, proposal: Proposal, better: Iterable[int]) -> NDArray[np.bool_]:
+        """Return what better proposals, and objects that there are, leave of one."""
+        free, covered = proposal.mask.copy(), self._covered[0]
+        if covered is not None:
+            free &= ~covered[proposal.window]
+        for number in better:
+            mine, theirs = _common(proposal, self.proposals[number])
+            free[mine] &= ~self.proposals[number].mask[theirs]
+        return free
+
+
+class _Overlaps:
+    """How many pixels proposals share, found once for each pair: sliders ask again and again."""
+
+    def __init__(self) -> None:
+        self._of: list[list[tuple[int, int]]] = []
+        self._in_cell: dict[tuple[int, int], list[int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def of(self, number: int) -> Sequence[tuple[int, int]]:
+        """Return the numbers of proposals that share pixels with one, and how many."""
+        return self._of[number]
+
+    def add(self, proposals: Sequence[Proposal]) -> None:
+        """Compare those that have come since the last time with all before them."""
+        for number in range(len(self), len(proposals)):
+            one, near = proposals[number], set()
+            for cell in _cells(one):
+                there = self._in_cell.setdefault(cell, [])
+                near.update(there)
+                there.append(number)
+            self._of.append([])
+            for other in near:
+                mine, theirs = _common(one, proposals[other])
+                shared = int(np.count_nonzero(one.mask[mine] & proposals[other].mask[theirs]))
+                if shared:
+                    self._of[number].append((other, shared))
+                    self._of[other].append((number, shared))
+
+
+def _cells(proposal: Proposal) -> Iterator[tuple[int, int]]:
+    rows, columns = proposal.window
+    for y in range(rows.start // _CELL_PX, (rows.stop - 1) // _CELL_PX + 1):
+        for x in range(columns.start // _CELL_PX, (columns.stop - 1) // _CELL_PX + 1):
+            yield y, x
+
+
+_Window = tuple[slice, slice]
+
+
+def _common(one: Proposal, other: Proposal) -> tuple[_Window, _Window]:
+    """Return where both proposals may be: rows and columns in the mask of each."""
+    (y, x), (height, width) = one.corner, one.mask.shape
+    (v, u), (rows, columns) = other.corner, other.mask.shape
+    top, bottom, left, right = max(y, v), min(y + height, v + rows), max(x, u), min(x + width, u + columns)
+    bottom, right = max(top, bottom), max(left, right)
+    mine = slice(top - y, bottom - y), slice(left - x, right - x)
+    return mine, (slice(top - v, bottom - v), slice(left - u, right - u))
 
 
 def _cropped(proposal: Proposal, mask: NDArray[np.bool_]) -> Proposal:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_sam2.prompts import ModelScores
+
 FEATURE_COLUMNS = [
     *("index", "n_frames", "mean_area_in_labels_px"),
     *("mean_confidence", "worst_confidence", "worst_frame", "mean_area_px"),
@@ -79,6 +81,9 @@ class ObjectMask:
         Probability that the object is on the frame.
     is_given : bool
         Whether the user gave this mask, and not the model. It is certain, and wins where masks overlap.
+    found : ModelScores or None
+        What a model said of this mask when it found it by itself, of which the logits, alike on all of the mask, tell
+        nothing; None for a mask that was given or asked for.
     """
 
     object_id: int
@@ -87,16 +92,25 @@ class ObjectMask:
     predicted_iou: float
     object_score: float
     is_given: bool = False
+    found: ModelScores | None = None
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether it was computed from prompts, and is not a prompt itself."""
+        return not self.is_given and self.found is None
 
     @property
     def stability(self) -> float:
         """Area of the tight mask over area of the wide one; 1 where both are empty."""
+        if self.found is not None:
+            return self.found.stability
         wide = np.count_nonzero(self.logits > -STABILITY_OFFSET)
         return np.count_nonzero(self.logits > STABILITY_OFFSET) / wide if wide else 1.0
 
     def score(self, frame: int) -> ObjectScore:
         """Return the row of the table of scores; in labels, the mask is alone (see `labels.composing.Composed`)."""
         inside = self.logits[self.logits > 0]
+        mean_logit = float(inside.mean()) if inside.size else float("nan")
         # Until it is calibrated, confidence is the product of all there is to doubt.
         confidence = 1.0 if self.is_given else self.predicted_iou * self.object_score * self.stability
         return ObjectScore(
@@ -105,7 +119,7 @@ class ObjectMask:
             predicted_iou=self.predicted_iou,
             object_score=self.object_score,
             stability=self.stability,
-            mean_logit=float(inside.mean()) if inside.size else float("nan"),
+            mean_logit=mean_logit if self.found is None else self.found.mean_logit,
             confidence=confidence,
             area_px=inside.size,
             area_in_labels_px=inside.size,

@@ -56,6 +56,21 @@ class Release(Enum):
     """Adds projected temporal positions for object pointers and a no-object embedding for memories."""
 
 
+class Framing(Enum):
+    """How a frame becomes the working image. The word is recorded with what it has made."""
+
+    SQUARE = "square"
+    """The whole frame, stretched into a square: of every model what it did before it had a choice."""
+    WHOLE = "whole"
+    """The whole frame; in models with views in its proportions, in the others stretched into a square."""
+    NATIVE = "native"
+    """The whole frame while it is hardly larger than the working image; else parts of it, pixel for pixel."""
+
+
+LARGEST_WHOLE = 1024
+"""Longer side in pixels of the largest frame that is seen whole under `Framing.NATIVE`."""
+
+
 def check_image_size(size: int) -> int:
     """Return a working size unchanged if the model can work at it.
 

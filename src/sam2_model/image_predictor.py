@@ -8,12 +8,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from sam2_model.config import check_image_size
+from sam2_model.config import Framing, check_image_size
 from sam2_model.device import inference
 from sam2_model.errors import ConfigError, PromptError
 from sam2_model.mask_decoder import single_mask, three_candidates
 from sam2_model.mask_ops import PROMPT_LOGIT_LIMIT, resize_logits
-from sam2_model.preprocessing import to_model_image, to_model_points
+from sam2_model.preprocessing import WorkingImage, check_image
 from sam2_model.prompt_encoder import PointLabel
 from sam2_model.sam2 import ImageFeatures, Sam2
 
@@ -26,16 +26,27 @@ class ImageEmbedding:
     ----------
     features : ImageFeatures
         What the image encoder made of it, batch of one.
-    height, width : int
-        Size of the image, in pixels.
-    image_size : int
-        Side of the square working image, in pixels.
+    working : WorkingImage
+        How the image lies in the working image.
     """
 
     features: ImageFeatures
-    height: int
-    width: int
-    image_size: int
+    working: WorkingImage
+
+    @property
+    def height(self) -> int:
+        """Rows of the image, in pixels."""
+        return self.working.height
+
+    @property
+    def width(self) -> int:
+        """Columns of the image, in pixels."""
+        return self.working.width
+
+    @property
+    def image_size(self) -> int:
+        """Longer side of the working image, in pixels."""
+        return max(self.working.size)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,14 +78,16 @@ class MaskPrediction:
 
 
 class ImagePredictor:
-    """Answer prompts on images. Holds nothing but the model and two settings.
+    """Answer prompts on images. Holds nothing but the model and three settings.
 
     Parameters
     ----------
     model : Sam2
         The network, on the device it should run on.
     image_size : int, optional
-        Side of the square working image, a multiple of 32; the model's own when omitted.
+        Longer side of the working image, a multiple of 32; the model's own when omitted.
+    framing : Framing
+        Whether models with views keep the proportions of the image; the others never do. The image is seen whole.
     stability_fallback : bool
         Whether a single mask that is unstable gives way to the best of the three candidates.
 
@@ -84,9 +97,17 @@ class ImagePredictor:
         If the working size is not a multiple of 32 up to 4096.
     """
 
-    def __init__(self, model: Sam2, *, image_size: int | None = None, stability_fallback: bool = True) -> None:
+    def __init__(
+        self,
+        model: Sam2,
+        *,
+        image_size: int | None = None,
+        framing: Framing = Framing.WHOLE,
+        stability_fallback: bool = True,
+    ) -> None:
         self.model = model
         self.image_size = check_image_size(model.config.image_size if image_size is None else image_size)
+        self.framing = framing
         self.stability_fallback = stability_fallback
 
     @property
@@ -102,9 +123,11 @@ class ImagePredictor:
         FrameError
             If the image has another shape or type, or no pixels.
         """
+        height, width, _ = check_image(image).shape
+        working = WorkingImage.of(self.model.config, self.framing, height, width, self.image_size)
         with inference(self.device):
-            features = self.model.encode_image(to_model_image(image, self.image_size, self.device))
-        return ImageEmbedding(features, image.shape[0], image.shape[1], self.image_size)
+            features = self.model.encode_image(working.image(image, self.device))
+        return ImageEmbedding(features, working)
 
     def predict(
         self,
@@ -148,6 +171,8 @@ class ImagePredictor:
                 mask_logits = _check_masks(mask_logits, None if xy is None else len(xy)).to(self.device)
             if xy is None and mask_logits is None:
                 raise PromptError("There is no prompt: give points, boxes or mask_logits.")
+            if mask_logits is not None:
+                mask_logits = embedding.working.padded(mask_logits, self.model.mask_stride)
             features = embedding.features
             output = self.model.decode(self.model.without_memory(features), features, xy, kinds, mask_logits)
             if candidates == 3:
@@ -155,7 +180,7 @@ class ImagePredictor:
             else:
                 chosen = single_mask(output, stability_fallback=self.stability_fallback)
             # The reference keeps returned logits in the range that it accepts as a prompt.
-            logits = chosen.mask_logits.clamp(-PROMPT_LOGIT_LIMIT, PROMPT_LOGIT_LIMIT)
+            logits = embedding.working.unpadded(chosen.mask_logits.clamp(-PROMPT_LOGIT_LIMIT, PROMPT_LOGIT_LIMIT))
             score = output.object_score_logit[:, 0].float()
         return MaskPrediction(logits, chosen.predicted_iou, score, embedding.height, embedding.width)
 
@@ -182,7 +207,7 @@ class ImagePredictor:
             raise PromptError(f"There are {len(parts[0][0])} boxes but points for {len(parts[1][0])} prompts.")
         xy = torch.from_numpy(np.concatenate([p for p, _ in parts], axis=1)).to(self.device)
         kinds = torch.from_numpy(np.concatenate([k for _, k in parts], axis=1)).to(self.device)
-        return to_model_points(xy, embedding.height, embedding.width, embedding.image_size), kinds
+        return embedding.working.points(xy), kinds
 
 
 def _finite(values: ArrayLike, name: str) -> NDArray[np.float32]:

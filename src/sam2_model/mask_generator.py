@@ -21,7 +21,7 @@ from sam2_model.errors import ConfigError, shown
 from sam2_model.image_predictor import ImageEmbedding, ImagePredictor
 from sam2_model.mask_decoder import ChosenMasks, single_mask, three_candidates
 from sam2_model.mask_ops import MASK_LOGIT, PROMPT_LOGIT_LIMIT, fill_holes, window_above
-from sam2_model.preprocessing import check_image, to_model_points
+from sam2_model.preprocessing import check_image
 from sam2_model.prompt_encoder import PointLabel
 
 _EDGE_PX = 20
@@ -394,30 +394,30 @@ class MaskGenerator:
         """Give the masks of points (N, 2) that pass, after they have been shown to the decoder again if they shall."""
         chosen = self._decode(embedding, points, None)
         if not self.options.use_m2m:
-            yield self._passing(chosen, points)
+            yield self._passing(chosen, points, embedding)
             return
         points = points.repeat_interleave(chosen.mask_logits.shape[1], dim=0)
         masks = chosen.mask_logits.flatten(0, 1)[:, None].clamp(-PROMPT_LOGIT_LIMIT, PROMPT_LOGIT_LIMIT)
         for some, shown_again in zip(torch.split(points, at_once), torch.split(masks, at_once), strict=True):
-            yield self._passing(self._decode(embedding, some, shown_again), some)
+            yield self._passing(self._decode(embedding, some, shown_again), some, embedding)
 
     def _decode(self, embedding: ImageEmbedding, points: Tensor, mask_logits: Tensor | None) -> ChosenMasks:
         """Return what the decoder makes of points (N, 2), each with its mask (N, 1, h, w) if there are any."""
         # Not through `ImagePredictor.predict`: the reference enlarges logits before it limits them.
         model, features = self.predictor.model, embedding.features
-        xy = to_model_points(points[:, None], embedding.height, embedding.width, embedding.image_size)
+        xy = embedding.working.points(points[:, None])
         labels = torch.full(xy.shape[:2], PointLabel.POSITIVE, device=xy.device)
         output = model.decode(model.without_memory(features), features, xy, labels, mask_logits)
         if self.options.multimask_output and mask_logits is None:
             return three_candidates(output)
         return single_mask(output, stability_fallback=self.predictor.stability_fallback)
 
-    def _passing(self, chosen: ChosenMasks, points: Tensor) -> _Answers:
+    def _passing(self, chosen: ChosenMasks, points: Tensor, embedding: ImageEmbedding) -> _Answers:
         """Return those of the masks whose predicted IoU is high enough; `points` (N, 2) are those they answer."""
         iou = chosen.predicted_iou.flatten()
         which = (iou > self.options.pred_iou_thresh).nonzero()[:, 0]
         M = chosen.predicted_iou.shape[1]
-        logits = chosen.mask_logits.flatten(0, 1)[which]
+        logits = embedding.working.unpadded(chosen.mask_logits.flatten(0, 1)[which])
         return _Answers(logits.cpu().numpy(), iou[which].cpu().numpy(), points[which // M].cpu().numpy())
 
     def _pass(self, answers: _Answers, crop: _Crop, height: int, width: int) -> Iterator[GeneratedMask]:

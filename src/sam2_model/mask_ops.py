@@ -29,6 +29,13 @@ def as_low_res_logits(mask: Tensor, stride: int) -> Tensor:
     return F.interpolate(as_logits(mask), size=size, mode="bilinear", antialias=True)
 
 
+def fit_mask(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return mask logits (B, 1, H, W) of a size, resized unless they have it."""
+    if mask_logits.shape[-2:] == size:
+        return mask_logits
+    return F.interpolate(mask_logits.float(), size=size, mode="bilinear", antialias=True)
+
+
 def resize_logits(logits: Tensor, height: int, width: int) -> Tensor:
     """Return mask logits (B, M, h, w) resized bilinearly to (B, M, height, width), float32."""
     return F.interpolate(logits.float(), size=(height, width), mode="bilinear", align_corners=False)

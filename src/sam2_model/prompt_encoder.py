@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sam2_model.config import STRIDE
 from sam2_model.layers import LayerNorm2d
+from sam2_model.mask_ops import fit_mask
 from sam2_model.position_encoding import RandomFourier
 
 MASK_STRIDE = 4
@@ -22,13 +23,6 @@ class PointLabel(IntEnum):
     POSITIVE = 1
     BOX_TOP_LEFT = 2
     BOX_BOTTOM_RIGHT = 3
-
-
-def fit_mask(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return mask logits (B, 1, H, W) of a size, resized unless they have it."""
-    if mask_logits.shape[-2:] == size:
-        return mask_logits
-    return F.interpolate(mask_logits.float(), size=size, mode="bilinear", antialias=True)
 
 
 class PromptEncoder(nn.Module):

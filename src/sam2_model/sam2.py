@@ -17,11 +17,11 @@ from sam2_model.image_encoder import ImageEncoder
 from sam2_model.instance_decoder import InstanceDecoder, InstanceMaps
 from sam2_model.layers import MLP
 from sam2_model.mask_decoder import MaskDecoder, MaskDecoderOutput
-from sam2_model.mask_ops import PROMPT_LOGIT_LIMIT, as_logits
+from sam2_model.mask_ops import PROMPT_LOGIT_LIMIT, as_logits, fit_mask
 from sam2_model.memory_attention import MemoryAttention
 from sam2_model.memory_encoder import MemoryEncoder
 from sam2_model.position_encoding import sine_map, sine_time
-from sam2_model.prompt_encoder import MASK_STRIDE, PointLabel, PromptEncoder, fit_mask
+from sam2_model.prompt_encoder import MASK_STRIDE, PointLabel, PromptEncoder
 from sam2_model.views import (
     VIEW_STRIDE,
     Extent,

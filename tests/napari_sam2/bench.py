@@ -212,7 +212,7 @@ class WorkspaceDriver:
 
     def is_approved(self, object_id, frame):
         """Whether the mask of an object on a frame was painted or approved by the user."""
-        return Target(object_id, frame) in self.work.sources.user_masks
+        return Target(object_id, frame) in self.work.sources.certain
 
     def read_layer(self, layer):
         """Read a layer of the user's own for prompts, too."""

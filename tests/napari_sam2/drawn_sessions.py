@@ -11,6 +11,7 @@ from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet, T
 from napari_sam2.sessions.document import Exported, Session
 from napari_sam2.sessions.images import ImageUsed
 from napari_sam2.sessions.steps import Commit, HandEdit, MaskSource, ModelUsed, PackedPlane, Renumbering
+from sam2_model.config import Framing
 
 SHAPE = NUM_FRAMES, ROWS, COLUMNS = 5, 8, 12
 
@@ -31,6 +32,7 @@ models = st.builds(
     st.none() | text,
     st.none() | limits,
     st.none() | st.lists(numbers, max_size=3).map(tuple),
+    st.sampled_from(Framing),
     st.booleans(),
 )
 planes = arrays.arrays(st.sampled_from(["u1", "u2", "i4"]), (ROWS, COLUMNS))

@@ -19,6 +19,7 @@ from napari_sam2.prompt_checks import is_absence
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, ModelScores, PointPrompt
 from napari_sam2.proposals import Proposal
 from napari_sam2.results import ObjectMask
+from sam2_model.config import Framing
 from sam2_model.memory_bank import Direction
 
 RADIUS = 2.5
@@ -45,9 +46,15 @@ def drawn_mask(object_id, prompts, height, width):
                 logits = np.where(inside, 5.0, logits)
             case MaskPrompt():
                 logits = np.where(prompt.mask, 8.0, logits)
-    is_given = len(prompts) == 1 and isinstance(prompts[0], MaskPrompt)
-    sure = (1.0, 1.0) if is_given else (PREDICTED_IOU, OBJECT_SCORE)
-    return ObjectMask(object_id, (0, 0), logits.astype(np.float32), *sure, is_given=is_given)
+    is_answer = len(prompts) == 1 and isinstance(prompts[0], MaskPrompt)
+    found = prompts[0].found if is_answer else None
+    if found is not None:
+        logits = np.where(prompts[0].mask, found.mean_logit, -10.0)
+        sure = (found.predicted_iou, found.object_score)
+    else:
+        sure = (1.0, 1.0) if is_answer else (PREDICTED_IOU, OBJECT_SCORE)
+    given = is_answer and found is None
+    return ObjectMask(object_id, (0, 0), logits.astype(np.float32), *sure, is_given=given, found=found)
 
 
 def found_in(image, seeds=None):
@@ -89,6 +96,7 @@ class FakePredictor:
         self.before_follow = before_follow or (lambda frame: None)
         self.before_part = before_part or (lambda part: None)
         self.size = size
+        self.framing = Framing.SQUARE
         self.drops_islands = drops_islands
 
     @property
@@ -105,6 +113,9 @@ class FakePredictor:
 
     def working_size(self, height, width):
         return self.size
+
+    def scale(self, height, width):
+        return self.size / height, self.size / width
 
     def segment(self, image, prompts):
         assert image.dtype == np.uint8

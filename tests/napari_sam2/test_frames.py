@@ -313,3 +313,10 @@ def test_a_window_without_pixels_is_refused(rows):
         FrameStack(RAMP).window(0, rows, slice(None))
     with pytest.raises(FrameError, match="no frame 2"):
         FrameStack(RAMP).window(2, slice(1), slice(1))
+
+
+def test_a_frame_is_mapped_in_parts_as_at_once(monkeypatch):
+    image = np.random.default_rng(0).normal(0, 9, (23, 40))
+    expected = single_frame(image)[0]
+    monkeypatch.setattr("napari_sam2.frames._VALUES_AT_ONCE", 200)
+    np.testing.assert_array_equal(single_frame(image)[0], expected)

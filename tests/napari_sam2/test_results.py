@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from napari_sam2.prompts import ModelScores
 from napari_sam2.results import FrameResult, ObjectMask, feature_table, score_table
 from tests.napari_sam2.drawn_masks import mask
 
@@ -49,6 +50,13 @@ def test_pixels_near_the_threshold_make_a_mask_unstable():
 
 def test_a_given_mask_is_certain():
     assert mask(1, "1", is_given=True).score(0).confidence == 1.0
+
+
+def test_of_a_mask_that_was_found_the_row_is_what_the_model_said():
+    said = ModelScores(0.7, 0.8, 0.9, 3.25)
+    row = ObjectMask(1, (0, 0), np.full((2, 3), 3.25, np.float32), 0.7, 0.8, found=said).score(5)
+    assert ModelScores(row.predicted_iou, row.object_score, row.stability, row.mean_logit) == said
+    assert (row.confidence, row.area_px) == (said.confidence, 6)
 
 
 def test_an_absent_object_keeps_its_row():

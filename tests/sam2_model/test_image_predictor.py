@@ -56,7 +56,7 @@ def test_embeddings_are_values_that_may_be_prompted_in_any_order(predictor):
     assert_same(later[0], later[2])
     assert not torch.equal(later[0].low_res_logits, later[1].low_res_logits)
     with pytest.raises(FrozenInstanceError):
-        one.height = 1
+        one.working = other.working
 
 
 def test_an_embedding_remembers_the_size_of_its_image(predictor):
@@ -182,7 +182,7 @@ def test_returned_logits_stay_where_a_prompt_may_be(network, predictor, embeddin
     with torch.inference_mode():
         features = embedding.features
         loud_features = type(features)(features.fine * 1e3, features.middle, features.embedding)
-    prediction = loud.predict(ImageEmbedding(loud_features, 48, 60, 64), points=[[15, 12]])
+    prediction = loud.predict(ImageEmbedding(loud_features, embedding.working), points=[[15, 12]])
     assert prediction.low_res_logits.abs().max() == PROMPT_LOGIT_LIMIT
 
 

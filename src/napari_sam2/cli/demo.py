@@ -110,6 +110,7 @@ def run_demo(
             model_sha256=predictor.sha256,
             contrast_limits=frames.contrast_limits,
             image_size=predictor.working_size(frames.height, frames.width),
+            framing=predictor.framing,
         ),
         overwrite=overwrite,
     )

@@ -201,8 +201,8 @@ def files_of_models(session: Session) -> dict[str, Path]:
 def load_model(arguments: argparse.Namespace, prompt_file: PromptFile | None = None) -> Predictor:
     """Set the threads and load the model that was asked for, else the one that the prompts were given for.
 
-    A working size belongs to its model: that of the prompts is taken with theirs alone. Other weights of that name than
-    the prompts were given for are mentioned on the error stream.
+    Working size and framing belong to their model: those of the prompts are taken with theirs alone. Other weights of
+    that name than the prompts were given for are mentioned on the error stream.
 
     Raises
     ------
@@ -212,13 +212,17 @@ def load_model(arguments: argparse.Namespace, prompt_file: PromptFile | None = N
     set_threads(arguments)
     from napari_sam2.inference.sam2 import load_predictor
 
-    name = size = digest = None
+    name = size = framing = digest = None
     if prompt_file is not None and arguments.model in (None, prompt_file.model_name):
         name, size, digest = prompt_file.model_name, prompt_file.image_size, prompt_file.model_sha256
+        framing = None if size is None else prompt_file.framing
     if arguments.image_size is not None:
-        size = arguments.image_size
+        size, framing = arguments.image_size, None
     predictor = load_predictor(
-        arguments.model or name or "nano", device=arguments.device, image_size="auto" if size is None else size
+        arguments.model or name or "nano",
+        device=arguments.device,
+        image_size="auto" if size is None else size,
+        framing=framing,
     )
     if digest not in (None, predictor.sha256):
         print_err(

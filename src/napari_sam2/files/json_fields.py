@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 import numpy as np
 
 from napari_sam2.errors import PromptError, SessionError
+from sam2_model.config import Framing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -92,6 +93,13 @@ class Fields(dict[str, Any]):
             raise FieldError(f'"{name}" is {brief(value)}. Use a number from 0 to 1.')
         return float(value)
 
+    def number(self, name: str) -> float:
+        """Return a finite number."""
+        number = _finite(self[name])
+        if number is None:
+            raise FieldError(f'"{name}" is {brief(self[name])}. Use a finite number.')
+        return number
+
     def flag(self, name: str) -> bool:
         """Return true or false; false if it is not there."""
         value = self.get(name, False)
@@ -105,6 +113,12 @@ class Fields(dict[str, Any]):
         if not isinstance(value, str) or value not in choices:
             raise FieldError(f'"{name}" is {brief(value)}. Use one of: {", ".join(choices)}.')
         return choices[value]
+
+    def framing(self) -> Framing:
+        """Return how frames became working images; as at the time when files did not say, if it is not there."""
+        if "framing" not in self:
+            return Framing.SQUARE
+        return self.choice("framing", {framing.value: framing for framing in Framing})
 
     def limits(self, name: str) -> ContrastLimits | None:
         """Return contrast limits; None if they are not there."""

@@ -14,6 +14,8 @@ from napari_sam2.prompts import MaskPrompt, whole_number
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_sam2.prompts import ModelScores
+
 LARGEST_MASK = 2**32
 """Pixels of an image beyond which its size is taken for a mistake."""
 
@@ -33,6 +35,8 @@ class MaskRuns:
         Rows and columns of the image.
     starts, ends : ndarray
         First pixel of each run of the object in row-major order, and the one after its last; at least one run.
+    found : ModelScores or None
+        As in `MaskPrompt`.
     """
 
     object_id: int
@@ -40,6 +44,7 @@ class MaskRuns:
     shape: tuple[int, int]
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
+    found: ModelScores | None = None
 
     @property
     def rows(self) -> tuple[int, int]:
@@ -62,7 +67,7 @@ class MaskRuns:
         filled = np.repeat(np.tile([False, True], self.starts.size), lengths)
         mask = np.zeros((end - first, width), np.bool_)
         mask.ravel()[: filled.size] = filled
-        return MaskPrompt(self.object_id, self.frame, mask, corner=(first, 0), shape=self.shape)
+        return MaskPrompt(self.object_id, self.frame, mask, corner=(first, 0), shape=self.shape, found=self.found)
 
 
 def runs_from(

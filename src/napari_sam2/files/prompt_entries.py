@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
+
 from napari_sam2.errors import PromptError
-from napari_sam2.files.json_fields import FieldError, Fields, brief
+from napari_sam2.files.json_fields import FieldError, Fields, brief, within
 from napari_sam2.files.mask_runs import MaskRuns, runs_from, runs_of
-from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt
+from napari_sam2.prompts import BoxPrompt, MaskPrompt, ModelScores, PointPrompt, Prompt
 
 LARGEST_TOTAL = 2**32
 """Pixels, counted in this way, of all masks of one document; each takes a bit."""
@@ -13,6 +15,7 @@ LARGEST_TOTAL = 2**32
 _POINT = ("object_id", "frame", "y", "x")
 _BOX = ("object_id", "frame", "y_min", "x_min", "y_max", "x_max")
 _MASK = ("object_id", "frame", "shape", "runs")
+_SCORES = ("predicted_iou", "object_score", "stability", "mean_logit")
 
 
 def prompts_from_entries(entries: list[object], shape: tuple[int, int] | None = None) -> tuple[Prompt, ...]:
@@ -60,10 +63,18 @@ def _prompt_from(entry: object, shape: tuple[int, int] | None) -> Prompt | MaskR
             fields = Fields(entry, ("kind", *_BOX))
             return BoxPrompt(*(fields[name] for name in _BOX))
         case "mask":
-            fields = Fields(entry, ("kind", *_MASK))
-            return runs_from(*(fields[name] for name in _MASK), expected=shape)
+            fields = Fields(entry, ("kind", *_MASK), ("found",))
+            found = _scores_from(fields["found"]) if "found" in fields else None
+            return replace(runs_from(*(fields[name] for name in _MASK), expected=shape), found=found)
         case kind:
             raise FieldError(f'"kind" is {brief(kind)}. Use "point", "box" or "mask".')
+
+
+def _scores_from(entry: object) -> ModelScores:
+    with within("found"):
+        fields = Fields(entry, _SCORES)
+        iou, score, stability = (fields.share(name, 0.0) for name in _SCORES[:-1])  # all are there
+        return ModelScores(iou, score, stability, fields.number("mean_logit"))
 
 
 def entry_of(prompt: Prompt) -> dict[str, object]:
@@ -75,5 +86,7 @@ def entry_of(prompt: Prompt) -> dict[str, object]:
             return {"kind": "point"} | {name: getattr(prompt, name) for name in (*_POINT, "positive", *chosen)}
         case BoxPrompt():
             return {"kind": "box"} | {name: getattr(prompt, name) for name in _BOX}
-        case MaskPrompt(object_id=object_id, frame=frame, shape=shape):
-            return {"kind": "mask", "object_id": object_id, "frame": frame, "shape": shape, "runs": runs_of(prompt)}
+        case MaskPrompt(object_id=object_id, frame=frame, shape=shape, found=found):
+            mask = {"kind": "mask", "object_id": object_id, "frame": frame, "shape": shape, "runs": runs_of(prompt)}
+            # As before for a mask of the user's: versions that know no other read that, too.
+            return mask if found is None else mask | {"found": asdict(found)}

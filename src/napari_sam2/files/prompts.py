@@ -19,6 +19,7 @@ from napari_sam2.files.prompt_entries import entry_of, prompts_from_entries
 from napari_sam2.files.sources import reading
 from napari_sam2.labels.prompts import prompts_from_labels
 from napari_sam2.prompts import PromptSet
+from sam2_model.config import Framing
 from sam2_model.strict_json import parse_json
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ LABEL_SUFFIXES = (".tif", ".tiff", ".npy", ".png")
 
 _LOSSY_SUFFIXES = tuple(suffix for suffix in IMAGE_SUFFIXES if suffix not in LABEL_SUFFIXES)
 
-_OPTIONAL = ("model", "contrast_limits", "image_size", "policy")
+_OPTIONAL = ("model", "contrast_limits", "image_size", "framing", "policy")
 """`policy` is accepted and not used: no version has written it."""
 
 
@@ -55,6 +56,8 @@ class PromptFile:
         Intensities that became 0 and 255.
     image_size : int, optional
         Working size of the model, in pixels.
+    framing : Framing
+        How frames became working images of that size. Files that do not say were written when they were stretched.
 
     Raises
     ------
@@ -68,6 +71,7 @@ class PromptFile:
     model_sha256: str | None = None
     contrast_limits: ContrastLimits | None = None
     image_size: int | None = None
+    framing: Framing = Framing.SQUARE
 
     def __post_init__(self) -> None:
         for name in ("model_name", "model_sha256"):
@@ -231,6 +235,7 @@ def _parsed(document: object, shape: tuple[int, int] | None) -> PromptFile:
         model_sha256=model.get("sha256"),
         contrast_limits=fields.get("contrast_limits"),
         image_size=fields.get("image_size"),
+        framing=fields.framing(),
     )
 
 
@@ -242,6 +247,7 @@ def _document(contents: PromptFile) -> str:
         "model": {name: value for name, value in model.items() if value is not None} or None,
         "contrast_limits": contents.contrast_limits,
         "image_size": contents.image_size,
+        "framing": None if contents.framing is Framing.SQUARE else contents.framing.value,
     }
     lines = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in head.items() if value is not None]
     # One prompt per line: a file a person can read, and a version control system compare.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -112,6 +112,72 @@ class BackgroundJob(Generic[S, T]):
     def _deliver(self, event: Event[S, T]) -> None:
         if not self._is_dropped:
             self._tell(event)
+
+
+class JobInParts(Generic[S]):
+    """A piece of work of which each part is a job: others are done between two. Begins at once.
+
+    Parameters
+    ----------
+    begin : callable
+        Returns the parts; they are made one by one where jobs are done.
+    submit : callable
+        Has a job done, after those that wait, as `JobThread.submit`.
+    post : callable
+        As of `BackgroundJob`.
+    tell : callable
+        Called with `Reported` for each part, then once with `Returned`, `Cancelled` or `Failed`.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[], Iterator[S]],
+        submit: Callable[[BackgroundJob[None, S | None]], None],
+        post: Callable[[Callable[[], None]], None],
+        tell: Callable[[Event[S, None]], None],
+    ) -> None:
+        self._begin, self._submit, self._post, self._tell = begin, submit, post, tell
+        self._parts: Iterator[S] | None = None
+        self._is_cancelled = self._is_over = False
+        self._go_on()
+
+    def cancel(self) -> None:
+        """Stop after the part in hand, which still arrives."""
+        self._is_cancelled = True
+
+    def drop(self) -> None:
+        """Stop after the part in hand, and tell nothing any more."""
+        if not self._is_over:
+            self._is_cancelled = self._is_over = True
+            self._go_on()  # the parts end where they were made
+
+    def _go_on(self) -> None:
+        self._submit(BackgroundJob(self._next_part, self._receive, self._post))
+
+    def _next_part(self, report: object) -> S | None:
+        if self._is_cancelled:
+            self._parts = None
+            return None
+        if self._parts is None:
+            self._parts = self._begin()
+        return next(self._parts, None)
+
+    def _receive(self, event: Event[None, S | None]) -> None:
+        if self._is_over:
+            return
+        match event:
+            case Returned(result) if result is not None:
+                self._tell(Reported(result))
+                if not self._is_over:
+                    self._go_on()
+            case Failed() as failed:
+                self._end(failed)
+            case _:
+                self._end(Cancelled() if self._is_cancelled else Returned(None))
+
+    def _end(self, event: Event[S, None]) -> None:
+        self._is_over = True
+        self._tell(event)
 
 
 class JobThread:

@@ -23,7 +23,7 @@ from sam2_model.automatic.instances import InstancePredictor
 from sam2_model.device import inference
 from sam2_model.instance_decoder import CELL_PX
 from sam2_model.mask_ops import resize_window, window_above
-from sam2_model.preprocessing import to_model_tile
+from sam2_model.preprocessing import WorkingImage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -169,8 +169,9 @@ def _look(
     """Return the proposals of one tile, and note where a closer look is worth while."""
     top, left = (side.start for side in tile.window)
     with inference(predictor.model.device):
-        image = to_model_tile(frames.window(frame, *tile.window), tile.zoom, predictor.model.device)
-        features = predictor.model.encode_image(image)
+        pixels = frames.window(frame, *tile.window)
+        working = WorkingImage.zoomed(pixels.shape[0], pixels.shape[1], tile.zoom)
+        features = predictor.model.encode_image(working.image(pixels, predictor.model.device))
     maps, regions = predictor.see(features)
     if search.seeds is None:
         own = [region for region in regions if _is_own(tile, [cell * CELL_PX for cell in region.middle])]

@@ -10,7 +10,7 @@ import torch
 from napari_sam2.inference.predictor import Example
 from sam2_model.automatic.likeness import likeness, object_features
 from sam2_model.device import inference
-from sam2_model.preprocessing import to_model_tile
+from sam2_model.preprocessing import WorkingImage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +58,8 @@ def _features(model: Sam2, frames: FrameStack, frame: int, mask: MaskPrompt, zoo
         window.append(slice(start, min(start + max(side, extent), length)))
     rows, columns = window
     with inference(model.device):
-        image = to_model_tile(frames.window(frame, rows, columns), zoom, model.device)
+        pixels = frames.window(frame, rows, columns)
+        image = WorkingImage.zoomed(pixels.shape[0], pixels.shape[1], zoom).image(pixels, model.device)
         # The image is filled up to whole tokens: the mask lies in the part that shows the frame.
         inside = np.zeros([round(length / zoom) for length in image.shape[-2:]], np.bool_)
         top, left = mask.corner[0] - rows.start, mask.corner[1] - columns.start

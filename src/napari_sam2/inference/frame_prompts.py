@@ -11,7 +11,6 @@ from napari_sam2.labels.pieces import innermost
 from napari_sam2.prompt_checks import is_absence
 from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt
 from sam2_model.mask_ops import as_low_res_logits
-from sam2_model.preprocessing import to_model_mask
 from sam2_model.video.state import FramePrompt
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_sam2.prompts import Prompt
+    from sam2_model.preprocessing import WorkingImage
 
 
 def is_answer(prompts: tuple[Prompt, ...]) -> bool:
@@ -56,7 +56,7 @@ def frame_prompt(prompts: Iterable[Prompt]) -> FramePrompt:
     )
 
 
-def mask_logits(prompts: Iterable[FramePrompt], image_size: int, stride: int) -> Tensor:
-    """Return masks as the dense prompt from which clicks or a box start, (B, 1, h, w)."""
+def mask_logits(prompts: Iterable[FramePrompt], working: WorkingImage, stride: int) -> Tensor:
+    """Return masks as the dense prompt from which clicks or a box start, (B, 1, h, w), of the image alone."""
     masks = torch.from_numpy(np.stack([p.mask for p in prompts if p.mask is not None]))[:, None]
-    return as_low_res_logits(to_model_mask(masks, image_size, keeps_thin=True), stride)
+    return working.unpadded(as_low_res_logits(working.mask(masks, keeps_thin=True), stride))

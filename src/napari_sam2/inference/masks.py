@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,14 +23,21 @@ OUTSIDE_LOGIT = 0.1
 GIVEN_LOGIT = 10.0
 """Logit of the pixels of a mask that the user gave."""
 
+LEAST_FOUND_LOGIT = 0.1
+"""Logit that the pixels of a mask that the model has found have at least: whatever it said, they are in the mask."""
+
 
 def given_mask(object_id: int, prompts: tuple[Prompt, ...]) -> ObjectMask:
-    """Return the mask that prompts are themselves, unchanged."""
+    """Return the mask that prompts are themselves, unchanged: of the user's, or found by a model before."""
     mask = next((prompt for prompt in prompts if isinstance(prompt, MaskPrompt)), None)
     if mask is None:
         return ObjectMask(object_id, (0, 0), np.zeros((0, 0), np.float32), 1.0, 0.0, is_given=True)
-    logits = np.where(mask.crop, np.float32(GIVEN_LOGIT), np.float32(-GIVEN_LOGIT))
-    return ObjectMask(object_id, mask.corner, logits, 1.0, 1.0, is_given=True)
+    found = mask.found
+    # Where masks meet, one that was found is worth what its model said, as those that answer prompts are.
+    logit = np.float32(GIVEN_LOGIT if found is None else max(found.mean_logit, LEAST_FOUND_LOGIT))
+    iou, score = (1.0, 1.0) if found is None else (found.predicted_iou, found.object_score)
+    logits = np.where(mask.crop, logit, -logit)
+    return ObjectMask(object_id, mask.corner, logits, iou, score, is_given=found is None, found=found)
 
 
 def object_mask(
@@ -76,6 +84,24 @@ def object_mask(
         touched[y[is_on], x[is_on]] = True
         logits = without_islands(logits, touched)
     return ObjectMask(object_id, (rows.start, columns.start), logits, predicted_iou, object_score)
+
+
+def placed(mask: ObjectMask, corner: tuple[int, int], size: tuple[int, int]) -> ObjectMask:
+    """Return a mask of a part of a frame on the frame, without what lies beyond that.
+
+    Parameters
+    ----------
+    mask : ObjectMask
+        In pixels of the part.
+    corner : (int, int)
+        Row and column of the first pixel of the part.
+    size : (int, int)
+        Rows and columns of the frame.
+    """
+    if mask.is_given:
+        return mask
+    top, left = mask.corner[0] + corner[0], mask.corner[1] + corner[1]
+    return replace(mask, corner=(top, left), logits=mask.logits[: max(size[0] - top, 0), : max(size[1] - left, 0)])
 
 
 def answers_clicks(prompt: FramePrompt) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_sam2.errors import ModelError
+from sam2_model.config import LARGEST_WHOLE
 from sam2_model.errors import Sam2Error
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 NANO_SIZES = (256, 512, 1024)
 """Working sizes of `nano` and what is fine-tuned from it: the smallest that covers the image is taken."""
+
+CROP_PX = 512
+"""Side of the crops of large frames; of a model that has a single working size, it is that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,19 @@ class ModelInfo:
     is_embedded: bool = False
 
     def working_size(self, height: int, width: int) -> int:
-        """Side in pixels of the square image to which a frame of this size is resized."""
-        return smallest_covering(self.working_sizes, height, width)
+        """Longer side in pixels of the working image of a frame of this size, or of its crops if it is large."""
+        return automatic_size(self.working_sizes, height, width)
+
+
+def automatic_size(sizes: tuple[int, ...], height: int, width: int) -> int:
+    """Return the working size of a frame: the smallest of some ascending ones that covers it, or the largest.
+
+    Of a frame that is seen in crops, it is their side.
+    """
+    longest = max(height, width)
+    if longest > LARGEST_WHOLE:
+        return next((size for size in sizes if size >= CROP_PX), sizes[-1])
+    return smallest_covering(sizes, height, width)
 
 
 def smallest_covering(sizes: tuple[int, ...], height: int, width: int) -> int:

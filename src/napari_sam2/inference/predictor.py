@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_sam2.prompts import MaskPrompt, Prompt
     from napari_sam2.proposals import Proposal
     from napari_sam2.results import ObjectMask
+    from sam2_model.config import Framing
     from sam2_model.mask_generator import MaskGeneratorOptions
     from sam2_model.memory_bank import Direction
 
@@ -121,12 +122,21 @@ class Predictor(Protocol):
         ...
 
     @property
+    def framing(self) -> Framing:
+        """How frames become working images; noted with what it computes."""
+        ...
+
+    @property
     def drops_islands(self) -> bool:
         """Whether masks that answer clicks lose the islands that no click touches; noted with what it computes."""
         ...
 
     def working_size(self, height: int, width: int) -> int:
-        """Side in pixels of the square image to which a frame of this size is resized."""
+        """Longer side in pixels of the image to which a frame of this size is resized."""
+        ...
+
+    def scale(self, height: int, width: int) -> tuple[float, float]:
+        """Pixels that it sees for each of a frame of this size, along its rows and columns."""
         ...
 
     def segment(self, image: NDArray[np.uint8], prompts: Mapping[int, tuple[Prompt, ...]]) -> tuple[ObjectMask, ...]:

@@ -22,6 +22,7 @@ from napari_sam2.layers.source_axes import FILE
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+    import numpy.typing as npt
     import pandas as pd
     from napari.layers import Image, Labels
     from napari.layers.base import Layer
@@ -48,8 +49,10 @@ MAX_BYTES_IN_MEMORY = 2**30
 """Size of a label array beyond which it is kept on disk."""
 
 
-def new_labels_layer(image: Image, grid: LayerGrid | None = None, *, name: str) -> Labels:
-    """Make an empty Labels layer of type uint16 that lies on an image pixel by pixel.
+def new_labels_layer(
+    image: Image, grid: LayerGrid | None = None, *, name: str, dtype: npt.DTypeLike = np.uint16
+) -> Labels:
+    """Make an empty Labels layer that lies on an image pixel by pixel.
 
     Parameters
     ----------
@@ -59,6 +62,8 @@ def new_labels_layer(image: Image, grid: LayerGrid | None = None, *, name: str) 
         How it is read; on a coarse level, the layer has the pixels of that level. None means the finest.
     name : str
         Name of the layer.
+    dtype : dtype
+        Its type, unsigned.
 
     Returns
     -------
@@ -78,7 +83,7 @@ def new_labels_layer(image: Image, grid: LayerGrid | None = None, *, name: str) 
     shift = (np.array(grid.downsampling) - 1) / 2
     world_shift = np.subtract(image.data_to_world(shift), image.data_to_world(np.zeros(image.ndim)))
     return Labels(
-        _empty(grid, np.dtype(np.uint16)),
+        _empty(grid, np.dtype(dtype)),
         name=name,
         colormap=_bright_colours(),
         scale=np.multiply(image.scale, grid.downsampling),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
     from numpy.typing import NDArray
 
+    from napari_sam2.frames import ArrayLike
     from napari_sam2.layers.grid import LayerGrid
     from napari_sam2.prompts import MaskPrompt
 
@@ -75,24 +76,44 @@ class LabelsReader:
         if labels.data is not self._array:
             self._array = labels.data
             self.touch()
-        array = labels.data[min(grid.level, len(labels.data) - 1)] if labels.multiscale else labels.data
-        if not is_aligned(labels, tuple(array.shape), self._image, grid, current_frame=current_frame):
-            raise PromptError(
-                f"Labels layer {labels.name!r} of shape {tuple(array.shape)} does not lie on image "
-                f"{self._image.name!r} of shape {grid.shape} pixel by pixel. Make one that does: "
-                "New Labels Layer, with the image selected."
-            )
-        first, missing = (0,) * (len(array.shape) - len(grid.shape)), max(0, len(grid.shape) - len(array.shape))
-        is_flat = grid.frame_axis is not None and grid.frame_axis < missing
+        array = _array_on(labels, self._image, grid, current_frame)
+        is_flat = grid.frame_axis is not None and grid.frame_axis < len(grid.shape) - len(array.shape)
         frames = (current_frame,) if is_flat else range(grid.num_frames)
         self._known = {frame: self._known[frame] for frame in frames if frame in self._known}
         for frame in frames:
             known = self._known.get(frame)
             if known is None or is_flat or frame in self._touched:
-                plane: NDArray[np.integer] = np.asarray(array[(*first, *grid.key(frame)[missing:])])
-                self._known[frame] = _read_frame(grid.oriented(plane), frame, labels.name, known)
+                self._known[frame] = _read_frame(_plane(array, grid, frame), frame, labels.name, known)
         self._touched.clear()
         return tuple(prompt for frame in frames for prompt in self._known[frame].prompts)
+
+
+def plane_on(labels: Labels, image: Image, grid: LayerGrid, frame: int) -> NDArray[np.integer]:
+    """Return the labels of a layer on one frame of an image, (Y, X); one with fewer axes is on every frame.
+
+    Raises
+    ------
+    PromptError
+        If the layer does not lie on the image pixel by pixel.
+    """
+    return _plane(_array_on(labels, image, grid, frame), grid, frame)
+
+
+def _array_on(labels: Labels, image: Image, grid: LayerGrid, current_frame: int) -> ArrayLike:
+    """Return the data of a layer on the level that is read of an image, if it lies on that."""
+    array: ArrayLike = labels.data[min(grid.level, len(labels.data) - 1)] if labels.multiscale else labels.data
+    if not is_aligned(labels, tuple(array.shape), image, grid, current_frame=current_frame):
+        raise PromptError(
+            f"Labels layer {labels.name!r} of shape {tuple(array.shape)} does not lie on image {image.name!r} of shape "
+            f"{grid.shape} pixel by pixel. Make one that does: New Labels Layer, with the image selected."
+        )
+    return array
+
+
+def _plane(array: ArrayLike, grid: LayerGrid, frame: int) -> NDArray[np.integer]:
+    first, missing = (0,) * (len(array.shape) - len(grid.shape)), max(0, len(grid.shape) - len(array.shape))
+    plane: NDArray[np.integer] = np.asarray(array[(*first, *grid.key(frame)[missing:])])
+    return grid.oriented(plane)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class UserMask:
-    """The mask of a target as the user has painted or approved it.
+    """The mask of a target as the user has painted or approved it, or has taken it from what a model found.
 
     Attributes
     ----------
     mask : MaskPrompt
-        The mask.
+        The mask; it tells if it was found.
     prompts : tuple of Prompt
         The prompts the target had then; the mask takes their place. Prompts given later refine it.
     """
@@ -60,7 +60,7 @@ class PromptSources:
     own : PromptLayers
         The layers that the plugin has made.
     user_masks : mapping of Target to UserMask
-        Masks painted or approved, which take the place of prompts.
+        Masks painted, approved or found, which take the place of prompts.
     retired : frozenset of Prompt
         Prompts in the user's layers that are not used any more: of objects that are committed, for example. One that
         is changed is another prompt, and is used.
@@ -89,6 +89,11 @@ class PromptSources:
         self._outside: tuple[dict[int, str], dict[int, str]] = ({}, {})
         for layer in (self.own.points, self.own.shapes):
             layer.events.data.connect(self._on_edit)
+
+    @property
+    def certain(self) -> frozenset[Target]:
+        """Targets with a mask that the user has judged: painted, approved or corrected, and not merely found."""
+        return frozenset(target for target, one in self.user_masks.items() if one.mask.found is None)
 
     def read(self) -> PromptSet:
         """Read all layers, and return their prompts with the user's masks in the place of those before them.

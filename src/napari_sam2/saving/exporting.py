@@ -10,6 +10,7 @@ from napari_sam2.files.results_folder import export_all
 from napari_sam2.inference.speed import Activity
 from napari_sam2.layers.export import labels_to_export
 from napari_sam2.layers.images import channel_names
+from sam2_model.config import Framing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -55,6 +56,7 @@ def export_of(
             model_sha256=None if model is None else model.sha256,
             contrast_limits=model_input.frames.contrast_limits,
             image_size=None if model is None else model.image_size,
+            framing=Framing.SQUARE if model is None else model.framing,
         ),
         image=ImageToMeasure(model_input.frames, channel_names(model_input.channels), work.grid.plain_order),
         names=work.objects.notes.names,

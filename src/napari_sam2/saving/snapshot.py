@@ -54,7 +54,7 @@ class WorkSnapshot:
     prompts : PromptSet
         All prompts.
     overruled : mapping of Target to UserMask
-        Masks painted or approved.
+        Masks painted, approved or found.
     notes : ObjectNotes
         Names of objects, and which are hidden and locked.
     least_confidence : float
@@ -94,7 +94,7 @@ class WorkSnapshot:
             steps=self.log.steps,
             sources=sources_of(self.masks, self.prompts),
             prompts=self.prompts,
-            approved=tuple(self.user_masks),
+            approved=tuple(target for target, one in self.user_masks.items() if one.mask.found is None),
             replaced=PromptSet(p for one in self.user_masks.values() for p in one.prompts),
             names=notes.names,
             hidden=tuple(sorted(notes.hidden)),

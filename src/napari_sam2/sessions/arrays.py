@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from napari_sam2.errors import SessionError
-from napari_sam2.prompts import MAX_OBJECT_ID
+from napari_sam2.prompts import MAX_OBJECT_ID, ModelScores
 from napari_sam2.results import ObjectMask
 
 if TYPE_CHECKING:
@@ -83,8 +83,18 @@ def packed_masks(masks: Sequence[ObjectMask]) -> bytes:
         window=np.array([(*mask.corner, *mask.logits.shape) for mask in masks], np.int64),
         score=np.array([(mask.predicted_iou, mask.object_score) for mask in masks], np.float64),
         is_given=np.array([mask.is_given for mask in masks], np.bool_),
+        **_found_scores(masks),
         logits=np.concatenate([mask.logits.ravel() for mask in masks]).astype(np.float32),
     )
+
+
+def _found_scores(masks: Sequence[ObjectMask]) -> dict[str, NDArray[np.float64]]:
+    """Return what a model said of masks that it found, beside the scores that all have; nothing without such masks."""
+    found = [mask.found for mask in masks]
+    if not any(found):  # as before: versions that know none read that, too
+        return {}
+    rows = [(np.nan, np.nan) if one is None else (one.stability, one.mean_logit) for one in found]
+    return {"found": np.array(rows, np.float64)}
 
 
 def plane_from(file: IO[bytes], frame: int, shape: tuple[int, int]) -> NDArray[np.integer]:
@@ -117,12 +127,13 @@ def masks_from(file: IO[bytes], frame: int, shape: tuple[int, int]) -> tuple[Obj
         windows = arrays.read("window", "iu", (count, 4))
         scores = arrays.read("score", "f", (count, 2))
         is_given = arrays.read("is_given", "b", (count,))
+        found = arrays.read("found", "f", (count, 2)) if "found" in arrays else np.full((count, 2), np.nan)
         _check_masks(object_ids, windows, scores, shape)
         num_pixels = sum(height * width for _, _, height, width in windows.tolist())
         logits = arrays.read("logits", "f", (num_pixels,)).astype(np.float32, copy=False)
         if not np.isfinite(logits).all():
             raise ValueError("a logit is not finite")
-    return tuple(_masks(object_ids, windows, scores, is_given, logits))
+    return tuple(_masks(object_ids, windows, scores, is_given, found, logits))
 
 
 def _check_masks(object_ids: NDArray[Any], windows: NDArray[Any], scores: NDArray[Any], shape: tuple[int, int]) -> None:
@@ -141,14 +152,18 @@ def _masks(
     windows: NDArray[Any],
     scores: NDArray[Any],
     is_given: NDArray[Any],
+    found: NDArray[Any],
     logits: NDArray[np.float32],
 ) -> Iterator[ObjectMask]:
     start = 0
-    each = zip(object_ids.tolist(), windows.tolist(), scores.tolist(), is_given.tolist(), strict=True)
-    for object_id, (y, x, height, width), (predicted_iou, object_score), given in each:
+    columns = (object_ids, windows, scores, is_given, found)
+    each = zip(*(column.tolist() for column in columns), strict=True)
+    for object_id, (y, x, height, width), (predicted_iou, object_score), given, (stability, mean_logit) in each:
         window = np.array(logits[start : start + height * width]).reshape(height, width)
         start += height * width
-        yield ObjectMask(object_id, (y, x), window, predicted_iou, object_score, given)
+        is_found = math.isfinite(stability) and math.isfinite(mean_logit)
+        said = ModelScores(predicted_iou, object_score, stability, mean_logit) if is_found else None
+        yield ObjectMask(object_id, (y, x), window, predicted_iou, object_score, given, said)
 
 
 @contextmanager
@@ -170,6 +185,9 @@ class _Arrays:
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
+
+    def __contains__(self, name: str) -> bool:
+        return f"{name}.npy" in self._archive.namelist()
 
     def read(self, name: str, kinds: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
         """Return one array, of these kinds of type and this shape; None stands for any length."""

@@ -15,6 +15,7 @@ from napari_sam2.labels.merging import CommitPolicy
 from napari_sam2.prompts import PromptSet, Target
 from napari_sam2.sessions.images import ImageUsed, image_entry, without_unknown
 from napari_sam2.sessions.steps import Commit, HandEdit, MaskSource, ModelUsed, PackedPlane, Renumbering, Step
+from sam2_model.config import Framing
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -215,9 +216,11 @@ class _Tables:
 
 
 def _model_entry(model: ModelUsed) -> dict[str, object]:
-    entry = without_unknown(asdict(model))
+    entry = without_unknown(asdict(model) | {"framing": model.framing.value})
+    if model.framing is Framing.SQUARE:
+        del entry["framing"]  # here and below, as in sessions of before, which do not say
     if not model.drops_islands:
-        del entry["drops_islands"]  # as in sessions of before, which do not say
+        del entry["drops_islands"]
     return entry
 
 

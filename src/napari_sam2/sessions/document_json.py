@@ -264,7 +264,8 @@ def _prompts(fields: Fields, frame_shape: tuple[int, int, int]) -> tuple[Prompt,
 
 
 def _model(entry: object) -> ModelUsed:
-    fields = Fields(entry, ("name", "sha256", "image_size"), ("source", "contrast_limits", "channels", "drops_islands"))
+    optional = ("source", "contrast_limits", "channels", "framing", "drops_islands")
+    fields = Fields(entry, ("name", "sha256", "image_size"), optional)
     return ModelUsed(
         name=fields.text("name"),
         sha256=fields.digest("sha256"),
@@ -272,6 +273,7 @@ def _model(entry: object) -> ModelUsed:
         source=place_in(fields, "source") if "source" in fields else None,
         contrast_limits=fields.limits("contrast_limits"),
         channels=fields.wholes("channels", least=0) if "channels" in fields else None,
+        framing=fields.framing(),
         drops_islands=fields.flag("drops_islands"),
     )
 

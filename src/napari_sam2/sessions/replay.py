@@ -191,6 +191,11 @@ def _checked(predictor: Predictor, model: ModelUsed, frames: FrameStack) -> Pred
             f"The session was made with {model.name} at a working size of {model.image_size} px, and it is loaded at "
             f"{size} px. Load it at the size that was used."
         )
+    if predictor.framing is not model.framing:
+        raise SessionError(
+            f"The masks of the session were made by {model.name} with the framing {model.framing.value!r}, and it is "
+            f"loaded with {predictor.framing.value!r}. Load it with framing={model.framing.value!r}."
+        )
     if predictor.drops_islands != model.drops_islands:
         did, does = ("without", "with") if model.drops_islands else ("with", "without")
         raise SessionError(

@@ -132,6 +132,7 @@ def load_model_used(model: ModelUsed, session_path: Path, *, device: str = "auto
         beside if not Path(source).exists() and beside.exists() else source,
         device=device,
         image_size=model.image_size,
+        framing=model.framing,
         drops_islands=model.drops_islands,
     )
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from napari_sam2.errors import SessionError
+from sam2_model.config import Framing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -37,13 +38,15 @@ class ModelUsed:
     sha256 : str
         Checksum of its weights, 64 hexadecimal digits.
     image_size : int
-        Side in pixels of the image that it saw.
+        Longer side in pixels of the image that it saw.
     source : str, optional
         Registry name or path by which it was loaded. None means its name.
     contrast_limits : (float, float) or one pair per channel, optional
         Intensities that it saw as black and white. None means those of the session.
     channels : tuple of int, optional
         Channels of the file that it saw. None means those of the session.
+    framing : Framing
+        How it saw it. Sessions that do not say were written when frames were stretched into a square.
     drops_islands : bool
         Whether its answers to clicks lost the islands that no click touched. Sessions that do not say were written when
         they stayed.
@@ -55,6 +58,7 @@ class ModelUsed:
     source: str | None = None
     contrast_limits: ContrastLimits | None = None
     channels: tuple[int, ...] | None = None
+    framing: Framing = Framing.SQUARE
     drops_islands: bool = False
 
 

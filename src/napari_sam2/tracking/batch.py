@@ -307,7 +307,7 @@ def _warn_of_small_objects(job: Job, predictor: Predictor) -> None:
     """Warn of objects that the model would see as a few pixels; it finds them badly and remembers them worse."""
     height, width = job.frames.height, job.frames.width
     size = predictor.working_size(height, width)
-    small = too_small_at(prompts_inside(job.prompts, height, width), size / height, size / width)
+    small = too_small_at(prompts_inside(job.prompts, height, width), *predictor.scale(height, width))
     if small:
         named = ", ".join(map(str, small[:10])) + (f" and {len(small) - 10} more" if len(small) > 10 else "")
         warnings.warn(

@@ -216,16 +216,16 @@ def _split(
     """Return annotations as frames to learn from and frames to test on, at the sizes that prediction chooses."""
     import numpy as np
 
-    from napari_sam2.inference.sam2 import load_predictor
+    from napari_sam2.inference.sam2 import Sam2Predictor
     from sam2_model.errors import FrameError as UnusableFrames
     from sam2_model.training.annotated import AnnotatedStack, annotated_frames, hold_out
 
-    predictor = load_predictor(model, image_size=image_size)
+    predictor = Sam2Predictor(model, image_size=image_size)
     stacks = [
         AnnotatedStack(
             frames=annotation.frames,
             labels=annotation.labels,
-            image_size=predictor.working_size(annotation.frames.height, annotation.frames.width),
+            working=predictor.working(annotation.frames.height, annotation.frames.width),
             is_series=annotation.is_series,
             is_complete=is_complete,
         )

@@ -282,7 +282,7 @@ def sight_sentence(work: Workspace) -> str:
     else:
         low, high = limits
         values = f"Values {low:g} to {high:g} → {'dark to bright' if work.image.rgb else 'black to white'}"
-    return values if used is None else f"{values}, at {used.image_size} x {used.image_size} px"
+    return values if used is None else f"{values}, at {used.image_size} px"
 
 
 def preview(frames: FrameStack, frame: int) -> NDArray[np.uint8]:

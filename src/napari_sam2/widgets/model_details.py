@@ -140,8 +140,8 @@ def _sight_sentence(sizes: tuple[int, ...]) -> str:
     if not sizes:
         return "known when it has been tried"
     if len(sizes) == 1:
-        return f"{sizes[0]} x {sizes[0]} px, whatever the size of the image"
-    return f"{', '.join(map(str, sizes[:-1]))} or {sizes[-1]} px: the smallest that covers the image"
+        return f"{sizes[0]} x {sizes[0]} px: the image, or parts of a larger one"
+    return f"{', '.join(map(str, sizes[:-1]))} or {sizes[-1]} px: the smallest that covers the image, else parts of it"
 
 
 def _label() -> QLabel:

@@ -174,7 +174,7 @@ class PropagationPanel(QWidget):
             Strip(
                 table,
                 prompts,
-                frozenset(target for target in prompts if target in work.sources.user_masks),
+                work.sources.certain.intersection(prompts),
                 shown,
                 work.objects.notes.names,
                 outdated_masks(held, table.object_ids, prompts.by_object()),

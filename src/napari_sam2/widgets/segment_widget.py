@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 from napari_sam2.inference.machine import load_beside_viewer
 from napari_sam2.labels.merging import CommitPolicy
 from napari_sam2.saving.work_files import WorkFiles
+from napari_sam2.widgets.find_page import FindPage
 from napari_sam2.widgets.input_panel import InputPanel
 from napari_sam2.widgets.layers_panel import LayersPanel
 from napari_sam2.widgets.model_panel import ModelPanel
@@ -117,9 +118,10 @@ class SegmentWidget(QWidget):
         self.model = ModelPanel(bench)
         self.tools = ToolRow(bench)
         self.objects = ObjectsPanel(bench)
+        self.finding = FindPage(bench)
         self.look = _choice(LOOKS, LOOK_TIP)
         self.look.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.look.setMinimumContentsLength(7)  # beside the buttons of the pages there is not much room
+        self.look.setMinimumContentsLength(2)  # beside the buttons of the pages there is not much room
         self.look.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.propagation = PropagationPanel(bench)
         self.policy = _choice(POLICIES, "What becomes of pixels that belong to a committed object already.")
@@ -173,6 +175,7 @@ class SegmentWidget(QWidget):
         sources = _column(heading("What the model sees"), self.model_input, heading("Layers"), self.layers)
         self.pages = Pages(self.look)
         self.pages.add("Objects", "The objects, and what can be done to them.", self.objects)
+        self.pages.add("Find", "Let the model find all objects of a frame.", TallArea(self.finding))
         self.pages.add("Options", "How far to propagate, what is doubtful, how to commit.", TallArea(options))
         self.pages.add("Input", "What the model sees, and which layers are read and written.", TallArea(sources))
         return self.pages
@@ -186,6 +189,7 @@ class SegmentWidget(QWidget):
         bench.status_changed.connect(self._refresher.soon)
         bench.view_changed.connect(self._refresher.soon)
         bench.choices_changed.connect(self._on_choices)
+        bench.finding_wanted.connect(self._on_finding)
         bench.closed.connect(self._opening_view.close)
         self.files.changed.connect(self._on_files)
         self.files.said.connect(self._on_said)
@@ -219,6 +223,10 @@ class SegmentWidget(QWidget):
         self.policy.setCurrentIndex(self.policy.findData(self.bench.choices.policy))
         self.look.setCurrentIndex(self.look.findData(self.bench.choices.look))
         self.propagation.show_choices()
+        self.finding.show_choices()
+
+    def _on_finding(self) -> None:
+        self.pages.buttons[1].click()
 
     def _on_files(self) -> None:
         self.left_over.show_offer()
@@ -243,6 +251,7 @@ class SegmentWidget(QWidget):
         if work is None:
             return
         self.objects.show_objects(work)
+        self.finding.show_state(work)
         self.propagation.show_status(work)
         self.undo.setEnabled(work.history.can_undo)
         self.redo.setEnabled(work.history.can_redo)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 from typing import TYPE_CHECKING
 
 from napari_sam2.inference.time_left import progress_words
 from napari_sam2.workbench import commands
 from napari_sam2.workbench.choices import ClickMode
 from napari_sam2.workbench.duplicates import duplicates_sentence
+from napari_sam2.workbench.finding import add_words, found_sentence
 from napari_sam2.workbench.tools import Tool
 from napari_sam2.workspace.sentences import MOST_NAMED
 
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 
     from napari_sam2.workbench.commands import Command
     from napari_sam2.workbench.duplicates import Duplicate
+    from napari_sam2.workbench.finding import Found
     from napari_sam2.workbench.workbench import Workbench
+    from napari_sam2.workspace.workspace import Workspace
 
 MOST_LETTERS = 24
 """Letters of the name of an image in a sentence or on a button."""
@@ -33,6 +37,7 @@ class Doing(Enum):
     NOTHING = auto()
     LOADING = auto()
     LOOKING = auto()
+    SEARCHING = auto()
     ANSWERING = auto()
     FOLLOWING = auto()
 
@@ -86,6 +91,10 @@ class Facts:
         Whether it says that something cannot be done.
     is_asked : bool
         Whether the user is asked if something is of a new object.
+    found : Found or None
+        What the model has found by itself and nobody has added.
+    not_found : str
+        Why there is nothing of the kind though it was searched for; empty if nobody has searched.
     num_committed : int
         Objects that are committed.
     committed_into : str
@@ -120,6 +129,8 @@ class Facts:
     message: str = ""
     is_problem: bool = False
     is_asked: bool = False
+    found: Found | None = None
+    not_found: str = ""
     num_committed: int = 0
     committed_into: str = ""
     is_begun: bool = False
@@ -163,6 +174,8 @@ def advise(facts: Facts) -> Advice:
     sentence = next(filter(None, (rule(facts) for rule in _RULES)), "")
     if facts.is_asked:
         return Advice(sentence, _NEW_OBJECT)
+    if facts.found is not None and sentence == _found(facts):
+        return Advice(sentence, _of_found(facts.found))
     return Advice(sentence, _use_image(facts.offered) if facts.offered else None)
 
 
@@ -171,6 +184,19 @@ _NEW_OBJECT = Offer(
     "Make it the first prompt of a new object.",
     lambda bench: bench.run(commands.NEW_OBJECT),
 )
+
+
+def _of_found(found: Found) -> Offer | None:
+    if found.frame is not None:
+        there = partial(_go_to, frame=found.frame)
+        return Offer(f"Go to frame {found.frame}", "Show what was found.", lambda bench: bench.do(there))
+    if not found.num_kept:
+        return None
+    return Offer(add_words(found.num_kept), f"{commands.ADD_FOUND.tip}.", lambda bench: bench.run(commands.ADD_FOUND))
+
+
+def _go_to(work: Workspace, frame: int) -> None:
+    work.show(frame)
 
 
 def _use_image(name: str) -> Offer:
@@ -200,6 +226,11 @@ def _progress(facts: Facts) -> str:
             return f"Loading {facts.model}…"
         case Doing.LOOKING:
             return f"Looking at {'this frame' if facts.is_stack else 'the image'} for the first time…"
+        case Doing.SEARCHING:
+            if facts.found is None or not facts.total:
+                return f"Looking at {'this frame' if facts.is_stack else 'the image'} to find objects…"
+            done = progress_words(facts.done, facts.total, "parts", facts.seconds_left)
+            return f"Finding objects: {done}. {_counted(facts.found.num_kept, 'object')} found. You can go on working."
         case Doing.FOLLOWING if facts.total:
             done = progress_words(facts.done, facts.total, "frames", facts.seconds_left)
             return f"Propagating: {done}. You can go on working."
@@ -212,6 +243,11 @@ def _other_image(facts: Facts) -> str:
     if not facts.offered:
         return ""
     return f"The panel works on {_shortened(facts.image)!r}. Use {_shortened(facts.offered)!r}?"
+
+
+def _found(facts: Facts) -> str:
+    """Ask about what the model has found by itself."""
+    return facts.not_found if facts.found is None else found_sentence(facts.found)
 
 
 def _planes(facts: Facts) -> str:
@@ -231,7 +267,8 @@ def _first_click(facts: Facts) -> str:
     if facts.tool is Tool.BRUSH:
         return f"Paint an object: what you paint is its mask. {_INCLUDE}."
     if facts.mode is ClickMode.NEW_OBJECT:
-        return "Click each object once, or drag a box round it. A right click says what does not belong."
+        find = f"{commands.FIND.shortcut} finds all"
+        return f"Click each object once, or drag a box round it; {find}. A right click says what does not belong."
     return (
         "Click the object, or drag a box round it. Click again where something is missing, right-click what does not "
         "belong."
@@ -331,6 +368,7 @@ _RULES: Sequence[Callable[[Facts], str]] = (
     _other_image,
     _progress,
     _remark,
+    _found,
     _planes,
     _first_click,
     _committed,

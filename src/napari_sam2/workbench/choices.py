@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_sam2.inference.models import list_models
 from napari_sam2.labels.merging import CommitPolicy
+from napari_sam2.proposals import ProposalFilter
 from napari_sam2.workspace.display import MaskLook
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ class ClickMode(Enum):
 
     NEW_OBJECT = "new object"
     REFINE = "refine"
+
+
+KEPT = ProposalFilter()
+"""Which of the objects are kept that the model finds by itself, unless the user has moved a slider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,8 @@ class Choices:
         What a click beside all masks is.
     look : MaskLook
         How masks are drawn.
+    kept : ProposalFilter
+        Which of the objects are kept that the model finds by itself.
     """
 
     model: str | Path = "nano"
@@ -60,6 +67,7 @@ class Choices:
     hides_doubtful: bool = False
     click_mode: ClickMode = ClickMode.NEW_OBJECT
     look: MaskLook = MaskLook.AUTO
+    kept: ProposalFilter = KEPT
 
 
 DEFAULTS = Choices()

@@ -96,6 +96,12 @@ def _next_doubtful(work: Workspace, bench: Workbench) -> None:
     work.asker.tell(what, is_of_place=True)
 
 
+def _find(work: Workspace, bench: Workbench) -> None:
+    if not work.finder.is_searching:
+        bench.finding_wanted.emit()
+        bench.places.search(work)
+
+
 def _export(_: Workspace, bench: Workbench) -> None:
     bench.export_wanted.emit()
 
@@ -202,6 +208,19 @@ UNDO = Command(
 REDO = Command(
     lambda work, _: work.redo(), "Redo", "Make it again", "Control-Shift-Z", "redo", "redo painting (labels)"
 )
+FIND = Command(
+    _find,
+    "Find objects",
+    "Let the model find all objects of this frame; nothing is added before you have seen them",
+    "F",
+    "find all objects of this frame",
+    "fill (labels), move to the front (shapes)",
+)
+CANCEL_SEARCH = Command(
+    lambda work, _: work.finder.cancel(), "Cancel", "Stop after the part in hand; what was found stays"
+)
+ADD_FOUND = Command(lambda work, _: work.add_found(), "Add objects", "Make objects of what was found; one step to undo")
+DISCARD_FOUND = Command(lambda work, _: work.finder.discard(), "Discard", "Drop what was found")
 EXPORT = Command(
     _export,
     "Export…",
@@ -219,6 +238,7 @@ KEYED = (
     BOX,
     LASSO,
     BRUSH,
+    FIND,
     NEW_OBJECT,
     PREVIOUS_OBJECT,
     NEXT_OBJECT,

@@ -11,6 +11,7 @@ from napari_sam2.inference.speed import Activity
 from napari_sam2.prompts import BoxPrompt, PointPrompt, Target
 from napari_sam2.workbench.advice import Doing, Facts, Unclear
 from napari_sam2.workbench.duplicates import DuplicateFinder
+from napari_sam2.workbench.finding import Found
 from napari_sam2.workbench.reach import Reach
 from napari_sam2.workbench.tools import tool_in_hand
 from napari_sam2.workspace.outdated import outdated_masks
@@ -67,9 +68,14 @@ class FactsReader:
             is_problem=status.is_problem,
             is_asked=open_question(work) is not None,
             is_begun=bool(work.asker.prompts) or bool(work.picture.held),
+            found=_found(work),
+            not_found=work.finder.remark,
         )
+        if facts.doing is Doing.SEARCHING:
+            finder = work.finder
+            facts = replace(facts, done=finder.done, total=finder.total, seconds_left=finder.seconds_left)
         self.is_behind = False
-        if facts.message or facts.doing is not Doing.NOTHING:
+        if facts.message or facts.found or facts.not_found or facts.doing is not Doing.NOTHING:
             return facts  # the rest is not asked for, and changes with every frame
         if not facts.is_begun:
             committed = work.committed
@@ -100,13 +106,24 @@ class FactsReader:
 
 def _doing(work: Workspace) -> Doing:
     status = work.asker.status
-    if status.activity is Activity.READY:
+    is_ready = status.activity is Activity.READY
+    if is_ready and not work.finder.is_searching:
         return Doing.NOTHING
     if work.asker.queue.used is None:
         return Doing.LOADING
+    if is_ready:
+        return Doing.SEARCHING
     if status.is_looking:
         return Doing.LOOKING
     return Doing.FOLLOWING if status.activity is Activity.FOLLOWING else Doing.ANSWERING
+
+
+def _found(work: Workspace) -> Found | None:
+    finder = work.finder
+    if finder.frame is None:
+        return None
+    elsewhere = finder.frame if finder.frame != work.frame else None
+    return Found(len(finder.kept), finder.num_found, elsewhere, is_asked=finder.is_asked)
 
 
 def _may_be_channels(work: Workspace) -> bool:

@@ -12,6 +12,7 @@ from napari_sam2.errors import NapariSam2Error
 from napari_sam2.inference.speed import Activity, SpeedLog
 from napari_sam2.workbench.choices import DEFAULTS, remember_click_mode
 from napari_sam2.workbench.commands import bind_keys, unbind_keys
+from napari_sam2.workbench.finding import SearchPlaces
 from napari_sam2.workbench.models import ModelCache
 from napari_sam2.workbench.mouse import CanvasClicks, DrawingMouse
 from napari_sam2.workbench.tools import Tool, idle_click_sentence, take_tool, tool_in_hand
@@ -67,6 +68,8 @@ class Workbench:
     ----------
     choices : Choices
         What is chosen for the next steps. Changed through `choose` alone.
+    places : SearchPlaces
+        Where the next search for objects looks.
     models : ModelCache
         Loads the models, and knows where they compute.
     speeds : SpeedLog
@@ -100,6 +103,9 @@ class Workbench:
     export_wanted = Signal()
     """The user wants to export the work in hand."""
 
+    finding_wanted = Signal()
+    """The user lets the model find objects."""
+
     begun = Signal(Workspace)
     """Work on an image has begun, or goes on after it was laid aside with the panel."""
 
@@ -119,6 +125,7 @@ class Workbench:
     ) -> None:
         self.viewer = viewer
         self.choices: Choices = choices
+        self.places = SearchPlaces()
         self.models = ModelCache(load_model)
         self.speeds = SpeedLog()
         self.image: Image | None = None
@@ -152,6 +159,7 @@ class Workbench:
     def other_layers(self) -> list[Layer]:
         """Layers of the viewer that were not made for work on any image, from the lowest to the uppermost."""
         made = [layer for work in self._kept.values() for layer in (*work.made, *work.display.outlines.layers)]
+        made += [work.finder.preview.layer for work in self._kept.values() if work.finder.preview.layer is not None]
         return [layer for layer in self.viewer.layers if layer not in made]
 
     @property
@@ -236,6 +244,7 @@ class Workbench:
         if work is not None and not is_touched(work):
             self._close(work)
             work.display.outlines.hide()
+            work.finder.leave()
             for layer in work.made:
                 if layer in self.viewer.layers:
                     self.viewer.layers.remove(layer)
@@ -257,6 +266,7 @@ class Workbench:
         """Stop work that has lost its ground."""
         self._close(work)
         work.display.outlines.hide()
+        work.finder.leave()
         if work is self.workspace:
             self.workspace, self.message = None, message
             self.workspace_changed.emit()
@@ -287,6 +297,8 @@ class Workbench:
                 self._end(work, f"Layer {layer.name!r} was removed, which ended the work on {work.image.name!r}.")
             elif layer not in work.made:
                 work.do_without(layer)
+        if layer in (self.places.area, self.places.seeds):
+            self.places = SearchPlaces()
         if layer == self.image:
             self.image = None
             if self.is_refused:
@@ -315,6 +327,8 @@ class Workbench:
         if not self._is_closed:
             self._leave()
             parked = list(self._kept.values())
+            for work in parked:
+                work.finder.leave()
             self.detach()
             for work in parked:
                 work.image.metadata[PARKED] = _Parked(work)
@@ -338,6 +352,7 @@ class Workbench:
             self.workspace_changed,
             self.status_changed,
             self.export_wanted,
+            self.finding_wanted,
             self.masks_changed,
             self.view_changed,
             self.closed,
@@ -369,6 +384,7 @@ class Workbench:
                 work.asker.use_model(self.models.loader(choices))
         if self.workspace is not None:
             self.workspace.display.use(choices.look)
+            self.workspace.finder.choose(choices.kept)
             self.workspace.hide_below(choices.threshold if choices.hides_doubtful else 0.0)
 
     def use_click_mode(self, mode: ClickMode) -> None:
@@ -384,7 +400,7 @@ class Workbench:
             return
         if is_touched(work):
             work.asker.complain(
-                "Another level needs layers of another size. Commit or clear what there is, or open a copy."
+                "Another level needs layers of another size. Commit, clear or discard what there is, or open a copy."
             )
             return
         self._leave()
@@ -422,10 +438,11 @@ def _needed(work: Workspace) -> tuple[Layer, ...]:
 
 
 def is_touched(work: Workspace) -> bool:
-    """Return whether anything was drawn, painted, opened or answered in a workspace."""
+    """Return whether anything was drawn, painted, opened, answered or found in a workspace."""
     committed = work.committed.layer.data
     if isinstance(committed, np.ndarray):
         is_empty = not committed.any()
     else:
         is_empty = getattr(committed, "nchunks_initialized", 1) == 0  # of zarr; other arrays are not searched
-    return bool(work.asker.prompts) or work.history.can_undo or work.history.can_redo or not is_empty
+    is_found = work.finder.frame is not None
+    return is_found or bool(work.asker.prompts) or work.history.can_undo or work.history.can_redo or not is_empty

@@ -204,7 +204,8 @@ class Asker:
 
     def on_contrast(self) -> None:
         """Let the model see the contrast of now, unless it was asked already: one mapping holds for all masks."""
-        if not self.prompts.prompts and self.queue.activity is Activity.READY and not self._picture.held:
+        is_free = not self.prompts.prompts and self.queue.activity is Activity.READY and not self.queue.is_searched
+        if is_free and not self._picture.held:
             self._model_input.look_again()
             self.queue.look_at(self._model_input.frames, self._model_input.channel_numbers)
         self._show(self.status)

@@ -113,5 +113,6 @@ def edit_of_given(
         target = Target(object_id, frame)
         # What an earlier mask took the place of is still drawn, and does not come back.
         replaced = before[target].prompts if target in before else ()
-        after[target] = UserMask(MaskPrompt(object_id, frame, mask), (*replaced, *prompts.get(target, ())))
+        given = (one for one in prompts.get(target, ()) if target not in before or one != before[target].mask)
+        after[target] = UserMask(MaskPrompt(object_id, frame, mask), (*replaced, *given))
     return edit_of_user_masks(sources, after)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from napari_sam2.inference.background import BackgroundJob, Failed, JobThread, Reported
+from napari_sam2.inference.background import BackgroundJob, Failed, JobInParts, JobThread, Reported
 from napari_sam2.inference.speed import Activity, FrameTime
 from napari_sam2.prompts import Target
 from napari_sam2.results import FrameResult
@@ -20,11 +20,11 @@ from napari_sam2.tracking.stack import TrackedStack
 from napari_sam2.workspace.sentences import error_sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
     from napari_sam2.frames import FrameStack
     from napari_sam2.inference.background import Event
-    from napari_sam2.inference.predictor import Predictor
+    from napari_sam2.inference.predictor import FoundPart, Predictor, Search
     from napari_sam2.inference.speed import SpeedLog
     from napari_sam2.prompts import Prompt, PromptSet
     from napari_sam2.workspace.asking import Asker
@@ -96,6 +96,7 @@ class _Model:
                 source=predictor.source,
                 contrast_limits=limits,
                 channels=self.channels,
+                framing=predictor.framing,
                 drops_islands=predictor.drops_islands,
             )
             self.stack = TrackedStack(predictor, frames)
@@ -114,7 +115,7 @@ class _Model:
         for result in results:
             seconds = time.perf_counter() - start
             if activity is Activity.ANSWERING:
-                computed = sum(not mask.is_given for mask in result.objects)
+                computed = sum(mask.is_computed for mask in result.objects)
             else:  # where there are prompts the result is repeated
                 computed = sum(Target(mask.object_id, result.frame) not in prompts for mask in result.objects)
             if computed and self.speeds is not None and self.predictor is not None and self.used is not None:
@@ -158,6 +159,8 @@ class RequestQueue:
         self._model = _Model(load, frames, channels, speeds)
         self._thread = JobThread()
         self._warming: BackgroundJob[_Item, None] | None = None
+        self._search: JobInParts[FoundPart] | None = None
+        self._lose: Callable[[], None] | None = None
         self.requests: list[Request] = []
         """Requests that have not ended, the oldest first."""
 
@@ -208,6 +211,55 @@ class RequestQueue:
 
         return self._submit(Request(prompts, Activity.FOLLOWING), work)
 
+    def search(
+        self, frame: int, search: Search, tell: Callable[[Event[FoundPart, None]], None], lose: Callable[[], None]
+    ) -> JobInParts[FoundPart]:
+        """Request what the model finds by itself in a frame, beside all else that is requested.
+
+        Parameters
+        ----------
+        frame : int
+            The frame.
+        search : Search
+            What is looked for.
+        tell : callable
+            As in `JobInParts`.
+        lose : callable
+            As in `keep_found`.
+        """
+        self.leave_search()
+        self.keep_found(lose)
+        model = self._model
+
+        def find() -> Iterator[FoundPart]:
+            model.opened()
+            assert model.predictor is not None
+            return model.predictor.propose(model.frames, frame, search)
+
+        self._search = JobInParts(find, self._thread.submit, self._post, tell)
+        return self._search
+
+    def keep_found(self, lose: Callable[[], None]) -> None:
+        """Keep what a search has found: `lose` is called if another model answers, or sees something else."""
+        self._lose = lose
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether somebody keeps what a search finds, or has found."""
+        return self._lose is not None
+
+    def leave_search(self) -> None:
+        """Forget the last search: nobody keeps what it finds."""
+        if self._search is not None:
+            self._search.drop()
+        self._search = self._lose = None
+
+    def _lose_search(self) -> None:
+        lose = self._lose
+        self.leave_search()
+        if lose is not None:
+            lose()
+
     def cancel(self) -> None:
         """Stop after the frame in hand."""
         for request in self.requests:
@@ -223,17 +275,20 @@ class RequestQueue:
     def use_model(self, load: Callable[[], Predictor]) -> list[Request]:
         """Let another model answer from now on, and return the requests that are dropped."""
         self._model = _Model(load, self._model.frames, self._model.channels, self._model.speeds)
+        self._lose_search()
         return self.drop()
 
     def look_at(self, frames: FrameStack, channels: tuple[int, ...] = ()) -> list[Request]:
         """Let the model see other frames from now on, and return the requests that are dropped."""
         loaded, load = self._model.predictor, self._model.load
         self._model = _Model(load if loaded is None else lambda: loaded, frames, channels, self._model.speeds)
+        self._lose_search()
         return self.drop()
 
     def close(self, timeout_s: float | None = None) -> None:
         """Stop the model and forget it; wait for the frame in hand as long as it takes when no time is given."""
         self.drop()
+        self.leave_search()
         if self._warming is not None:
             self._warming.cancel()
         self._thread.close(timeout_s)

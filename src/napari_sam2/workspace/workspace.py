@@ -5,6 +5,7 @@ A workspace makes the parts that do the work and does what needs several of them
 - `sources` reads prompts, from our layers and those of the user;
 - `model_input` is what the model sees, and `asker` asks it and takes its results;
 - `picture` holds the masks and shows them; `committed` holds the labels they are committed into;
+- `finder` has what the model finds by itself, before objects are made of it;
 - `display` draws masks and prompts at the zoom of the canvas;
 - `objects` has names, and which objects are hidden and locked;
 - `history` takes steps back.
@@ -13,7 +14,8 @@ A workspace makes the parts that do the work and does what needs several of them
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import count
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
@@ -32,6 +34,7 @@ from napari_sam2.workspace.committed import Committed
 from napari_sam2.workspace.display import Display
 from napari_sam2.workspace.doubt import find_doubts
 from napari_sam2.workspace.edits import edit_of_drawn, edit_of_user_masks
+from napari_sam2.workspace.finding import Finder
 from napari_sam2.workspace.history import History
 from napari_sam2.workspace.model_input import ModelInput
 from napari_sam2.workspace.object_actions import ObjectActions
@@ -87,7 +90,7 @@ class Workspace:
     ----------
     grid : LayerGrid
         How the image is read as frames.
-    model_input, picture, committed, sources, display, objects, history, asker
+    model_input, picture, committed, sources, display, objects, history, asker, finder
         The parts; see above.
     question : Question or None
         What was asked last before a drawing becomes a prompt.
@@ -132,7 +135,7 @@ class Workspace:
         self.display = Display(viewer, image, self.grid, own, masks, is_answered=lambda *place: place in held)
         self.history = History(HISTORY_BYTES)
         self.question: Question | None = None
-        self._before_new = (0, 0)
+        self._before_new: tuple[Sequence[int], int] = ((), 0)
         self.written: Path | None = None
         self.exported: Exported | None = None
         self.asker: Asker = Asker(
@@ -145,6 +148,7 @@ class Workspace:
             post=post,
             speeds=speeds,
         )
+        self.finder = Finder(viewer, image, self.asker, self.picture, self.committed)
         self._actions = ObjectActions(self.sources, self.picture, self.committed, self.objects)
         self._cycle = CandidateCycle(self.asker, own, image, self.picture, self.objects, self.history)
         for layer in self.made:
@@ -165,6 +169,9 @@ class Workspace:
         yield self.committed.layer.events.paint, self._on_committed_paint
         yield self.viewer.dims.events.current_step, self._on_step
         yield self.picture.masks_changed, self.display.prompts.show_answered
+        yield self.picture.masks_changed, self.finder.on_masks
+        yield self.committed.changed, self._on_committed
+        yield self.finder.changed, self._on_finder
 
     def _connect(self) -> None:
         for signal, listener in self._signals():
@@ -215,12 +222,22 @@ class Workspace:
         """Return all doubtful masks."""
         notes = self.objects.notes
         return find_doubts(
-            self.picture.held, threshold, certain=self.sources.user_masks, left_out=notes.hidden | notes.locked
+            self.picture.held, threshold, certain=self.sources.certain, left_out=notes.hidden | notes.locked
         )
 
     def _on_step(self) -> None:
         self.asker.leave_place()
+        self.finder.forget_remark()
         self._on_view()
+
+    def _on_finder(self) -> None:
+        self.changed.emit(self.asker.status)
+
+    def _on_committed(self, frames: frozenset[int]) -> None:
+        # Told while labels are being written: they are looked at when that is done.
+        frame = self.finder.frame
+        if frame is not None and frame in frames:
+            self._post(partial(self.finder.on_masks, frame))
 
     def _on_view(self) -> None:
         self.picture.redraw(None if self.viewer.dims.ndisplay == 3 else [self.frame])
@@ -262,13 +279,30 @@ class Workspace:
 
     def new_object(self) -> int:
         """Make the next prompt one of an object that there is nothing of yet, and return its id."""
-        taken = {*self._in_hand(), *self.committed.object_ids}
-        highest = max(taken, default=0)
-        # Numbers go on after the highest, unless it is the highest of all.
-        free = highest + 1 if highest < MAX_OBJECT_ID else next(one for one in count(1) if one not in taken)
-        self._before_new = free, self.sources.own.object_id
+        free = next(self._free_ids())
+        self._before_new = (free,), self.sources.own.object_id
         self.choose_object(free)
         return free
+
+    def _free_ids(self) -> Iterator[int]:
+        """Yield the numbers of objects that there is nothing of yet: after the highest, then those between."""
+        taken = {*self._in_hand(), *self.committed.object_ids}
+        highest = max(taken, default=0)
+        yield from range(highest + 1, MAX_OBJECT_ID + 1)
+        yield from (one for one in range(1, highest) if one not in taken)
+
+    def add_found(self) -> None:
+        """Make objects of what the model has found and is kept. One step to undo. Errors as in `Finder`."""
+        if not self.finder.confirm():
+            self.finder.changed.emit()
+            return
+        free, before = list(islice(self._free_ids(), len(self.finder.kept))), self.sources.own.object_id
+        adding, taking = self.finder.edits_of_adding(self.sources, free)
+        self.picture.make_room(free)
+        adding.redo()
+        taking.redo()
+        self._before_new = free, before
+        self._record("adding of what was found", [adding], (*self.asker.ask(), taking))
 
     def toggle_polarity(self) -> None:
         """Switch between points on the object and points off it, for the next ones."""
@@ -287,6 +321,7 @@ class Workspace:
         if before.is_same(after):
             self.asker.ask()
             return
+        self.finder.forget_remark()
         followed: list[Edit] = []
         lost: tuple[Edit, ...] = ()
         try:
@@ -369,6 +404,8 @@ class Workspace:
     def do_without(self, layer: Layer) -> None:
         """Drop a layer that was removed from the viewer."""
         self.ignore_layer(layer)
+        if layer == self.finder.preview.layer:
+            self.finder.leave()
         if layer in self.model_input.channels:
             self.use_channels()
             self.asker.complain(f"Image {layer.name!r} was removed. The model sees {self.image.name!r} alone now.")
@@ -522,8 +559,10 @@ class Workspace:
         if self.asker.status.activity is not Activity.FOLLOWING or self.asker.break_off():
             self._restore(self.history.undo)
             new, before = self._before_new
-            if self.sources.own.object_id == new and not self.has_anything_of(new) and before in self.object_ids:
-                self.choose_object(before)  # else the next click would be of an object that nobody wants any more
+            current = self.sources.own.object_id
+            if current in new and not self.has_anything_of(current):
+                # Else the next click would be of an object that nobody wants any more.
+                self.choose_object(before if before in self.object_ids else new[0])
 
     def redo(self) -> None:
         """Make the step again that was taken back last."""
@@ -548,6 +587,7 @@ class Workspace:
             How long to wait for the frame in hand; as long as it takes when omitted.
         """
         self._disconnect()
+        self.finder.end()
         self.sources.close()
         self.model_input.close()
         self.asker.close(timeout_s)

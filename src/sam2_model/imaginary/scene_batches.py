@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sam2_model.imaginary.scenes import Scene, SceneOptions, make_scene
 from sam2_model.imaginary.textures import Field
-from sam2_model.preprocessing import to_model_image
+from sam2_model.preprocessing import WorkingImage
 from sam2_model.training.batches import Batch, Clip, assemble, choose_objects, visible_objects
 from sam2_model.training.stages import Load, Stage
 
@@ -49,8 +49,8 @@ def _to_images(frames: Field) -> Tensor:
     pixels = np.round(frames * 255).astype(np.uint8)
     if pixels.ndim == 3:
         pixels = np.repeat(pixels[..., None], 3, axis=-1)
-    device = torch.device("cpu")
-    return torch.cat([to_model_image(frame, frame.shape[0], device) for frame in pixels])
+    working = WorkingImage.stretched(pixels.shape[1], pixels.shape[2], pixels.shape[1])
+    return torch.cat([working.image(frame, torch.device("cpu")) for frame in pixels])
 
 
 def _scene_with_objects(rng: np.random.Generator, options: SceneOptions) -> Scene:

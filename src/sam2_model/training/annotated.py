@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from sam2_model.errors import ConfigError, FrameError
-from sam2_model.preprocessing import to_model_image
+from sam2_model.preprocessing import WorkingImage
 from sam2_model.training.batches import MIN_AREA_PX, Batch, Clip, assemble, choose_objects, visible_objects
 from sam2_model.training.stages import Load, Stage
 from sam2_model.video.state import FrameSource
@@ -40,8 +40,8 @@ class AnnotatedStack:
         RGB frames, as prediction sees them.
     labels : LabelSource
         Labels of the same size; a frame without any counts as not annotated.
-    image_size : int
-        Side in pixels of the working image at which the frames will be predicted.
+    working : WorkingImage
+        How the frames lie in the working image in which they will be predicted.
     is_series : bool
         Whether an id is the same object on the next frame; else every frame stands for itself.
     is_complete : bool
@@ -50,7 +50,7 @@ class AnnotatedStack:
 
     frames: FrameSource
     labels: LabelSource
-    image_size: int
+    working: WorkingImage
     is_series: bool
     is_complete: bool = False
 
@@ -98,7 +98,7 @@ def annotated_frames(stacks: Iterable[AnnotatedStack]) -> tuple[AnnotatedFrame, 
     for stack in stacks:
         for frame in range(len(stack.frames)):
             labels = stack.labels[frame]
-            seen = _resampled(labels, (0, 0, *labels.shape), stack.image_size)
+            seen = _resampled(labels, (0, 0, *labels.shape), stack.working)
             ids, areas = np.unique(seen, return_counts=True)
             large = ids[(ids > 0) & (areas >= MIN_AREA_PX)]
             if len(large):
@@ -198,9 +198,8 @@ class AnnotatedBatches:
             run, first = starts[rng.integers(len(starts))]
             chosen = run[first : first + load.frames]
             frames = chosen[::-1] if rng.random() < 0.5 else chosen
-            clip = _cut(
-                frames, _draw_window(rng, frames[0], load.size), load.size, _draw_shades(rng), int(rng.integers(8))
-            )
+            window, working = _draw_window(rng, frames[0], load.size)
+            clip = _cut(frames, window, working, _draw_shades(rng), int(rng.integers(8)))
             if len(visible_objects(clip.labels[0])):
                 break
         return Clip(clip.images, clip.labels, choose_objects(rng, clip.labels[0], load.objects))
@@ -210,7 +209,7 @@ def whole_frames(frames: Sequence[AnnotatedFrame], most: int) -> Batch:
     """Return frames as prediction sees them, as one clip, with up to `most` of the objects on the first."""
     stack = frames[0].stack
     height, width = stack.labels[frames[0].frame].shape
-    clip = _cut(frames, (0, 0, height, width), stack.image_size, _AS_IT_IS, 0)
+    clip = _cut(frames, (0, 0, height, width), stack.working, _AS_IT_IS, 0)
     objects = min(most, len(visible_objects(clip.labels[0])))
     return assemble([Clip(clip.images, clip.labels, choose_objects(np.random.default_rng(0), clip.labels[0], objects))])
 
@@ -221,20 +220,25 @@ Window = tuple[int, int, int, int]
 _AS_IT_IS = np.arange(256, dtype=np.uint8)
 
 
-def _draw_window(rng: np.random.Generator, frame: AnnotatedFrame, size: int) -> Window:
-    """Return a window round an object that appears, at `size` pixels, about as large as in prediction."""
-    labels, image_size = frame.stack.labels[frame.frame], frame.stack.image_size
+def _draw_window(rng: np.random.Generator, frame: AnnotatedFrame, size: int) -> tuple[Window, WorkingImage]:
+    """Return a window round an object that appears, at `size` pixels, about as large as in prediction.
+
+    And how it lies in the square of that size, which a narrow frame does not fill.
+    """
+    labels, working = frame.stack.labels[frame.frame], frame.stack.working
     ys, xs = np.nonzero(labels == rng.choice(frame.ids))
     pixel = rng.integers(len(ys))
     zoom = exp(rng.uniform(-log(_ZOOM), log(_ZOOM)))
-    share = min(size / zoom / image_size, 1.0)
+    seen = min(size / zoom, max(working.rows, working.columns))  # pixels of prediction along a side of the square
     placed = []
-    for length, centre in zip(labels.shape, (ys[pixel], xs[pixel]), strict=True):
-        side = max(round(share * length), 1)
+    for length, there, centre in zip(
+        labels.shape, (working.rows, working.columns), (ys[pixel], xs[pixel]), strict=True
+    ):
+        side = max(round(min(seen / there, 1.0) * length), 1)
         start = round(centre + rng.uniform(-_SHIFT, _SHIFT) * side - side / 2)
-        placed.append((min(max(start, 0), length - side), side))
-    (top, height), (left, width) = placed
-    return top, left, height, width
+        placed.append((min(max(start, 0), length - side), side, max(round(min(there / seen, 1.0) * size), 1)))
+    (top, height, rows), (left, width, columns) = placed
+    return (top, left, height, width), WorkingImage(height, width, rows, columns, (size, size))
 
 
 def _draw_shades(rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -244,14 +248,16 @@ def _draw_shades(rng: np.random.Generator) -> NDArray[np.uint8]:
     return np.asarray(np.rint(shades.clip(0, 1) * 255), np.uint8)
 
 
-def _cut(frames: Sequence[AnnotatedFrame], window: Window, size: int, shades: NDArray[np.uint8], turn: int) -> Clip:
-    """Return a window of frames, at `size` pixels, in one of its eight orientations, without chosen objects."""
+def _cut(
+    frames: Sequence[AnnotatedFrame], window: Window, working: WorkingImage, shades: NDArray[np.uint8], turn: int
+) -> Clip:
+    """Return a window of frames as working images, in one of its eight orientations, without chosen objects."""
     top, left, height, width = window
     images, labels = [], []
     for frame in frames:
         pixels = frame.stack.frames[frame.frame][top : top + height, left : left + width]
-        images.append(to_model_image(shades[pixels], size, torch.device("cpu")))
-        labels.append(_resampled(frame.stack.labels[frame.frame], window, size))
+        images.append(working.image(shades[pixels], torch.device("cpu")))
+        labels.append(_resampled(frame.stack.labels[frame.frame], window, working))
     image, label = torch.cat(images), np.stack(labels)
     quarters = turn % 4
     image, label = torch.rot90(image, quarters, (2, 3)), np.rot90(label, quarters, (1, 2))
@@ -260,12 +266,13 @@ def _cut(frames: Sequence[AnnotatedFrame], window: Window, size: int, shades: ND
     return Clip(image, _renumbered(label), np.empty(0, np.intp))
 
 
-def _resampled(labels: NDArray[np.integer], window: Window, size: int) -> NDArray[np.integer]:
-    """Return the nearest label of each of `size` x `size` pixels of a window."""
+def _resampled(labels: NDArray[np.integer], window: Window, working: WorkingImage) -> NDArray[np.integer]:
+    """Return the nearest label of each working pixel of a window; 0 in the padding."""
     top, left, height, width = window
-    steps = (np.arange(size) + 0.5) / size
-    rows, columns = (top + steps * height).astype(int), (left + steps * width).astype(int)
-    nearest: NDArray[np.integer] = labels[np.ix_(rows, columns)]
+    rows = top + ((np.arange(working.rows) + 0.5) * (height / working.rows)).astype(int)
+    columns = left + ((np.arange(working.columns) + 0.5) * (width / working.columns)).astype(int)
+    nearest = np.zeros(working.size, labels.dtype)
+    nearest[: working.rows, : working.columns] = labels[np.ix_(rows, columns)]
     return nearest
 
 

@@ -148,7 +148,7 @@ def fine_tune(model: Sam2, split: Split, recipe: Recipe, *, seed: int) -> Iterat
         raise ConfigError(f"The number of steps is {recipe.steps}. Use 1 or more.")
     network = deepcopy(model).requires_grad_(requires_grad=True)
     network.image_encoder.trunk.requires_grad_(recipe.trunk_rate > 0)
-    sizes = [frame.stack.image_size for frame in (*split.training, *split.held_out)]
+    sizes = [max(frame.stack.working.size) for frame in (*split.training, *split.held_out)]
     network.config = with_image_size(model.config, max(sizes))
     yield Progress(0, None, score_held_out(model, split.held_out), None)
     state = start_fine_tuning(network, seed)

@@ -19,7 +19,7 @@ _STRETCH, _SHIFT = 0.15, 0.1
 
 
 def click_inside(generator: torch.Generator, masks: Tensor) -> Tensor:
-    """Return one point (x, y) in each mask (N, 1, S, S), shape (N, 1, 2), in pixels.
+    """Return one point (x, y) in each mask (N, 1, H, W), shape (N, 1, 2), in pixels.
 
     It is more often well inside than near the outline; an empty mask gives a point anywhere.
     """
@@ -34,7 +34,7 @@ def box_around(generator: torch.Generator, masks: Tensor, sloppiest: float) -> T
     generator : torch.Generator
         Source of randomness.
     masks : Tensor
-        Shape (N, 1, S, S), 0 or 1, none of them empty.
+        Shape (N, 1, H, W), 0 or 1, none of them empty.
     sloppiest : float
         Standard deviation of each coordinate of the sloppiest boxes, relative to their sides; 0 for exact ones.
 
@@ -51,7 +51,8 @@ def box_around(generator: torch.Generator, masks: Tensor, sloppiest: float) -> T
     noise = torch.randn(box.shape, generator=generator).clamp(-2, 2) * looseness * sides
     noise[:, 0] = noise[:, 0].minimum(sides[:, 0] * 0.3)
     noise[:, 1] = noise[:, 1].maximum(-sides[:, 0] * 0.3)
-    return (box + noise).clamp(0, masks.shape[-1] - 1)
+    last = torch.tensor([masks.shape[-1] - 1.0, masks.shape[-2] - 1.0])
+    return (box + noise).clamp(min=0).minimum(last)
 
 
 def first_prompts(generator: torch.Generator, masks: Tensor, boxes: float) -> tuple[Tensor, Tensor]:
@@ -84,7 +85,7 @@ def correction_clicks(generator: torch.Generator, logits: Tensor, masks: Tensor)
     logits : Tensor
         Shape (N, 1, h, w), low-resolution prediction.
     masks : Tensor
-        Shape (N, 1, S, S), 0 or 1.
+        Shape (N, 1, H, W), 0 or 1.
 
     Returns
     -------
@@ -136,18 +137,18 @@ def _draw_point(
     generator : torch.Generator
         Source of randomness.
     candidates : Tensor
-        Shape (N, 1, S, S), 0 or 1; an object without candidates gets any pixel.
+        Shape (N, 1, H, W), 0 or 1; an object without candidates gets any pixel.
     weigh : callable
         Weight of a pixel by the fraction of candidates in the square around it.
     reach : int
         Pixels from the middle of this square to its sides.
     """
-    N, _, S, _ = candidates.shape
+    N, _, H, W = candidates.shape
     # Objects are few pixels of a frame, so only these are weighed.
     n, y, x = candidates[:, 0].nonzero(as_tuple=True)
     padded = F.pad(candidates[:, 0], (reach, reach, reach, reach)).flatten()
-    row = S + 2 * reach
-    start = n * row * row + y * row + x
+    row = W + 2 * reach
+    start = (n * (H + 2 * reach) + y) * row + x
     steps = [dy * row + dx for dy in range(2 * reach + 1) for dx in range(2 * reach + 1)]
     around = sum((padded[start + step] for step in steps), torch.zeros(len(start)))
     total = weigh(around / len(steps)).cumsum(0, dtype=torch.float64)  # the pixels of an object are neighbours here
@@ -158,7 +159,7 @@ def _draw_point(
     share = torch.rand(2, N, generator=generator, dtype=torch.float64)
     drawn = torch.searchsorted(total, before + share[0] * (until - before)).clamp(max=max(len(n) - 1, 0))
     drawn = torch.where(count > 0, drawn.minimum(last).maximum(last + 1 - count), 0)
-    anywhere = (share * S).long().T  # (N, 2)
+    anywhere = (share.T * share.new_tensor((W, H))).long()  # (N, 2)
     if not len(n):
         return anywhere[:, None].float()
     chosen = torch.stack([x[drawn], y[drawn]], 1)

@@ -92,8 +92,7 @@ def score_clip(model: Sam2, batch: Batch) -> dict[str, Tensor]:
 
 
 def _iou(logits: Tensor, masks: Tensor) -> Tensor:
-    """Return the IoU at full size of logits (N, 1, h, w) with masks (N, 1, S, S), shape (N,)."""
-    S = masks.shape[-1]
-    predicted, true = resize_logits(logits.cpu(), S, S) > 0, masks > 0.5
+    """Return the IoU at full size of logits (N, 1, h, w) with masks (N, 1, H, W), shape (N,)."""
+    predicted, true = resize_logits(logits.cpu(), *masks.shape[-2:]) > 0, masks > 0.5
     union = (predicted | true).flatten(1).sum(1).clamp(min=1)
     return (predicted & true).flatten(1).sum(1) / union

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from sam2_model.mask_decoder import MaskDecoderOutput, best_candidate, numbered_candidate, single_mask
 from sam2_model.mask_ops import ABSENT_LOGIT, as_logits, as_low_res_logits, fill_holes
-from sam2_model.preprocessing import to_model_mask, to_model_points
 from sam2_model.prompt_encoder import PointLabel
 from sam2_model.sam2 import ImageFeatures
 from sam2_model.video.memory import VideoMemory
@@ -31,26 +30,26 @@ class PromptAnswers:
     ----------
     memory : VideoMemory
         The network and its options; writes the masks that are remembered at once.
-    image_size : int
-        Side of the square working image, in pixels.
     as_drawn : bool
         Whether a mask given by a user keeps what is thinner than a working pixel, and is remembered at the resolution
         of the working image; else it is remembered at that of its logits, when it is first recalled.
     """
 
-    def __init__(self, memory: VideoMemory, image_size: int, *, as_drawn: bool) -> None:
+    def __init__(self, memory: VideoMemory, *, as_drawn: bool) -> None:
         self.memory = memory
         self.model = memory.model
         self.options = memory.options
-        self.image_size = image_size
         self.as_drawn = as_drawn
 
-    def given_masks(self, prompts: PromptsByObject, features: ImageFeatures) -> dict[int, FrameMemory]:
+    def given_masks(
+        self, state: VideoState, prompts: PromptsByObject, features: ImageFeatures
+    ) -> dict[int, FrameMemory]:
         """Return the memories of masks that are the answers themselves, by object id."""
         memories: dict[int, FrameMemory] = {}
         for start in range(0, len(prompts), self.options.max_batch):
             some = dict(islice(prompts.items(), start, start + self.options.max_batch))
-            mask = torch.cat([self._working_mask(prompt.mask) for prompt in some.values() if prompt.mask is not None])
+            given = [prompt.mask for prompt in some.values() if prompt.mask is not None]
+            mask = torch.cat([self._working_mask(state, one) for one in given])
             logits = as_low_res_logits(mask, self.model.mask_stride)  # (B, 1, h, w)
             score = torch.where(mask.flatten(1).any(1), _SURE_LOGIT, -_SURE_LOGIT)  # (B,)
             pointer = self.model.mask_pointer(features, mask)  # (B, C)
@@ -77,11 +76,11 @@ class PromptAnswers:
             pointer=self.model.no_obj_ptr[0],
         )
 
-    def mask_logits(self, prompt: FramePrompt) -> Tensor | None:
+    def mask_logits(self, state: VideoState, prompt: FramePrompt) -> Tensor | None:
         """Return the mask from which clicks or a box start, as logits (1, 1, h, w); None without one."""
         if prompt.mask is None:
             return None
-        return as_low_res_logits(self._working_mask(prompt.mask), self.model.mask_stride)
+        return as_low_res_logits(self._working_mask(state, prompt.mask), self.model.mask_stride)
 
     def decode(
         self,
@@ -97,7 +96,7 @@ class PromptAnswers:
             xy = np.concatenate((prompt.box.reshape(2, 2), xy))
             labels = np.concatenate(((PointLabel.BOX_TOP_LEFT, PointLabel.BOX_BOTTOM_RIGHT), labels))
         points = torch.from_numpy(xy.astype(np.float32)).to(embedding.device)[None]  # (1, N, 2)
-        points = to_model_points(points, state.height, state.width, self.image_size)
+        points = state.working.points(points)
         kinds = torch.from_numpy(labels.astype(np.int64)).to(embedding.device)[None]  # (1, N)
         return self.model.decode(embedding, features, points, kinds, mask_logits)
 
@@ -138,7 +137,7 @@ class PromptAnswers:
         filled = fill_holes(logits.cpu().numpy(), self.options.hole_area, HOLE_LOGIT)
         return replace(memory, mask=StoredMask.of(torch.from_numpy(filled).to(logits.device)))
 
-    def _working_mask(self, mask: NDArray[np.bool_]) -> Tensor:
-        """Return a mask of a user at the working size, (1, 1, S, S)."""
+    def _working_mask(self, state: VideoState, mask: NDArray[np.bool_]) -> Tensor:
+        """Return a mask of a user at the size of the working image, (1, 1, H, W)."""
         pixels = torch.from_numpy(mask).to(self.model.device)[None, None]
-        return to_model_mask(pixels, self.image_size, keeps_thin=self.as_drawn)
+        return state.working.mask(pixels, keeps_thin=self.as_drawn)

@@ -6,10 +6,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from sam2_model.config import STRIDE
 from sam2_model.errors import FrameError, PromptError
 from sam2_model.mask_ops import resize_logits
 from sam2_model.memory_bank import Direction, Recall, recall
 from sam2_model.sam2 import ImageFeatures, PointerMemory, Sam2, SpatialMemory
+from sam2_model.video.crops import Corner, moved, steps
 from sam2_model.video.options import VideoOptions
 from sam2_model.video.state import FrameMemory, ObjectTrack, VideoState
 
@@ -24,11 +26,11 @@ class VideoMemory:
     options : VideoOptions
         How memories are recalled, written and stored.
     features_of : callable
-        Returns the features of a frame of a state.
+        Returns the features of a frame of a state, or of its crop with a corner.
     """
 
     def __init__(
-        self, model: Sam2, options: VideoOptions, features_of: Callable[[VideoState, int], ImageFeatures]
+        self, model: Sam2, options: VideoOptions, features_of: Callable[[VideoState, int, Corner], ImageFeatures]
     ) -> None:
         self.model = model
         self.options = options
@@ -62,7 +64,7 @@ class VideoMemory:
         )
 
     def read(
-        self, state: VideoState, tracks: Sequence[ObjectTrack], recalled: Recall
+        self, state: VideoState, tracks: Sequence[ObjectTrack], recalled: Recall, corner: Corner = (0, 0)
     ) -> tuple[list[SpatialMemory], list[PointerMemory]]:
         """Return the memories of B objects that recall the same frames, stacked frame by frame.
 
@@ -74,12 +76,14 @@ class VideoMemory:
             The objects.
         recalled : Recall
             The frames, and where in time each stands.
+        corner : tuple of int
+            Of the crop in which they are recalled. Memories of others are moved to it, by whole tokens.
         """
         # Objects that recall the same frames have as many tokens each, in one order: so they make one batch.
         for memory in recalled.memories:
             self.write_prompted(state, tracks, memory.frame)
         memories = [
-            SpatialMemory(torch.stack([_spatial(track, m.frame) for track in tracks]), m.slot)
+            SpatialMemory(torch.stack([_spatial(track, m.frame, corner) for track in tracks]), m.slot)
             for m in recalled.memories
         ]
         # In a video of one frame, which recalls itself at age 0, the reach leaves nothing to divide by.
@@ -94,14 +98,14 @@ class VideoMemory:
         """Write the spatial memories of a prompted frame into its tracks, unless they are there."""
         # Put off until a frame is first recalled: a click is answered sooner, and most clicks are corrected.
         pending = [t for t in tracks if t.memory(frame).spatial is None and t.memory(frame).direction is None]
-        if not pending:
-            return
-        memories = [track.memory(frame) for track in pending]
-        logits = torch.stack([m.mask.logits() for m in memories])[:, None]  # (B, 1, h, w)
-        features = self.features_of(state, frame)
-        spatial = self.write(features, logits, memories, binarises=self.options.binarises_prompted)
-        for track, memory, own in zip(pending, memories, spatial, strict=True):
-            track.replace_memory(frame, replace(memory, spatial=own))
+        for corner in dict.fromkeys(track.memory(frame).corner for track in pending):
+            here = [track for track in pending if track.memory(frame).corner == corner]
+            memories = [track.memory(frame) for track in here]
+            logits = torch.stack([m.mask.logits() for m in memories])[:, None]  # (B, 1, h, w)
+            features = self.features_of(state, frame, corner)
+            spatial = self.write(features, logits, memories, binarises=self.options.binarises_prompted)
+            for track, memory, own in zip(here, memories, spatial, strict=True):
+                track.replace_memory(frame, replace(memory, spatial=own))
 
     def write(
         self, features: ImageFeatures, mask_logits: Tensor, memories: Sequence[FrameMemory], *, binarises: bool
@@ -131,8 +135,9 @@ class VideoMemory:
         return spatial if self.options.memory_dtype is None else spatial.to(self.options.memory_dtype)
 
 
-def _spatial(track: ObjectTrack, frame: int) -> Tensor:
-    spatial = track.memory(frame).spatial
+def _spatial(track: ObjectTrack, frame: int, corner: Corner) -> Tensor:
+    memory = track.memory(frame)
+    spatial = memory.spatial
     if spatial is None:
         raise FrameError(f"The memory of frame {frame} is gone. Follow the object again from its prompt.")
-    return spatial
+    return moved(spatial, *steps(memory.corner, corner, STRIDE))

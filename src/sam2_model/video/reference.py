@@ -54,15 +54,13 @@ class ReferencePolicy:
     ----------
     memory : VideoMemory
         Reads and writes memories.
-    image_size : int
-        Side of the square working image, in pixels.
     """
 
     track_type = ReferenceTrack
 
-    def __init__(self, memory: VideoMemory, image_size: int) -> None:
+    def __init__(self, memory: VideoMemory) -> None:
         self.memory = memory
-        self.answers = PromptAnswers(memory, image_size, as_drawn=False)
+        self.answers = PromptAnswers(memory, as_drawn=False)
 
     def answer(
         self, state: VideoState, track: ObjectTrack, frame: int, prompt: FramePrompt, features: ImageFeatures
@@ -80,7 +78,7 @@ class ReferencePolicy:
             embedding = model.condition(features, memories, pointers)
         before = track.pending.get(frame) or track.conditioning.get(frame) or track.tracked.get(frame)
         if before is None:
-            mask_logits = self.answers.mask_logits(prompt)
+            mask_logits = self.answers.mask_logits(state, prompt)
         else:
             mask_logits = before.mask.logits()[None, None].clamp(-PROMPT_LOGIT_LIMIT, PROMPT_LOGIT_LIMIT)
         output = self.answers.decode(state, prompt, embedding, features, mask_logits)

@@ -22,15 +22,13 @@ class RepairedPolicy:
     ----------
     memory : VideoMemory
         Reads and writes memories.
-    image_size : int
-        Side of the square working image, in pixels.
     """
 
     track_type = ObjectTrack
 
-    def __init__(self, memory: VideoMemory, image_size: int) -> None:
+    def __init__(self, memory: VideoMemory) -> None:
         self.memory = memory
-        self.answers = PromptAnswers(memory, image_size, as_drawn=True)
+        self.answers = PromptAnswers(memory, as_drawn=True)
 
     def answer(
         self, state: VideoState, track: ObjectTrack, frame: int, prompt: FramePrompt, features: ImageFeatures
@@ -39,7 +37,7 @@ class RepairedPolicy:
         if prompt.is_absence:
             return self.answers.absence(features)
         embedding = self.memory.model.without_memory(features)
-        output = self.answers.decode(state, prompt, embedding, features, self.answers.mask_logits(prompt))
+        output = self.answers.decode(state, prompt, embedding, features, self.answers.mask_logits(state, prompt))
         # A user who shows where an object is does not ask whether it is there.
         output = replace(output, object_score_logit=output.object_score_logit.clamp(min=BARELY_PRESENT))
         return self.answers.judged(output, is_ambiguous=prompt.is_ambiguous, candidate=prompt.candidate)[0]

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,11 @@ from torch import Tensor
 
 from sam2_model.errors import FrameError, PromptError
 from sam2_model.mask_decoder import NUM_CANDIDATES
-from sam2_model.mask_ops import resize_logits
+from sam2_model.mask_ops import ABSENT_LOGIT, resize_logits
 from sam2_model.memory_bank import MAX_POINTERS, Direction
+from sam2_model.preprocessing import WorkingImage
 from sam2_model.sam2 import ImageFeatures
+from sam2_model.video.crops import Corner, Crops
 from sam2_model.video.stored_masks import StoredMask
 
 
@@ -26,6 +28,18 @@ class FrameSource(Protocol):
 
     def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
         """Return frame `index`, shape (H, W, 3), uint8."""
+        ...
+
+
+@runtime_checkable
+class WindowedFrames(Protocol):
+    """Frames that say their size and can be read in part."""
+
+    height: int
+    width: int
+
+    def window(self, frame: int, rows: slice, columns: slice, /) -> NDArray[np.uint8]:
+        """Return a part of a frame, (rows, columns, 3), uint8."""
         ...
 
 
@@ -68,6 +82,38 @@ class FramePrompt:
     def is_ambiguous(self) -> bool:
         """Whether it may mean a part, a whole or a group: one click at most, and no box."""
         return self.box is None and len(self.points) <= 1
+
+    def extent(self) -> tuple[float, float, float, float]:
+        """Return the rectangle of what is known of the object: its top, left, bottom and right, in image pixels.
+
+        Points off the object say something only where there is nothing else: then the first of them counts.
+        """
+        corners = [] if self.box is None else [self.box.reshape(2, 2)]
+        if self.mask is not None:
+            rows, columns = (np.flatnonzero(self.mask.any(axis))[[0, -1]] for axis in (1, 0))
+            corners.append(np.stack((columns, rows), 1))
+        on = self.points[self.labels == 1]
+        places = np.concatenate((*corners, on if len(on) or corners else self.points[:1]))
+        (left, top), (right, bottom) = places.min(0).tolist(), places.max(0).tolist()
+        return top, left, bottom, right
+
+    def within(self, corner: Corner, size: tuple[int, int]) -> "FramePrompt":
+        """Return the prompt in pixels of a part of the frame; points off the object that lie elsewhere are left out."""
+        shift = np.array(corner[::-1], np.float32)
+        points = self.points - shift
+        is_here = ((points >= -0.5) & (points <= np.array(size[::-1]) - 0.5)).all(1) | (self.labels == 1)
+        mask = None
+        if self.mask is not None:
+            mask = np.zeros(size, np.bool_)
+            part = self.mask[corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]]
+            mask[: part.shape[0], : part.shape[1]] = part
+        return FramePrompt(
+            points=points[is_here],
+            labels=self.labels[is_here],
+            box=None if self.box is None else self.box - np.tile(shift, 2),
+            mask=mask,
+            candidate=self.candidate,
+        )
 
     def check(self, height: int, width: int) -> None:
         """Refuse what cannot be answered.
@@ -131,6 +177,8 @@ class FrameMemory:
         Shape (Cm, h, w); None while it has not been written, and once it is too old to be recalled.
     direction : Direction, optional
         Which way the object was followed; None on prompted frames.
+    corner : tuple of int
+        Where in the frame the crop begins that `mask` and `spatial` are of.
     """
 
     mask: StoredMask
@@ -139,6 +187,7 @@ class FrameMemory:
     pointer: Tensor
     spatial: Tensor | None = None
     direction: Direction | None = None
+    corner: Corner = (0, 0)
 
 
 @dataclass(slots=True)
@@ -176,24 +225,24 @@ class ObjectTrack:
 
 
 class FeatureCache:
-    """The features of the most recently used frames."""
+    """The features of the most recently used frames, or crops of them."""
 
     def __init__(self, max_frames: int) -> None:
         self.max_frames = max_frames
-        self._features: OrderedDict[int, ImageFeatures] = OrderedDict()
+        self._features: OrderedDict[tuple[int, Corner], ImageFeatures] = OrderedDict()
 
     def __contains__(self, frame: int) -> bool:
-        return frame in self._features
+        return any(kept == frame for kept, _ in self._features)
 
-    def get(self, frame: int) -> ImageFeatures | None:
-        """Return the features of a frame, if they are kept."""
-        if frame in self._features:
-            self._features.move_to_end(frame)
-        return self._features.get(frame)
+    def get(self, frame: int, corner: Corner = (0, 0)) -> ImageFeatures | None:
+        """Return the features of a frame, or of its crop with a corner, if they are kept."""
+        if (frame, corner) in self._features:
+            self._features.move_to_end((frame, corner))
+        return self._features.get((frame, corner))
 
-    def put(self, frame: int, features: ImageFeatures) -> None:
-        """Keep the features of a frame, dropping the least recently used."""
-        self._features[frame] = features
+    def put(self, frame: int, features: ImageFeatures, corner: Corner = (0, 0)) -> None:
+        """Keep the features of a frame, or of its crop with a corner, dropping the least recently used."""
+        self._features[frame, corner] = features
         while len(self._features) > self.max_frames:
             self._features.popitem(last=False)
 
@@ -204,8 +253,8 @@ class VideoState:
 
     Attributes
     ----------
-    height, width : int
-        Size of a frame, in pixels.
+    working : WorkingImage
+        How each frame lies in the working image; or each crop, where there are crops.
     frames : FrameSource, optional
         Where frames are read from; None for a stream.
     num_frames : int
@@ -214,14 +263,26 @@ class VideoState:
         Encoded frames.
     objects : dict
         Object id to what is known of it, in the order in which objects were added.
+    crops : Crops, optional
+        The crops of the frames, if these are not seen whole.
     """
 
-    height: int
-    width: int
+    working: WorkingImage
     frames: FrameSource | None
     num_frames: int
     features: FeatureCache
     objects: dict[int, ObjectTrack] = field(default_factory=dict)
+    crops: Crops | None = None
+
+    @property
+    def height(self) -> int:
+        """Rows of a frame, in pixels."""
+        return self.working.height if self.crops is None else self.crops.height
+
+    @property
+    def width(self) -> int:
+        """Columns of a frame, in pixels."""
+        return self.working.width if self.crops is None else self.crops.width
 
     @property
     def reach(self) -> int:
@@ -276,6 +337,10 @@ class FramePrediction:
         Shape (N,); positive where the object is on the frame.
     height, width : int
         Size of the frame, in pixels.
+    corners : tuple of (int, int)
+        Row and column where in the frame the part begins that the mask of each object is of.
+    part_size : tuple of int
+        Rows and columns of these parts, in pixels, which may reach beyond the frame; where it is seen whole, its size.
     """
 
     frame: int
@@ -285,10 +350,19 @@ class FramePrediction:
     object_score_logit: Tensor
     height: int
     width: int
+    corners: tuple[Corner, ...]
+    part_size: tuple[int, int]
 
     def mask_logits(self) -> Tensor:
         """Return the mask logits at the frame's size, (N, H, W), float32; positive means object."""
-        return resize_logits(self.low_res_logits[:, None], self.height, self.width)[:, 0]
+        parts = resize_logits(self.low_res_logits[:, None], *self.part_size)[:, 0]
+        if self.part_size == (self.height, self.width):
+            return parts
+        whole = parts.new_full((len(parts), self.height, self.width), ABSENT_LOGIT)
+        for one, part, (top, left) in zip(whole, parts, self.corners, strict=True):
+            here = one[top : top + part.shape[0], left : left + part.shape[1]]
+            here.copy_(part[: here.shape[0], : here.shape[1]])
+        return whole
 
 
 PromptsByObject = Mapping[int, FramePrompt]

@@ -37,6 +37,15 @@ class StoredMask:
         corner = (rows[0], columns[0]) if rows else (0, 0)
         return cls(window.clone(), corner, (logits.shape[0], logits.shape[1]), float(around))
 
+    def middle(self) -> tuple[float, float] | None:
+        """Return the mean row and column of the cells inside the mask; None if there is none."""
+        inside = self.logits() > 0
+        places = inside.nonzero().float()
+        if not len(places):
+            return None
+        row, column = places.mean(0).tolist()
+        return row, column
+
     def logits(self) -> Tensor:
         """Return the whole mask logits, (h, w)."""
         logits = self.window.new_full(self.size, self.around)

@@ -36,8 +36,8 @@ def shell(tmp_path, monkeypatch, capsys, fake, toy_movie, toy_labels):
     monkeypatch.chdir(tmp_path)
     loaded = []
 
-    def load_predictor(model, *, device="auto", image_size="auto", drops_islands=True):
-        loaded.append((model, device, image_size))
+    def load_predictor(model, *, device="auto", image_size="auto", framing=None, drops_islands=True):
+        loaded.append((model, device, image_size) if framing is None else (model, device, image_size, framing))
         return fake
 
     monkeypatch.setattr(sam2, "load_predictor", load_predictor)

@@ -30,6 +30,7 @@ from napari_sam2.sessions.images import ImageUsed
 from napari_sam2.sessions.replay import replay
 from napari_sam2.sessions.steps import Commit, HandEdit, MaskSource, ModelUsed, PackedPlane
 from napari_sam2.sessions.storage import write_document, write_session
+from sam2_model.config import Framing
 from tests.napari_sam2.conftest import FRAMES
 from tests.napari_sam2.fake_predictor import FakePredictor
 
@@ -309,9 +310,14 @@ def test_threads_out_of_all_proportion_are_refused_before_there_is_an_output(she
     [
         ({}, "", ("nano", "auto", "auto")),
         ({}, "--model tiny --image-size 512 --device cpu", ("tiny", "cpu", 512)),
-        ({"model_name": "small", "image_size": 256}, "", ("small", "auto", 256)),
+        ({"model_name": "small", "image_size": 256}, "", ("small", "auto", 256, Framing.SQUARE)),
+        (
+            {"model_name": "small", "image_size": 256, "framing": Framing.NATIVE},
+            "",
+            ("small", "auto", 256, Framing.NATIVE),
+        ),
         ({"model_name": "small", "image_size": 256}, "--image-size 512", ("small", "auto", 512)),
-        ({"model_name": "small", "image_size": 256}, "--model small", ("small", "auto", 256)),
+        ({"model_name": "small", "image_size": 256}, "--model small", ("small", "auto", 256, Framing.SQUARE)),
         ({"model_name": "small", "image_size": 256}, "--model large", ("large", "auto", "auto")),
         ({"model_name": "small", "image_size": 256}, "--image-size 0", ("small", "auto", 0)),
     ],
@@ -331,8 +337,8 @@ def test_options_of_a_fine_tuning_are_passed_on(shell, monkeypatch):
 
     monkeypatch.setattr("napari_sam2.training.finetune.finetune", finetune)
     command = "finetune a.tif b.tif --output c.safetensors --base tiny --data stack --steps 7 --train-encoder"
-    more = "--validation 0.5 --complete --seed 4 --device cpu --threads 2 --image-size 512 --axes CTYX --channel 1 --contrast 1 9"
-    assert shell.run(f"{command} {more} --overwrite") == 130
+    more = "--validation 0.5 --complete --seed 4 --device cpu --threads 2 --image-size 512"
+    assert shell.run(f"{command} {more} --axes CTYX --channel 1 --contrast 1 9 --overwrite") == 130
     assert seen == {
         "files": ("a.tif", "b.tif", "c.safetensors"),
         "base": "tiny",
@@ -420,7 +426,7 @@ def test_a_session_is_replayed(shell, saved, seen):
     assert labels.any((1, 2)).tolist() == [True, True, True, False, False]
     pd.testing.assert_frame_equal(written, score_table(one for done in expected for one in done.scores))
     assert shell.out == "2 objects on 3 frames, by fake: out.tif\n"
-    assert shell.loaded == [("nano", "auto", 256)]
+    assert shell.loaded == [("nano", "auto", 256, Framing.SQUARE)]
     assert seen[0].contrast_limits == (5, 500)
 
 
@@ -429,7 +435,7 @@ def test_a_folder_of_a_session_is_replayed(shell, saved):
     assert shell.run(REPLAY) == 0
     assert shell.run("replay work --output other.tif --device cpu") == 0
     assert Path("other.tif").read_bytes() == Path("out.tif").read_bytes()
-    assert shell.loaded[-1] == ("nano", "cpu", 256)
+    assert shell.loaded[-1] == ("nano", "cpu", 256, Framing.SQUARE)
 
 
 def test_an_image_that_was_moved_is_found_beside_the_session_or_where_it_is_said_to_be(shell, saved):

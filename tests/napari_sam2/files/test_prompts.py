@@ -1,4 +1,5 @@
 import json
+import re
 from contextlib import suppress
 
 import numpy as np
@@ -12,7 +13,8 @@ from PIL import Image
 from napari_sam2.errors import BinaryMaskWarning, ImageFileError, NapariSam2Error, PromptError
 from napari_sam2.files.prompts import PromptFile, read_prompts, write_prompts
 from napari_sam2.labels.prompts import prompts_from_labels
-from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
+from napari_sam2.prompts import BoxPrompt, MaskPrompt, ModelScores, PointPrompt, PromptSet
+from sam2_model.config import Framing
 from tests.napari_sam2.any_json import ANY_JSON
 
 ids, frames = st.integers(1, 2**32 - 1), st.integers(0, 10**6)
@@ -29,7 +31,8 @@ boxes = st.builds(
     ascending,
 )
 shapes = arrays.array_shapes(min_dims=2, max_dims=2, max_side=6)
-masks = st.builds(MaskPrompt, ids, frames, arrays.arrays(bool, shapes).filter(np.any))
+scores = st.builds(ModelScores, *[st.floats(0, 1)] * 3, coordinates)
+masks = st.builds(MaskPrompt, ids, frames, arrays.arrays(bool, shapes).filter(np.any), found=st.none() | scores)
 limits = ascending.map(tuple)
 
 
@@ -42,6 +45,7 @@ def prompt_files(draw):
         model_sha256=draw(st.none() | st.text("0123456789abcdef", min_size=64, max_size=64)),
         contrast_limits=draw(st.none() | limits | st.lists(limits, min_size=1, max_size=3).map(tuple)),
         image_size=draw(st.none() | st.integers(1, 4096)),
+        framing=draw(st.sampled_from(Framing)),
     )
 
 
@@ -81,6 +85,32 @@ def test_a_candidate_is_written_where_one_was_chosen(tmp_path):
     first, second = json.loads(path.read_text())["prompts"]
     assert first["candidate"] == 0
     assert "candidate" not in second  # versions without the choice read it
+
+
+def test_what_the_model_said_is_written_of_masks_that_it_found_alone(tmp_path):
+    path = tmp_path / "prompts.json"
+    said = ModelScores(0.5, 0.75, 1.0, 4.5)
+    write_prompts(path, PromptFile(PromptSet([MaskPrompt(1, 0, MASK, found=said), MaskPrompt(2, 0, MASK)])))
+    first, second = json.loads(path.read_text())["prompts"]
+    assert first["found"] == {"predicted_iou": 0.5, "object_score": 0.75, "stability": 1.0, "mean_logit": 4.5}
+    assert "found" not in second  # versions without found masks read it
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"stability": 1.5}, '"stability" is 1.5. Use a number from 0 to 1.'),
+        ({"mean_logit": "much"}, "\"mean_logit\" is 'much'. Use a finite number."),
+        ({"certainty": 1}, "certainty"),
+    ],
+)
+def test_scores_of_a_found_mask_that_make_no_sense_are_refused(tmp_path, change, message):
+    said = {"predicted_iou": 0.5, "object_score": 0.75, "stability": 1.0, "mean_logit": 4.5} | change
+    mask = {"kind": "mask", "object_id": 1, "frame": 0, "shape": [1, 2], "runs": [0, 1, 1], "found": said}
+    path = tmp_path / "prompts.json"
+    path.write_text(json.dumps(document(prompts=[mask])))
+    with pytest.raises(PromptError, match=re.escape(message)):
+        read_prompts(path)
 
 
 def document(**changes):
@@ -127,6 +157,8 @@ RUNS = {"kind": "mask", "object_id": 2, "frame": 0, "shape": [3, 4]}
         (document(contrast_limits="auto"), "contrast_limits are 'auto'"),
         (document(image_size=True), "image_size is True"),
         (document(image_size=0), "image_size is 0"),
+        (document(framing="oval"), "\"framing\" is 'oval'. Use one of: square, whole, native"),
+        (document(framing=3), '"framing" is 3'),
         (document(model="nano"), "\"model\" is 'nano'"),
         (document(model={"sha256": "12"}), "model_sha256 is '12'"),
         (document(model={"size": 3}), '"size" is not a field here'),

@@ -16,10 +16,10 @@ from napari_sam2.inference.masks import object_mask
 from napari_sam2.inference.predictor import Predictor
 from napari_sam2.inference.sam2 import Sam2Predictor, load_predictor, most_threads, use_threads
 from napari_sam2.labels.composing import compose
-from napari_sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
+from napari_sam2.prompts import BoxPrompt, MaskPrompt, ModelScores, PointPrompt, PromptSet
 from napari_sam2.results import ObjectMask
 from napari_sam2.sample_data import nuclei_2d_image
-from sam2_model.config import CONFIGS
+from sam2_model.config import CONFIGS, Framing
 from sam2_model.memory_bank import Direction
 from sam2_model.sam2 import Sam2
 from sam2_model.video.predictor import VideoPredictor
@@ -75,6 +75,26 @@ def test_a_mask_alone_is_returned_exactly_as_given(nano, cells):
     answer = answers(nano, cells, MaskPrompt(2, 0, odd))[2]
     np.testing.assert_array_equal(on_canvas(answer, cells.shape), odd)
     assert (answer.is_given, answer.predicted_iou, answer.object_score) == (True, 1.0, 1.0)
+
+
+FOUND = ModelScores(0.7, 0.8, 0.9, 3.5)
+
+
+def test_a_mask_that_was_found_is_returned_with_what_the_model_said_of_it(nano, cells):
+    part = disc(cells.shape, HIGH, 5)
+    answer = answers(nano, cells, MaskPrompt(2, 0, part, found=FOUND))[2]
+    np.testing.assert_array_equal(on_canvas(answer, cells.shape), part)
+    assert (answer.is_given, answer.is_computed, answer.found) == (False, False, FOUND)
+    corrected = answers(nano, cells, MaskPrompt(2, 0, part, found=FOUND), point(2, HIGH))[2]
+    assert (corrected.is_computed, corrected.found) == (True, None)
+    assert np.count_nonzero(on_canvas(corrected, cells.shape)) > part.sum()
+
+
+def test_a_mask_that_was_found_does_not_beat_what_a_model_is_surer_of(nano, cells):
+    weak = answers(nano, cells, MaskPrompt(1, 0, disc(cells.shape, HIGH, 5), found=ModelScores(0.1, 0.1, 0.1, -2.0)))[1]
+    sure = ObjectMask(2, (0, 0), np.full(cells.shape, 0.5, np.float32), 1.0, 1.0)
+    assert (compose((weak, sure), *cells.shape, np.dtype(np.uint16)).labels == 2).all()
+    assert np.count_nonzero(weak.logits > 0) == disc(cells.shape, HIGH, 5).sum()
 
 
 def test_a_mask_with_a_click_is_a_hint_and_not_the_answer(nano, cells):
@@ -183,6 +203,15 @@ def test_a_given_mask_is_repeated_exactly_when_it_is_passed(tracker, cells):
     assert mask.is_given
 
 
+def test_a_mask_that_was_found_is_followed_as_a_mask_of_the_users(tracker, cells):
+    shown = disc(cells.shape, LOW, 9)
+    (mine,) = tracker.prompt(0, {1: (MaskPrompt(1, 0, shown),)})
+    (found,) = tracker.prompt(0, {2: (MaskPrompt(2, 0, shown, found=FOUND),)})
+    assert (mine.score(0).confidence, found.score(0).confidence) == (1.0, FOUND.confidence)
+    one, two = tracker.follow(1, (1, 2), Direction.FORWARD)
+    np.testing.assert_allclose(one.logits, two.logits, atol=1e-3)
+
+
 def test_what_was_taken_back_is_no_longer_given(tracker, cells):
     given = disc(cells.shape, LOW, 3)
     tracker.prompt(0, {1: (box(1, LOW),)})
@@ -280,10 +309,10 @@ def test_islands_that_no_click_touches_are_dropped_where_clicks_alone_say_what_i
 
 
 def test_a_click_on_one_of_two_neighbours_leaves_the_other_out_unless_that_is_not_wanted(nano, pair):
-    whole = Sam2Predictor(nano._model, drops_islands=False)
-    assert (load_predictor(nano._model).drops_islands, whole.drops_islands) == (True, False)
+    one, both = (Sam2Predictor(nano._model, framing=Framing.SQUARE, drops_islands=drops) for drops in (True, False))
+    assert (load_predictor(nano._model).drops_islands, both.drops_islands) == (True, False)
     clicked, other = (36, 30), (36, 50)
-    for predictor, is_other in ((nano, False), (whole, True)):
+    for predictor, is_other in ((one, False), (both, True)):
         tracker = predictor.open(FrameStack(np.stack([pair] * 2)))
         (shown,) = tracker.prompt(0, {1: (point(1, clicked),)})
         (passed,) = tracker.follow(0, (1,), Direction.FORWARD)
@@ -397,7 +426,7 @@ def predictor_of(name, image_size="auto"):
         ("nano", (10, 257), 512),
         ("nano", (512, 512), 512),
         ("nano", (513, 1), 1024),
-        ("nano", (5000, 4000), 1024),
+        ("nano", (5000, 4000), 512),
         ("tiny", (61, 57), 1024),
         ("tiny", (5000, 4000), 1024),
     ],
@@ -581,3 +610,27 @@ def test_a_mask_that_is_corrected_begins_at_its_innermost_pixel():
     y, x = np.unravel_index(depth.argmax(), depth.shape)
     np.testing.assert_array_equal(asked.points, [(x, y), (22, 0)])
     assert (asked.labels == (1, 0)).all()
+
+
+@pytest.mark.parametrize(("framing", "at_least", "at_most"), [(Framing.WHOLE, 0.8, 1.0), (Framing.SQUARE, 0.0, 0.7)])
+def test_an_object_in_a_strip_is_found_as_in_a_square_since_proportions_are_kept(nano, framing, at_least, at_most):
+    y, x = np.mgrid[:24, :400]
+    depth = np.stack([np.hypot((y - 12) / 8, (x - middle) / 14) for middle in range(30, 400, 45)]).min(0)
+    image = np.repeat((20 + 150 / (1 + np.exp(8 * (depth - 1)))).astype(np.uint8)[..., None], 3, -1)
+    truth = (depth < 1) & (abs(x - 120) < 20)
+    (mask,) = Sam2Predictor(nano._model, framing=framing).segment(image, {1: (BoxPrompt(1, 0, 4, 106, 20, 134),)})
+    found = np.zeros_like(truth)
+    found[tuple(slice(a, a + n) for a, n in zip(mask.corner, mask.logits.shape, strict=True))] = mask.logits > 0
+    assert at_least < (found & truth).sum() / (found | truth).sum() < at_most
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (1, 50), (50, 1), (1, 1), (6, 300)])
+def test_images_of_any_proportions_are_segmented_and_followed(nano, shape):
+    image = np.random.default_rng(0).integers(0, 255, (2, *shape)).astype(np.uint8)
+    click = PointPrompt(1, 0, shape[0] // 2, shape[1] // 2)
+    frames = FrameStack(image)
+    (alone,) = nano.segment(frames[0], {1: (click,)})
+    tracker = nano.open(frames)
+    masks = (alone, *tracker.prompt(0, {1: (click,)}), *tracker.follow(1, (1,), Direction.FORWARD))
+    for mask in masks:
+        assert all(a >= 0 and a + n <= m for a, n, m in zip(mask.corner, mask.logits.shape, shape, strict=True))

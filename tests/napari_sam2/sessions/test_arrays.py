@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from napari_sam2.errors import SessionError
+from napari_sam2.prompts import ModelScores
 from napari_sam2.results import ObjectMask
 from napari_sam2.sessions.arrays import masks_from, packed_masks, packed_plane, plane_from
 
 SHAPE = (8, 12)
 NOISE = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
 MASKS = (ObjectMask(7, (2, 3), NOISE, 0.5, 0.25), ObjectMask(3, (0, 1), NOISE[:1], 1.0, 1.0, is_given=True))
+FOUND = ObjectMask(9, (1, 1), NOISE, 0.5, 0.25, found=ModelScores(0.5, 0.25, 0.75, 3.1))
 PLANE = np.arange(96, dtype=np.uint32).reshape(SHAPE)
 
 
@@ -47,6 +49,15 @@ def masks_with(**changed):
 
 
 HEADER = "{'descr': '<u4', 'fortran_order': False, 'shape': %s}"
+
+
+def test_what_the_model_said_is_stored_of_masks_that_it_found_alone():
+    again = unpacked(packed_masks((*MASKS, FOUND)), masks_from)
+    assert [mask.found for mask in again] == [None, None, FOUND.found]
+    np.testing.assert_array_equal(again[2].logits, FOUND.logits)
+    with np.load(BytesIO(packed_masks(MASKS))) as stored:
+        assert "found" not in stored  # versions without found masks read it
+    assert [mask.found for mask in unpacked(packed_masks(MASKS), masks_from)] == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +156,7 @@ def test_only_errors_of_ours_leave_whatever_is_stored_of_a_frame(data):
         case 0:
             content = npz(plane=data.draw(members))
         case 1:
-            names = st.sampled_from(["object_id", "window", "score", "is_given", "logits"])
+            names = st.sampled_from(["object_id", "window", "score", "is_given", "found", "logits"])
             content = masks_with(**data.draw(st.dictionaries(names, members, min_size=1, max_size=2)))
         case _:
             content = bytearray(data.draw(st.sampled_from([packed_plane(PLANE), packed_masks(MASKS)])))

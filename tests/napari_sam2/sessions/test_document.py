@@ -12,6 +12,7 @@ from napari_sam2.sessions.document import Exported, Session, planes_of, to_json
 from napari_sam2.sessions.document_json import from_json
 from napari_sam2.sessions.images import ImageUsed
 from napari_sam2.sessions.steps import Commit, HandEdit, MaskSource, ModelUsed, PackedPlane, Renumbering
+from sam2_model.config import Framing
 from tests.napari_sam2.drawn_sessions import sessions
 
 FOLDER = Path("/data/work")
@@ -94,12 +95,12 @@ def test_the_frames_of_an_image_are_counted_as_it_was_shown():
     assert frame_shape(8, 12, order=(1, 0)) == (1, 12, 8)
 
 
-def test_islands_and_candidates_are_mentioned_where_there_is_something_to_say():
-    model, click = replace(MODEL, drops_islands=True), replace(CLICK, candidate=2)
+def test_framings_islands_and_candidates_are_mentioned_where_there_is_something_to_say():
+    model, click = replace(MODEL, framing=Framing.NATIVE, drops_islands=True), replace(CLICK, candidate=2)
     document = json.loads(to_json(replace(example(), sources=(MaskSource(1, (click,), model, (0,)),)), FOLDER))
     before, now = document["models"][1], document["models"][0]
-    assert now["drops_islands"] is True
-    assert "drops_islands" not in before  # as in sessions of before, which say nothing
+    assert (now["framing"], now["drops_islands"]) == ("native", True)
+    assert not {"framing", "drops_islands"} & before.keys()  # as in sessions of before, which say nothing
     assert [prompt.get("candidate") for prompt in document["prompts"]] == [2, None, None]
     assert read(document).sources[0].model == model
 

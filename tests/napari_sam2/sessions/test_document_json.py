@@ -65,6 +65,7 @@ REFUSED = [
     (["models", 0, "image_size"], 0, 'models 0: "image_size" is 0'),
     (["models", 0, "weights"], "x", 'models 0: "weights" is not a field'),
     (["models", 0, "drops_islands"], 1, 'models 0: "drops_islands" is 1. Use true or false'),
+    (["models", 0, "framing"], "oval", "models 0: \"framing\" is 'oval'. Use one of: square, whole, native"),
     (["models", 0, "contrast_limits"], "auto", "models 0: contrast_limits are"),
     (["prompts"], {}, '"prompts" is {}. Write a list'),
     (["prompts", 1, "y"], None, "entry 1 of the prompts: Point coordinate y is None"),

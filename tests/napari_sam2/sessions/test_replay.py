@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from napari_sam2.api import propagate
+from napari_sam2.api import propagate, segment
 from napari_sam2.errors import PromptError, SessionError
 from napari_sam2.frames import FrameStack
 from napari_sam2.inference.sam2 import Sam2Predictor
@@ -19,6 +19,7 @@ from napari_sam2.sessions.document import Session
 from napari_sam2.sessions.images import ImageUsed
 from napari_sam2.sessions.replay import dtype_replayed, frames_replayed, models_used, replay
 from napari_sam2.sessions.steps import Commit, HandEdit, MaskSource, ModelUsed, PackedPlane, Renumbering
+from sam2_model.config import Framing
 from sam2_model.memory_bank import Direction
 from tests.napari_sam2.conftest import FRAMES, drawn
 from tests.napari_sam2.fake_predictor import FakePredictor
@@ -320,6 +321,10 @@ def plane_of(*values, shape=(8, 12)):
             session(sources=[source(A, model=replace(MODEL, drops_islands=True))]),
             "made by fake without islands .* Load it with drops_islands=True",
         ),
+        (
+            session(sources=[source(A, model=replace(MODEL, framing=Framing.NATIVE))]),
+            "with the framing 'native', .* loaded with 'square'",
+        ),
     ],
 )
 def test_a_session_that_cannot_be_replayed_is_refused_before_any_work(frames, work, message):
@@ -391,7 +396,9 @@ def test_a_replay_with_the_embedded_model_is_the_propagation(nano):
     stack, annotated = nuclei_stack_image(), nuclei_stack_labels()
     prompts = [p for p in prompts_from_labels(annotated, frames=15) if p.object_id in np.unique(annotated[15])[1:4]]
     expected = propagate(stack, prompts, model=nano, start=13, stop=17)
-    model = ModelUsed("nano", nano.sha256, nano.working_size(*stack.shape[1:]), drops_islands=True)
+    model = ModelUsed(
+        "nano", nano.sha256, nano.working_size(*stack.shape[1:]), framing=nano.framing, drops_islands=True
+    )
     work = Session(
         image=ImageUsed(name="nuclei", shape=stack.shape, dtype="uint16"),
         sources=tuple(source(prompt, frames=range(13, 18), model=model) for prompt in prompts),
@@ -406,7 +413,7 @@ def test_a_replay_with_the_embedded_model_is_the_propagation(nano):
 
 def test_masks_of_before_keep_their_islands_beside_masks_that_lost_theirs(nano, pair):
     """As when a session of before is opened and gone on with: object 1 was answered then, object 2 now."""
-    loaded = {True: nano, False: Sam2Predictor(nano._model, drops_islands=False)}
+    loaded = {drops: Sam2Predictor(nano._model, framing=Framing.SQUARE, drops_islands=drops) for drops in (True, False)}
     clicks = [PointPrompt(object_id, 0, 36, 30) for object_id in (1, 2)]
 
     def labels(*sources):
@@ -421,3 +428,23 @@ def test_masks_of_before_keep_their_islands_beside_masks_that_lost_theirs(nano, 
     assert [labels(before)[place] for place in (clicked, other)] == [1, 1]
     assert [labels(after)[place] for place in (clicked, other)] == [2, 0]
     assert labels(before, after)[other] == 1
+
+
+def test_a_strip_is_stretched_again_where_it_was_when_its_masks_were_made(nano):
+    """As when a session of before is opened and gone on with: object 1 was answered then, object 2 now."""
+    strip = np.full((20, 340), 20, np.uint8)
+    strip[4:16, 100:125] = strip[5:15, 140:160] = 200
+    loaded = {framing: Sam2Predictor(nano._model, framing=framing) for framing in Framing}
+    models = {framing: ModelUsed("nano", nano.sha256, 512, framing=framing, drops_islands=True) for framing in Framing}
+
+    def labels(framing):
+        work = Session(
+            image=ImageUsed(name="strip", shape=(1, *strip.shape), dtype="uint8"),
+            sources=[source(PointPrompt(1, 0, 10, 112), frames=(0,), model=models[framing])],
+        )
+        (done,) = replay(work, lambda model: FrameStack(strip[None]), lambda model: loaded[model.framing])
+        return done.labels
+
+    clicks = [PointPrompt(1, 0, 10, 112)]
+    assert not np.array_equal(labels(Framing.SQUARE), labels(Framing.NATIVE))
+    assert np.array_equal(labels(Framing.NATIVE), segment(strip, clicks, model=nano).labels)

@@ -11,6 +11,7 @@ from napari_sam2.sessions.document import Session
 from napari_sam2.sessions.images import ImageUsed
 from napari_sam2.sessions.sources import load_model_used, open_image
 from napari_sam2.sessions.steps import MaskSource, ModelUsed
+from sam2_model.config import Framing
 
 LIMITS = (0.0, 255.0)
 
@@ -137,9 +138,11 @@ def test_another_image_is_refused(stack, changes, message):
 
 
 @pytest.mark.parametrize("drops_islands", [True, False])
-def test_a_model_is_loaded_to_answer_as_it_did(tmp_path, drops_islands):
-    loaded = load_model_used(ModelUsed("nano", "0" * 64, 256, drops_islands=drops_islands), tmp_path, device="cpu")
-    assert loaded.drops_islands is drops_islands
+@pytest.mark.parametrize("framing", list(Framing))
+def test_a_model_is_loaded_to_answer_as_it_did(tmp_path, framing, drops_islands):
+    used = ModelUsed("nano", "0" * 64, 256, framing=framing, drops_islands=drops_islands)
+    loaded = load_model_used(used, tmp_path, device="cpu")
+    assert (loaded.framing, loaded.drops_islands) == (framing, drops_islands)
 
 
 def test_limits_that_do_not_fit_the_channels_are_refused(stack):

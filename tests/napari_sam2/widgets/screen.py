@@ -13,12 +13,12 @@ from tests.napari_sam2.bench import WorkbenchDriver
 
 
 class Screen(WorkbenchDriver):
-    """A viewer that shows an image, the panel with the embedded model, and the hands of a user."""
+    """A viewer that shows an image, the panel with the embedded model unless another is given, and a user's hands."""
 
-    def __init__(self, qtbot, viewer):
+    def __init__(self, qtbot, viewer, **model):
         self.qtbot, self.viewer = qtbot, viewer
         viewer.window.resize(1200, 900)
-        self.widget = SegmentWidget(viewer)
+        self.widget = SegmentWidget(viewer, **model)
         viewer.window.add_dock_widget(self.widget, name="SAM 2 Segment")
         self.canvas = viewer.window._qt_viewer.canvas.native
         with qtbot.waitExposed(viewer.window._qt_window):

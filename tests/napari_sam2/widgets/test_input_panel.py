@@ -75,7 +75,7 @@ def model_input(qtbot, viewer, image, fake):
 def test_the_values_that_are_black_and_white_are_said_and_the_size_once_it_is_known(model_input):
     assert model_input.panel.values.text() == "Values 0 to 200 → black to white"
     model_input.click(0, 10, 12)
-    assert model_input.panel.values.text() == "Values 0 to 200 → black to white, at 256 x 256 px"
+    assert model_input.panel.values.text() == "Values 0 to 200 → black to white, at 256 px"
 
 
 def test_the_thumbnail_shows_the_frame_in_the_aspect_of_the_image(model_input):

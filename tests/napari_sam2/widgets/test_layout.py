@@ -200,7 +200,7 @@ def test_only_the_table_scrolls_and_nothing_is_below_a_bar(window):
     window.drawn()
     table = window.widget.objects.table
     assert [area for area, _ in window.bars()] == [table]
-    for page in range(3):
+    for page in range(4):
         window.widget.pages.buttons[page].click()
         window.drawn()
         areas = [area for area, _ in window.bars()]
@@ -261,7 +261,7 @@ def test_a_single_image_has_the_room_of_the_timeline_for_its_objects(qtbot, make
     window = Window(qtbot, make_napari_viewer, fake, shape=(HEIGHT, WIDTH))
     assert not window.widget.propagation.isVisible()
     assert not window.widget.objects.absent.isVisible()
-    window.widget.pages.buttons[1].click()
+    window.widget.pages.buttons[2].click()
     assert not window.widget.propagation.options.isVisible()
     assert window.widget.policy.isVisible()
 

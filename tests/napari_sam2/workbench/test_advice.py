@@ -14,7 +14,7 @@ PROPAGATE, COMMIT = "Propagate (Shift+S)", "Commit (C)"
 TABLE = {
     "first click": (
         Facts(),
-        "Click each object once, or drag a box round it. A right click says what does not belong.",
+        "Click each object once, or drag a box round it; F finds all. A right click says what does not belong.",
     ),
     "first click, refining": (
         Facts(mode=REFINE),

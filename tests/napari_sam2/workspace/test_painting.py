@@ -1,5 +1,6 @@
 """What is read from paint over masks, and from approving them. No model, no window."""
 
+import numpy as np
 import pytest
 
 from napari_sam2.workspace.painting import edit_of_given, read_painting, seen_masks
@@ -56,3 +57,10 @@ def test_approved_masks_take_the_place_of_what_was_said_there_until_it_is_undone
     }
     edit.undo()
     assert room.sources.read() == room.prompts
+
+
+def test_a_mask_that_takes_the_place_of_another_does_not_keep_it_as_what_was_said_before(room):
+    for number in range(3):
+        edit_of_given(room.sources, room.sources.read(), 0, {1: np.eye(4, 12, number, dtype=bool)}).redo()
+    (one,) = room.sources.user_masks.values()
+    assert [type(prompt).__name__ for prompt in one.prompts] == ["PointPrompt"]

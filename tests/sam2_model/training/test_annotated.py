@@ -4,7 +4,7 @@ import torch
 from numpy.typing import NDArray
 
 from sam2_model.errors import ConfigError, FrameError
-from sam2_model.preprocessing import to_model_image
+from sam2_model.preprocessing import WorkingImage
 from sam2_model.training.annotated import (
     AnnotatedBatches,
     AnnotatedFrame,
@@ -21,11 +21,15 @@ STAGE = Stage("any", 1, 1e-3, ())
 SIZE = 64
 
 
+def seen_at(size: int) -> WorkingImage:
+    return WorkingImage.stretched(HEIGHT, WIDTH, size)
+
+
 def stack_of(
     count: int, *, labels: NDArray[np.integer] | None = None, size: int = SIZE, is_series: bool = True
 ) -> AnnotatedStack:
     given = toy_labels(count) if labels is None else labels
-    return AnnotatedStack(frames=toy_stack(count), labels=given, image_size=size, is_series=is_series)
+    return AnnotatedStack(frames=toy_stack(count), labels=given, working=seen_at(size), is_series=is_series)
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -138,7 +142,7 @@ def test_the_same_seed_gives_the_same_batch_and_another_another() -> None:
 
 def test_clips_play_in_both_directions() -> None:
     counting = CountingFrames(toy_stack(5))
-    stack = AnnotatedStack(frames=counting, labels=toy_labels(5), image_size=SIZE, is_series=True)
+    stack = AnnotatedStack(frames=counting, labels=toy_labels(5), working=seen_at(SIZE), is_series=True)
     source = AnnotatedBatches(annotated_frames([stack]))
     steps = set()
     for seed in range(12):
@@ -163,8 +167,28 @@ def test_whole_frames_are_what_prediction_sees() -> None:
     frames = annotated_frames([stack_of(3)])
     batch = whole_frames(frames[:2], most=5)
     assert batch.images.shape == (2, 1, 3, SIZE, SIZE)
-    seen = to_model_image(toy_stack(3)[1], SIZE, torch.device("cpu"))
+    seen = seen_at(SIZE).image(toy_stack(3)[1], torch.device("cpu"))
     torch.testing.assert_close(batch.images[1], seen, rtol=0, atol=0)
     assert batch.masks.shape[1] == 2
     areas = batch.masks[0].flatten(1).sum(1) * (HEIGHT * WIDTH / SIZE**2)
     assert sorted(areas.tolist()) == pytest.approx([149, 193], rel=0.06)
+
+
+@pytest.mark.parametrize("shape", [(24, 200), (200, 24), (24, 30)])
+def test_frames_whose_proportions_are_kept_are_cut_and_seen_in_their_proportions(shape: tuple[int, int]) -> None:
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    labels = (np.hypot(y - shape[0] // 2, x - shape[1] // 2) < 10).astype(np.int32)[None]
+    image = np.repeat(np.where(labels > 0, 250, 10).astype(np.uint8)[..., None], 3, -1)
+    working = WorkingImage.in_proportion(*shape, 128)
+    stack = AnnotatedStack(frames=image, labels=labels, working=working, is_series=False)
+    frame = annotated_frames([stack, stack])[0]
+    batches = AnnotatedBatches([frame])
+    for batch in (whole_frames([frame], 1), *(batches(rng(seed), STAGE, Load(64, 1, 1)) for seed in range(8))):
+        mask = batch.masks[0, 0, 0] > 0
+        assert batch.images.shape[3:] == batch.masks.shape[3:]
+        image = batch.images[0, 0].mean(0)
+        assert image[mask].mean() > image[~mask].mean() + 1
+        if not (mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()):
+            rows, columns = (int(mask.any(axis).sum()) for axis in (1, 0))
+            assert rows == pytest.approx(columns, abs=3), "a disc stays round"
+    assert whole_frames([frame], 1).images.shape[3:] == working.size

@@ -8,6 +8,7 @@ import torch
 from sam2_model.config import CONFIGS, NANO, with_image_size
 from sam2_model.errors import ConfigError
 from sam2_model.imaginary.initialise import soften_start
+from sam2_model.preprocessing import WorkingImage
 from sam2_model.sam2 import Sam2
 from sam2_model.training.annotated import AnnotatedBatches, AnnotatedStack, Split, annotated_frames, hold_out
 from sam2_model.training.finetune import (
@@ -21,7 +22,7 @@ from sam2_model.training.finetune import (
 )
 from sam2_model.training.loop import load_state, save_state, start_fine_tuning, train
 from sam2_model.training.stages import Load, Stage
-from tests.sam2_model.toy import TOY, toy_labels, toy_stack
+from tests.sam2_model.toy import HEIGHT, TOY, WIDTH, toy_labels, toy_stack
 
 QUICK = Recipe(4, 1e-3, 0.5, (64,), 1, 2, 2, 3)
 
@@ -34,8 +35,17 @@ def model() -> Sam2:
     return made.eval().requires_grad_(requires_grad=False)
 
 
+def seen_at(size: int) -> WorkingImage:
+    return WorkingImage.stretched(HEIGHT, WIDTH, size)
+
+
 def split_of(count: int, *, is_series: bool = True) -> Split:
-    stack = AnnotatedStack(frames=toy_stack(count), labels=toy_labels(count), image_size=64, is_series=is_series)
+    stack = AnnotatedStack(
+        frames=toy_stack(count),
+        labels=toy_labels(count),
+        working=seen_at(64),
+        is_series=is_series,
+    )
     return hold_out(annotated_frames([stack]), 0.3, np.random.default_rng(0))
 
 
@@ -113,7 +123,13 @@ def test_images_teach_the_memory_nothing_and_following_is_not_tested(model: Sam2
 
 def test_the_result_is_meant_for_the_largest_size_it_was_trained_at(model: Sam2) -> None:
     stacks = [
-        AnnotatedStack(frames=toy_stack(2), labels=toy_labels(2), image_size=size, is_series=True) for size in (64, 96)
+        AnnotatedStack(
+            frames=toy_stack(2),
+            labels=toy_labels(2),
+            working=seen_at(size),
+            is_series=True,
+        )
+        for size in (64, 96)
     ]
     split = hold_out(annotated_frames(stacks), 0.5, np.random.default_rng(0))
     best = list(fine_tune(model, split, replace(QUICK, steps=1), seed=0))[-1].best

@@ -9,10 +9,10 @@ import pytest
 import torch
 from scipy import ndimage
 
+from sam2_model.config import Framing
 from sam2_model.errors import ConfigError, FrameError, PromptError
 from sam2_model.mask_ops import ABSENT_LOGIT, as_low_res_logits, resize_logits
 from sam2_model.memory_bank import Direction
-from sam2_model.preprocessing import to_model_mask
 from sam2_model.sam2 import Sam2
 from sam2_model.video.options import VideoOptions
 from sam2_model.video.predictor import VideoPredictor
@@ -142,8 +142,8 @@ def test_a_prompt_is_answered_for_the_objects_it_names(repaired):
     state = begin(repaired, [(5, 2, HERE)])
     prediction = repaired.prompt(state, 4, {9: THERE, 2: ELSEWHERE})
     assert (prediction.frame, prediction.object_ids) == (4, (9, 2))
-    side = 16 if repaired.model.config.view_px is None else 32
-    assert prediction.low_res_logits.shape == (2, side, side)
+    size = (16, 16) if repaired.model.config.view_px is None else (26, 32)  # without the padding
+    assert prediction.low_res_logits.shape == (2, *size)
     assert prediction.low_res_logits.dtype is torch.float32
     assert prediction.predicted_iou.shape == prediction.object_score_logit.shape == (2,)
     assert ((prediction.predicted_iou >= 0) & (prediction.predicted_iou <= 1)).all()
@@ -177,8 +177,8 @@ def test_both_ways_cover_every_frame_for_every_object(repaired, whole):
 def test_a_frame_with_no_object_to_follow_is_an_empty_prediction(repaired):
     prediction = repaired.visit(begin(repaired, TWO), 1, FORWARD)
     assert prediction.object_ids == ()
-    side = repaired.image_size // repaired.model.mask_stride
-    assert prediction.low_res_logits.shape == (0, side, side)
+    size = (16, 16) if repaired.model.config.view_px is None else (26, 32)
+    assert prediction.low_res_logits.shape == (0, *size)
     assert prediction.mask_logits().shape == (0, HEIGHT, WIDTH)
     assert prediction.predicted_iou.shape == prediction.object_score_logit.shape == (0,)
 
@@ -193,7 +193,8 @@ def test_a_chosen_candidate_answers_and_its_token_is_remembered(network, prompt,
     with torch.inference_mode():
         output = predictor.policy.answers.decode(state, prompt, network.without_memory(features), features, None)
         pointer = network.object_pointer(output.mask_tokens[:, 1 + candidate], torch.ones(1, 1, dtype=torch.bool))
-    assert torch.equal(found.low_res_logits[0], output.mask_logits[0, 1 + candidate].float())
+    expected = state.working.unpadded(output.mask_logits[0, 1 + candidate].float())
+    assert torch.equal(found.low_res_logits[0], expected)
     assert torch.equal(found.predicted_iou[0], output.predicted_iou[0, 1 + candidate])
     assert torch.equal(state.objects[1].memory(2).pointer, pointer[0])
 
@@ -477,13 +478,13 @@ def test_objects_never_shown_are_not_followed(repaired):
 def test_a_mask_alone_is_the_answer_itself(repaired, network):
     state = begin(repaired, [(1, 3, MASK)])
     memory = state.objects[1].conditioning[3]
-    mask = to_model_mask(torch.from_numpy(MASK.mask)[None, None], 64, keeps_thin=True)
+    mask = state.working.mask(torch.from_numpy(MASK.mask)[None, None], keeps_thin=True)
     assert torch.equal(memory.mask.logits(), as_low_res_logits(mask, repaired.model.mask_stride)[0, 0])
     assert memory.predicted_iou == 1
     assert memory.object_score_logit > 0
     assert memory.spatial is not None, "remembered at once, as it was drawn"
     answers = gathered(repaired.propagate(state))
-    assert torch.equal(answers[1, 3].logits, memory.mask.logits())
+    assert torch.equal(answers[1, 3].logits, state.working.unpadded(memory.mask.logits()))
     other = followed(repaired, [(1, 3, FramePrompt(mask=disc_mask(30, 40, 7)))])
     assert all(difference(answers[1, frame], other[1, frame]) > 1e-4 for frame in (2, 4)), "it is remembered"
 
@@ -611,7 +612,7 @@ def test_memories_are_stored_in_the_precision_asked_for(predict):
         assert {x.dtype for x in spatials if x is not None} == {expected}
 
 
-def test_holes_are_filled_where_that_is_asked_for(predict):
+def test_holes_are_filled_where_that_is_asked_for(network):
     said = [(i, 2, prompt) for i, prompt in enumerate((HERE, THERE, ELSEWHERE, MASK))]
 
     def holes(answers: Answers) -> int:
@@ -621,8 +622,13 @@ def test_holes_are_filled_where_that_is_asked_for(predict):
             count += (np.bincount(regions.ravel())[1:] <= 8).sum()
         return count
 
-    assert holes(followed(predict(), said)) > 0
-    assert holes(followed(predict(hole_area=8), said)) == 0
+    def found(hole_area: int) -> Answers:
+        # Stretched: what ends at the padding of an image in its proportions is filled as far as it goes on there.
+        options = VideoOptions(hole_area=hole_area)
+        return followed(VideoPredictor(network, framing=Framing.SQUARE, options=options), said)
+
+    assert holes(found(0)) > 0
+    assert holes(found(8)) == 0
 
 
 def test_prompted_masks_are_remembered_black_and_white_or_not(predict):
@@ -826,7 +832,8 @@ def test_a_working_size_that_is_none_is_refused(network):
 
 def test_the_working_size_may_differ_from_the_networks_own(network):
     predictor = VideoPredictor(network, image_size=96)
-    assert {answer.logits.shape for answer in followed(predictor, TWO).values()} == {(96 // network.mask_stride,) * 2}
+    size = (24, 24) if network.config.view_px is None else (38, 48)
+    assert {answer.logits.shape for answer in followed(predictor, TWO).values()} == {size}
 
 
 # Streams --------------------------------------------------------------------------------------------------------------

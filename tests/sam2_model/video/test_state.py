@@ -8,6 +8,7 @@ import pytest
 
 from sam2_model.errors import ConfigError, FrameError, PromptError
 from sam2_model.memory_bank import MAX_POINTERS
+from sam2_model.preprocessing import WorkingImage
 from sam2_model.video.options import Policy, VideoOptions
 from sam2_model.video.state import FeatureCache, FramePrompt, ObjectTrack, VideoState
 from tests.sam2_model.toy import HEIGHT, WIDTH, box, clicks, disc_mask, toy_stack
@@ -18,7 +19,7 @@ NAN = float("nan")
 def state(count: int | None) -> VideoState:
     """Of a stack of so many frames, or of a stream."""
     frames = None if count is None else toy_stack(1).repeat(count, axis=0)
-    return VideoState(HEIGHT, WIDTH, frames, count or 0, FeatureCache(2))
+    return VideoState(WorkingImage.stretched(HEIGHT, WIDTH, 64), frames, count or 0, FeatureCache(2))
 
 
 @pytest.mark.parametrize(

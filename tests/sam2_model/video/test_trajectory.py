@@ -93,4 +93,4 @@ def test_a_predictor_looks_for_an_object_where_it_is_expected(monkeypatch):
     for _ in predictor.propagate(state, directions=(Direction.FORWARD,)):
         pass
     assert place(seen[0])[0] > place(second)[0] > place(first)[0]
-    assert torch.equal(seen[0], moved_on(second, first, 1.0))
+    assert torch.equal(state.working.unpadded(seen[0]), moved_on(second, first, 1.0))
