@@ -140,7 +140,7 @@ def _add_everything(parser: argparse.ArgumentParser) -> None:
         help="of two masks that overlap, -1 takes rather the smaller one, 1 rather the larger one (default: 0.0)",
     )
     parser.add_argument("--smallest-px", type=int, metavar="PX", help="smallest area of an object (default: 12)")
-    parser.add_argument("--largest-px", type=int, metavar="PX", help="largest area of an object (default: None)")
+    parser.add_argument("--largest-px", type=int, metavar="PX", help="largest area of an object (default: no limit)")
     parser.add_argument(
         "--most-overlap", type=float, metavar="F", help="part of an object that better ones may take (default: 0.3)"
     )

@@ -156,7 +156,8 @@ def _everything(arguments: argparse.Namespace) -> int:
             overwrite=arguments.overwrite,
             progress=show,
         )
-    print_out(f"{len(found.features)} objects found by {found.predictor.name}: {arguments.output}")
+    count = len(found.features)
+    print_out(f"{count} {'object' if count == 1 else 'objects'} found by {found.predictor.name}: {arguments.output}")
     return 0
 
 

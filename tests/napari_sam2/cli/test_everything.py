@@ -71,7 +71,7 @@ def test_the_numbers_in_the_help_are_those_that_are_used(shell):
         option = "--" + field.name.replace("_", "-")
         told = re.search(rf"{option} [A-Z]+ .*?\(default: ([^)]+)\)", text)
         assert told is not None, option
-        assert told[1] == str(field.default)
+        assert told[1] == ("no limit" if field.default is None else str(field.default))
 
 
 # Seeds ---------------------------------------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ def test_examples_may_be_on_another_image(shell, example, grains):
 def test_an_example_that_is_like_nothing_else_is_found_alone_and_a_sentence_says_so(shell, grains, caplog):
     write_prompts("like.json", PromptFile(PromptSet([MaskPrompt(5, 0, grains < 100)])))
     assert shell.run(EVERYTHING, "--like", "like.json", "--least-likeness", 0.9) == 0
-    assert shell.out == "1 objects found by fake: out.tif\n"
+    assert shell.out == "1 object found by fake: out.tif\n"
     assert "Nothing else was found that is like the examples" in caplog.text
 
 
