@@ -1,4 +1,4 @@
-"""What the README shows is tried as it stands: its Python is run, its commands, files and names are there."""
+"""What pages show is tried as it stands: their Python is run, their commands, files and names are there."""
 
 import re
 import shlex
@@ -18,10 +18,19 @@ from napari_sam2.results import score_table
 
 README = Path(__file__).parents[1] / "README.md"
 TEXT = README.read_text(encoding="utf-8")
+EVERYTHING = README.parent / "docs" / "everything.md"
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
+def blocks(language: str, text: str = TEXT) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def run(page: Path) -> dict[str, Any]:
+    """What is there after the Python of a page, which is one program."""
+    variables: dict[str, Any] = {}
+    for block in blocks("python", page.read_text(encoding="utf-8")):
+        exec(compile(block, str(page), "exec"), variables)
+    return variables
 
 
 def section(heading: str) -> str:
@@ -31,10 +40,7 @@ def section(heading: str) -> str:
 
 @pytest.fixture(scope="module")
 def namespace() -> dict[str, Any]:
-    variables: dict[str, Any] = {}
-    for block in blocks("python"):
-        exec(compile(block, str(README), "exec"), variables)
-    return variables
+    return run(README)
 
 
 def test_the_python_example_gives_what_it_says(namespace: dict[str, Any]) -> None:
@@ -67,6 +73,18 @@ def test_the_napari_example_turns_painted_labels_into_followed_ones(namespace: d
     assert list(features["index"]) == [7]
 
 
+def test_everything_in_an_image_is_found_as_shown(namespace: dict[str, Any]) -> None:
+    everything = namespace["everything"]
+    assert everything.labels.shape == (256, 256)
+    assert everything.labels.max() == len(everything.features) > 10
+
+
+def test_seeds_and_examples_are_used_as_shown() -> None:
+    shown = run(EVERYTHING)
+    assert 0 < len(shown["cells"].features) <= len(shown["seeds"])
+    assert (len(shown["examples"]), len(shown["others"].features) > 1) == (2, True)
+
+
 def test_the_prompt_file_shown_is_one_that_is_read(tmp_path: Path) -> None:
     from napari_sam2.files.prompts import read_prompts
 
@@ -77,9 +95,10 @@ def test_the_prompt_file_shown_is_one_that_is_read(tmp_path: Path) -> None:
 
 
 def test_every_command_shown_is_one_that_the_shell_takes() -> None:
-    shown = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("napari-sam2 ")]
+    text = TEXT + EVERYTHING.read_text(encoding="utf-8")
+    shown = [line for block in blocks("sh", text) for line in block.splitlines() if line.startswith("napari-sam2 ")]
     verbs = {make_parser().parse_args(shlex.split(line, comments=True)[1:]).verb for line in shown}
-    assert verbs == {"segment", "propagate", "replay", "finetune", "models", "demo"}
+    assert verbs == {"segment", "propagate", "everything", "replay", "finetune", "models", "demo"}
 
 
 def test_the_first_command_of_all_opens_napari() -> None:

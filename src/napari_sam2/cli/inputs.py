@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_sam2.cli.terminal import print_err
-from napari_sam2.errors import FrameError
+from napari_sam2.errors import FrameError, OptionError
 
 if TYPE_CHECKING:
     import argparse
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from napari_sam2.files.prompts import PromptFile
     from napari_sam2.frames import FrameStack
     from napari_sam2.inference.predictor import Predictor
+    from napari_sam2.labels.seeds import Seeds
     from napari_sam2.sessions.document import Session
+    from napari_sam2.tracking.everything import EverythingJob
+    from napari_sam2.tracking.examples import Shown
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +72,74 @@ def read_inputs(arguments: argparse.Namespace, *, stack: bool) -> Inputs:
     prompt_file = read_prompts(arguments.prompts, frame=arguments.frame, shape=(rows, columns), split=arguments.split)
     contrast = prompt_file.contrast_limits if arguments.contrast is None else arguments.contrast
     return Inputs(image, image.frames(contrast_limits=contrast), prompt_file)
+
+
+def read_everything(arguments: argparse.Namespace) -> tuple[ImageFile, EverythingJob]:
+    """Open the image in which everything is looked for, and read what says what that is.
+
+    Raises
+    ------
+    NapariSam2Error
+        If a file cannot be used, or an option does not fit.
+    """
+    from napari_sam2.proposals import ProposalFilter
+    from napari_sam2.tracking.everything import everything_job
+
+    names = ("least_score", "size_bias", "smallest_px", "largest_px", "most_overlap", "least_likeness")
+    options = {name: getattr(arguments, name) for name in names}
+    chosen = ProposalFilter(**{name: value for name, value in options.items() if value is not None})
+    image = _one_image(arguments, arguments.image)
+    frames = image.frames(contrast_limits=arguments.contrast)
+    seeds = _read_seeds(arguments, frames)
+    shown = _read_examples(arguments, frames)
+    return image, everything_job(frames, chosen, seeds=seeds, shown=() if shown is None else (shown,))
+
+
+def _one_image(arguments: argparse.Namespace, path: Path) -> ImageFile:
+    from napari_sam2.files.images.reading import read_image
+
+    image = read_image(path, axes=arguments.axes, channel=arguments.channel)
+    if image.has_frames:
+        raise FrameError(
+            f"{image.path} is a stack of {image.array.shape[0]} frames, and everything is found in one image. Save a "
+            "frame of it as a file."
+        )
+    return image
+
+
+def _read_seeds(arguments: argparse.Namespace, frames: FrameStack) -> Seeds | None:
+    from napari_sam2.files.images.reading import read_image
+    from napari_sam2.files.points import read_points
+    from napari_sam2.files.prompts import read_prompts
+    from napari_sam2.labels.seeds import SPACING_PX, seeds_from_array, seeds_from_maxima, seeds_of_prompts
+
+    size = (frames.height, frames.width)
+    if arguments.seed_channel is not None:
+        spacing = SPACING_PX if arguments.seed_spacing is None else arguments.seed_spacing
+        channel = read_image(arguments.image, axes=arguments.axes, channel=arguments.seed_channel)
+        return seeds_from_array(seeds_from_maxima(channel.array, spacing_px=spacing), *size)
+    if arguments.seed_spacing is not None:
+        raise OptionError("--seed-spacing is of the bright spots of a channel. Give --seed-channel, too.")
+    if arguments.seeds is None:
+        return None
+    if arguments.seeds.suffix.lower() == ".csv":
+        return seeds_from_array(read_points(arguments.seeds), *size)
+    return seeds_of_prompts(read_prompts(arguments.seeds, shape=size, split=arguments.split).prompts.prompts, *size)
+
+
+def _read_examples(arguments: argparse.Namespace, frames: FrameStack) -> Shown | None:
+    from napari_sam2.files.prompts import read_prompts
+    from napari_sam2.tracking.examples import shown_on
+
+    if arguments.like is None:
+        if arguments.like_image is not None:
+            raise OptionError("--like-image is the image of examples. Say with --like which objects of it they are.")
+        return None
+    if arguments.like_image is not None:
+        # Examples are searched for in the contrast of their own image, unless one was asked for.
+        frames = _one_image(arguments, arguments.like_image).frames(contrast_limits=arguments.contrast)
+    prompts = read_prompts(arguments.like, shape=(frames.height, frames.width), split=arguments.split).prompts
+    return shown_on(frames, prompts.prompts)
 
 
 def check_outputs(arguments: argparse.Namespace, image: ImageFile, inputs: Mapping[str, Path]) -> None:

@@ -32,6 +32,9 @@ def make_parser() -> argparse.ArgumentParser:
     propagate.add_argument("--stop", type=int, metavar="N", help="last frame to write (default: the last)")
     _add_model(propagate)
 
+    everything = verbs.add_parser("everything", help="find all objects of one image, without prompts")
+    _add_everything(everything)
+
     replay = verbs.add_parser("replay", help="compute the labels of a saved session again")
     replay.add_argument(
         "session", type=_path, metavar="SESSION", help="a .sam2session file, or the folder of a session"
@@ -89,13 +92,63 @@ def _add_input(parser: argparse.ArgumentParser, name: str, kinds: str) -> None:
     )
     _add_outputs(parser)
     parser.add_argument("--frame", type=int, metavar="N", help="frame on which one label image stands (default: 0)")
+    _add_split(parser, "; in a stack a piece goes on where it touches one on the next frame")
+    _add_reading(parser)
+
+
+def _add_split(parser: argparse.ArgumentParser, more: str = "") -> None:
     parser.add_argument(
         "--split",
         action="store_true",
-        help="of a label image, make each separate piece an object, as for a mask of 0 and 255 of many cells; in a "
-        "stack a piece goes on where it touches one on the next frame",
+        help=f"of a label image, make each separate piece an object, as for a mask of 0 and 255 of many cells{more}",
+    )
+
+
+def _add_everything(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", type=_path, metavar="IMAGE", help="TIFF, NPY, PNG or JPEG, of any size")
+    _add_outputs(parser)
+    seeds = parser.add_mutually_exclusive_group()
+    seeds.add_argument(
+        "--seeds",
+        type=_path,
+        metavar="FILE",
+        help="where the objects are: CSV of points with columns y and x, JSON prompts, or a label image of which every "
+        "id is one (default: the model finds them)",
+    )
+    seeds.add_argument(
+        "--seed-channel", type=int, metavar="N", help="where the objects are: at the bright spots of this channel"
+    )
+    parser.add_argument(
+        "--seed-spacing", type=float, metavar="PX", help="least distance between two bright spots (default: 10)"
+    )
+    parser.add_argument(
+        "--like",
+        type=_path,
+        metavar="P",
+        help="find what looks like these objects: JSON prompts or a label image; one with negative points alone is "
+        "what is not wanted",
+    )
+    parser.add_argument("--like-image", type=_path, metavar="IMAGE", help="image that these are on (default: the same)")
+    _add_split(parser)
+    parser.add_argument(
+        "--least-score", type=float, metavar="S", help="smallest score, 0 to 1; less finds more (default: 0.6)"
+    )
+    parser.add_argument(
+        "--size-bias",
+        type=float,
+        metavar="B",
+        help="of two masks that overlap, -1 takes rather the smaller one, 1 rather the larger one (default: 0.0)",
+    )
+    parser.add_argument("--smallest-px", type=int, metavar="PX", help="smallest area of an object (default: 12)")
+    parser.add_argument("--largest-px", type=int, metavar="PX", help="largest area of an object (default: no limit)")
+    parser.add_argument(
+        "--most-overlap", type=float, metavar="F", help="part of an object that better ones may take (default: 0.3)"
+    )
+    parser.add_argument(
+        "--least-likeness", type=float, metavar="L", help="smallest likeness to --like, 0 to 1 (default: 0.5)"
     )
     _add_reading(parser)
+    _add_model(parser)
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,15 @@ import sys
 import warnings
 from typing import TYPE_CHECKING
 
-from napari_sam2.cli.inputs import check_outputs, files_of_models, load_model, open_output, read_inputs, set_threads
+from napari_sam2.cli.inputs import (
+    check_outputs,
+    files_of_models,
+    load_model,
+    open_output,
+    read_everything,
+    read_inputs,
+    set_threads,
+)
 from napari_sam2.cli.parser import make_parser
 from napari_sam2.cli.terminal import print_err, print_error, print_out, print_warning, progress_bar
 from napari_sam2.errors import BinaryMaskWarning, NapariSam2Error, SmallObjectWarning, is_out_of_memory
@@ -132,6 +140,27 @@ def _run_into_files(
     )
 
 
+def _everything(arguments: argparse.Namespace) -> int:
+    """Find all objects of one image."""
+    from napari_sam2.tracking.everything import run_everything
+
+    image, job = read_everything(arguments)
+    files = {"--seeds": arguments.seeds, "--like": arguments.like, "--like-image": arguments.like_image}
+    check_outputs(arguments, image, {option: path for option, path in files.items() if path is not None})
+    with progress_bar("parts") as show:
+        found = run_everything(
+            job,
+            lambda: load_model(arguments),
+            lambda dtype: open_output(arguments, image, dtype),
+            scores_path=arguments.scores,
+            overwrite=arguments.overwrite,
+            progress=show,
+        )
+    count = len(found.features)
+    print_out(f"{count} {'object' if count == 1 else 'objects'} found by {found.predictor.name}: {arguments.output}")
+    return 0
+
+
 def _replay(arguments: argparse.Namespace) -> int:
     """Compute the labels of a saved session again."""
     from napari_sam2.files.labels import TurnedWriter
@@ -248,6 +277,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 _VERBS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "segment": _segment,
     "propagate": _propagate,
+    "everything": _everything,
     "replay": _replay,
     "finetune": _finetune,
     "demo": _demo,
