@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from napari_sam2.prompts import Prompt
     from napari_sam2.tracking.batch import Job
     from napari_sam2.tracking.propagation import DirectionName
-    from sam2_model.mask_generator import MaskGeneratorOptions
+    from sam2_model.automatic.mask_generator import MaskGeneratorOptions
     from sam2_model.weights.loading import LoadedModel
 
 _KEPT = ProposalFilter()
@@ -223,7 +223,7 @@ def segment_everything(
         Smallest likeness to the examples, in [0, 1].
     model, device, image_size, contrast_limits, channel_axis, rgb
         As in `segment`. `nano` looks for objects at sizes of its own; the working size is that of prompts.
-    grid : sam2_model.mask_generator.MaskGeneratorOptions, optional
+    grid : sam2_model.automatic.mask_generator.MaskGeneratorOptions, optional
         How published models, which have to be asked point by point, are asked. The published way when omitted.
 
     Returns

@@ -19,7 +19,7 @@ from napari_sam2.prompts import ModelScores
 from napari_sam2.proposals import Proposal, ProposalSet
 from napari_sam2.results import FEATURE_COLUMNS
 from napari_sam2.sample_data import nuclei_2d_image
-from sam2_model.mask_generator import MaskGeneratorOptions
+from sam2_model.automatic.mask_generator import MaskGeneratorOptions
 from tests.napari_sam2.fake_predictor import FakePredictor
 
 

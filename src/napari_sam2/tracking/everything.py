@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from napari_sam2.labels.seeds import Seeds
     from napari_sam2.results import ObjectMask
     from napari_sam2.tracking.examples import Shown
-    from sam2_model.mask_generator import MaskGeneratorOptions
+    from sam2_model.automatic.mask_generator import MaskGeneratorOptions
 
 logger = logging.getLogger(__name__)
 
