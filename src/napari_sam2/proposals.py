@@ -195,14 +195,11 @@ class ProposalSet:
 
     def _is_group(self, number: int, fits: NDArray[np.bool_]) -> bool:
         """Whether a proposal holds several others that fit and hardly overlap each other."""
-        most = _MEMBER_SIZE * self._areas[number]
+        areas, most = self._areas, _MEMBER_SIZE * self._areas[number]
         held = [
             other
             for other, px in self._overlaps.of(number)
-            if other < len(self)
-            and fits[other]
-            and self._areas[other] <= most
-            and px >= _MEMBER_INSIDE * self._areas[other]
+            if other < len(self) and fits[other] and areas[other] <= most and px >= _MEMBER_INSIDE * areas[other]
         ]
         members: set[int] = set()
         for other in sorted(held, key=lambda one: -self._scores[one]) if len(held) >= _MEMBERS else ():
