@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from sam2_model import mask_generator
+from sam2_model.automatic import mask_generator
 from sam2_model.automatic.mask_generator import GeneratedMask, MaskBatch, MaskGenerator, MaskGeneratorOptions
 from sam2_model.config import CONFIGS
 from sam2_model.errors import ConfigError, FrameError
