@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -110,7 +109,9 @@ class ProposalFilter:
     def __post_init__(self) -> None:
         for name, low in (("least_score", 0), ("size_bias", -1), ("most_overlap", 0), ("least_likeness", 0)):
             value = getattr(self, name)
-            if not isinstance(value, Real) or not low <= value <= 1:  # not a number is in no range
+            if (
+                not isinstance(value, float | int | np.floating | np.integer) or not low <= value <= 1
+            ):  # not a number is in no range
                 raise OptionError(f"{name} is {value!r}. Use a number from {low} to 1.")
         if self.smallest_px < 1 or (self.largest_px is not None and self.largest_px < self.smallest_px):
             raise OptionError(
@@ -190,7 +191,8 @@ class ProposalSet:
                 yield proposal
                 continue
             free = self._free(proposal, [other for other, _ in better])
-            if area - np.count_nonzero(free) > chosen.most_overlap * area:
+            left = int(np.count_nonzero(free))
+            if not left or area - left > chosen.most_overlap * area:
                 continue
             rest = _cropped(proposal, free)
             if np.count_nonzero(rest.mask) >= chosen.smallest_px:
