@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import ndimage
 
 from napari_sam2.errors import OptionError
 
@@ -108,7 +109,9 @@ class ProposalFilter:
     def __post_init__(self) -> None:
         for name, low in (("least_score", 0), ("size_bias", -1), ("most_overlap", 0), ("least_likeness", 0)):
             value = getattr(self, name)
-            if not low <= value <= 1:  # not a number is in no range
+            if (
+                not isinstance(value, float | int | np.floating | np.integer) or not low <= value <= 1
+            ):  # not a number is in no range
                 raise OptionError(f"{name} is {value!r}. Use a number from {low} to 1.")
         if self.smallest_px < 1 or (self.largest_px is not None and self.largest_px < self.smallest_px):
             raise OptionError(
@@ -189,9 +192,12 @@ class ProposalSet:
                 continue
             free = self._free(proposal, [other for other, _ in better])
             left = int(np.count_nonzero(free))
-            if left >= chosen.smallest_px and area - left <= chosen.most_overlap * area:
+            if not left or area - left > chosen.most_overlap * area:
+                continue
+            rest = _cropped(proposal, free)
+            if np.count_nonzero(rest.mask) >= chosen.smallest_px:
                 kept.add(number)
-                yield _cropped(proposal, free)
+                yield rest
 
     def _is_group(self, number: int, fits: NDArray[np.bool_]) -> bool:
         """Whether a proposal holds several others that fit and hardly overlap each other."""
@@ -272,15 +278,18 @@ def _common(one: Proposal, other: Proposal) -> tuple[_Window, _Window]:
     return mine, (slice(top - v, bottom - v), slice(left - u, right - u))
 
 
-def _cropped(proposal: Proposal, mask: NDArray[np.bool_]) -> Proposal:
-    """Return a proposal with a smaller mask in the same window, cut to the rectangle that holds it."""
+def _cropped(proposal: Proposal, free: NDArray[np.bool_]) -> Proposal:
+    """Return a proposal with the largest piece of what is left of it, cut to the rectangle that holds it."""
+    mask = largest_piece(free)
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     y, x = proposal.corner
-    return Proposal(
-        (y + int(rows[0]), x + int(columns[0])),
-        mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1],
-        proposal.scores,
-        proposal.agreement,
-        proposal.seed,
-        proposal.likeness,
-    )
+    corner = (y + int(rows[0]), x + int(columns[0]))
+    return replace(proposal, corner=corner, mask=mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+
+
+def largest_piece(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the largest piece of a mask (Y, X), 8-connected: what is found by itself is in one."""
+    pieces, count = ndimage.label(mask, np.ones((3, 3)))
+    if count < 2:
+        return mask
+    return np.asarray(pieces == 1 + np.bincount(pieces.ravel())[1:].argmax())

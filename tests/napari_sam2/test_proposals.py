@@ -3,7 +3,7 @@ import pytest
 
 from napari_sam2.errors import OptionError
 from napari_sam2.prompts import ModelScores
-from napari_sam2.proposals import Proposal, ProposalFilter, ProposalSet
+from napari_sam2.proposals import Proposal, ProposalFilter, ProposalSet, largest_piece
 
 SIZE = (40, 60)
 
@@ -78,9 +78,10 @@ def kept_on_a_frame(proposals, chosen, covered):
     taken, kept = covered.copy(), []
     for one in sorted(proposals, key=lambda one: -one.score):
         free = one.mask & ~taken[one.window]
-        area, left = one.mask.sum(), free.sum()
+        area = one.mask.sum()
+        left = area if free.sum() == area else largest_piece(free).sum()
         is_fit = one.score >= chosen.least_score and area >= chosen.smallest_px
-        if is_fit and left >= chosen.smallest_px and area - left <= chosen.most_overlap * area:
+        if is_fit and left >= chosen.smallest_px and area - free.sum() <= chosen.most_overlap * area:
             taken[one.window] |= one.mask
             kept.append((one.seed, left))
     return kept
@@ -118,7 +119,14 @@ def test_there_may_be_nothing_to_choose_from():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"least_score": 1.1}, {"size_bias": -2}, {"most_overlap": float("nan")}, {"smallest_px": 0}, {"largest_px": 3}],
+    [
+        {"least_score": 1.1},
+        {"least_score": "much"},
+        {"size_bias": -2},
+        {"most_overlap": float("nan")},
+        {"smallest_px": 0},
+        {"largest_px": 3},
+    ],
 )
 def test_a_number_outside_its_range_is_refused(wrong):
     with pytest.raises(OptionError, match=r"Use a number|keep nothing"):
@@ -149,3 +157,10 @@ def test_copies_of_one_object_make_no_group():
 def test_whoever_wants_larger_ones_gets_the_group():
     some = ProposalSet(group_and_members(0.75, 0.75, 0.7), *SIZE)
     assert places(some.kept(ProposalFilter(size_bias=0.5))) == [(0, 0)]
+
+
+def test_what_is_left_of_a_proposal_is_in_one_piece():
+    bar = proposal(10, 0, 4, 40, 0.7)
+    across = proposal(0, 30, 30, 4, 0.9)
+    _, rest = ProposalSet([bar, across], *SIZE).kept(ProposalFilter())
+    assert (rest.corner, rest.mask.shape) == ((10, 0), (4, 30))

@@ -17,7 +17,7 @@ import numpy as np
 from napari_sam2.inference.examples import likeness_to
 from napari_sam2.inference.predictor import FoundPart
 from napari_sam2.prompts import ModelScores
-from napari_sam2.proposals import Proposal
+from napari_sam2.proposals import Proposal, largest_piece
 from napari_sam2.results import STABILITY_OFFSET
 from sam2_model.automatic.instances import InstancePredictor
 from sam2_model.device import inference
@@ -208,7 +208,7 @@ def _proposal(instance: Instance, tile: Tile, stride: int, size: tuple[int, int]
     top = tile.window[0].start + round(instance.corner[0] * cell) + rows.start
     left = tile.window[1].start + round(instance.corner[1] * cell) + columns.start
     logits = logits[: size[0] - top, : size[1] - left]
-    inside = logits > 0
+    inside = largest_piece(logits > 0)
     ys, xs = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     if not len(ys):
         return None

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -41,6 +41,33 @@ class Example:
     features: Mapping[float, NDArray[np.float32]]
     area_px: int
     is_wanted: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShownObject:
+    """An object that is shown as an example, before a model has described it.
+
+    Attributes
+    ----------
+    frames : FrameStack
+        Where it is, which may be another image than the one that is searched.
+    frame : int
+        On which frame.
+    mask : MaskPrompt
+        What it covers there.
+    is_wanted : bool
+        As of `Example`.
+    """
+
+    frames: FrameStack
+    frame: int
+    mask: MaskPrompt
+    is_wanted: bool = True
+
+    def described(self, predictor: Predictor) -> Example:
+        """Return what it looks like to a model."""
+        (example,) = predictor.describe(self.frames, self.frame, [self.mask])
+        return replace(example, is_wanted=self.is_wanted)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -27,7 +27,7 @@ from qtpy.QtWidgets import (
 from napari_sam2.errors import OptionError
 from napari_sam2.widgets.parts import Refresher, command_button, in_a_row
 from napari_sam2.workbench import commands
-from napari_sam2.workbench.finding import Area, SearchPlaces, add_words
+from napari_sam2.workbench.finding import Area, add_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +45,7 @@ LARGEST_PX = 2**31 - 1
 
 FEWER_TIP = "Fewer: only objects of which the model is sure. More: doubtful ones, too. Nothing is searched anew."
 SIZE_TIP = "Where a small and a large object are found in one place: which of them is taken. Nothing is searched anew."
+ALIKE_TIP = "How much found objects have to be like your examples. Nothing is searched anew."
 AREA_TIP = "What is searched: the frame, what you see of it, or what is inside the closed shapes of a layer."
 SEEDS_TIP = "Where objects are: the model finds out, or a layer marks each by a point or a label."
 
@@ -65,15 +66,17 @@ class FindPage(QWidget):
         self.cancel = command_button(commands.CANCEL_SEARCH, bench)
         self.add = command_button(commands.ADD_FOUND, bench)
         self.discard = command_button(commands.DISCARD_FOUND, bench)
+        self.like, self.unlike = (command_button(one, bench) for one in (commands.FIND_LIKE, commands.FIND_UNLIKE))
         self.progress = QProgressBar()
         self.progress.setFormat("%v of %m")  # the sentence says of what
         self.more, self.larger = _slider(0, FEWER_TIP), _slider(-STEPS, SIZE_TIP)
+        self.alike = _slider(0, ALIKE_TIP)
         self.area, self.seeds = _choice(AREA_TIP), _choice(SEEDS_TIP)
         self._make_details()
         self._lay_out()
         self.show_choices()
         self._mover = Refresher(self._use_sliders, SLIDER_MS, self)
-        for slider in (self.more, self.larger):
+        for slider in (self.more, self.larger, self.alike):
             slider.valueChanged.connect(self._mover.soon)
         for box in (self.smallest, self.largest, self.overlap, self.score):
             box.valueChanged.connect(self._use_details)
@@ -125,15 +128,19 @@ class FindPage(QWidget):
         self._run.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.progress.setMaximumHeight(self.search.sizeHint().height())
         run, end = in_a_row(self._run, self.cancel), in_a_row(self.add, self.discard)
-        for row in (run, end):
+        examples = in_a_row(self.like, self.unlike)
+        for row in (run, examples, end):
             row.setStretch(0, 1)
         sliders = QGridLayout()
         sliders.setSpacing(4)
         for number, (low, slider, high) in enumerate(
-            (("fewer", self.more, "more"), ("smaller", self.larger, "larger"))
+            (("fewer", self.more, "more"), ("smaller", self.larger, "larger"), ("alike", self.alike, "any"))
         ):
-            for column, part in enumerate((QLabel(low), slider, QLabel(high))):
+            parts = (QLabel(low), slider, QLabel(high))
+            for column, part in enumerate(parts):
                 sliders.addWidget(part, number, column)
+            if slider is self.alike:
+                self._of_examples = parts
         where = QFormLayout()
         where.setContentsMargins(0, 0, 0, 0)
         where.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -141,7 +148,7 @@ class FindPage(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
-        for rows in (where, run, sliders, end):
+        for rows in (where, run, examples, sliders, end):
             layout.addLayout(rows)
         layout.addWidget(self.fold)
         layout.addWidget(self.details)
@@ -166,6 +173,8 @@ class FindPage(QWidget):
         self.add.setText(add_words(len(finder.kept)) if finder.kept else commands.ADD_FOUND.name)
         self.add.setEnabled(bool(finder.kept) and not finder.is_searching and finder.frame == work.frame)
         self.discard.setEnabled(finder.frame is not None)
+        for part in (*self._of_examples, self.unlike):
+            part.setVisible(bool(self._bench.places.examples))
         self._show_layers()
 
     def show_choices(self) -> None:
@@ -174,6 +183,7 @@ class FindPage(QWidget):
         whole = (
             (self.more, round(STEPS * (1 - kept.least_score))),
             (self.larger, round(STEPS * kept.size_bias)),
+            (self.alike, round(STEPS * (1 - kept.least_likeness))),
             (self.smallest, kept.smallest_px),
             (self.largest, kept.largest_px or 0),
         )
@@ -197,7 +207,9 @@ class FindPage(QWidget):
     def _use_sliders(self) -> None:
         kept = self._bench.choices.kept
         least, bias = 1 - self.more.value() / STEPS, self.larger.value() / STEPS
-        self._bench.use_choices(replace(self._bench.choices, kept=replace(kept, least_score=least, size_bias=bias)))
+        alike = 1 - self.alike.value() / STEPS
+        kept = replace(kept, least_score=least, size_bias=bias, least_likeness=alike)
+        self._bench.use_choices(replace(self._bench.choices, kept=kept))
         self.show_choices()
 
     def _use_details(self) -> None:
@@ -217,7 +229,7 @@ class FindPage(QWidget):
         self.show_choices()
 
     def _on_places(self) -> None:
-        self._bench.places = SearchPlaces(self.area.currentData(), self.seeds.currentData())
+        self._bench.places = replace(self._bench.places, area=self.area.currentData(), seeds=self.seeds.currentData())
 
 
 def _complain(work: Workspace, message: str) -> None:

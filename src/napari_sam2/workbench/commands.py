@@ -5,7 +5,7 @@ There they come before napari's; other layers keep theirs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_sam2.inference.speed import Activity
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from napari.layers.base import Layer
 
+    from napari_sam2.workbench.finding import SearchPlaces
     from napari_sam2.workbench.workbench import Workbench
     from napari_sam2.workspace.workspace import Workspace
 
@@ -96,10 +97,15 @@ def _next_doubtful(work: Workspace, bench: Workbench) -> None:
     work.asker.tell(what, is_of_place=True)
 
 
-def _find(work: Workspace, bench: Workbench) -> None:
+def _find(work: Workspace, bench: Workbench, places: SearchPlaces) -> None:
     if not work.finder.is_searching:
+        bench.places = places
         bench.finding_wanted.emit()
-        bench.places.search(work)
+        places.search(work)
+
+
+def _find_like(work: Workspace, bench: Workbench, *, is_wanted: bool) -> None:
+    _find(work, bench, bench.places.with_example(work, is_wanted=is_wanted))
 
 
 def _export(_: Workspace, bench: Workbench) -> None:
@@ -209,12 +215,24 @@ REDO = Command(
     lambda work, _: work.redo(), "Redo", "Make it again", "Control-Shift-Z", "redo", "redo painting (labels)"
 )
 FIND = Command(
-    _find,
+    lambda work, bench: _find(work, bench, replace(bench.places, examples=())),
     "Find objects",
     "Let the model find all objects of this frame; nothing is added before you have seen them",
     "F",
     "find all objects of this frame",
     "fill (labels), move to the front (shapes)",
+)
+FIND_LIKE = Command(
+    lambda work, bench: _find_like(work, bench, is_wanted=True),
+    "More like it",
+    "Find what is like the selected object; pressed on further objects, they are examples, too, also on the next image",
+    "Shift-F",
+    "find what is like the selected object",
+)
+FIND_UNLIKE = Command(
+    lambda work, bench: _find_like(work, bench, is_wanted=False),
+    "Not like it",
+    "The selected object is an example of what you do not look for",
 )
 CANCEL_SEARCH = Command(
     lambda work, _: work.finder.cancel(), "Cancel", "Stop after the part in hand; what was found stays"
@@ -239,6 +257,7 @@ KEYED = (
     LASSO,
     BRUSH,
     FIND,
+    FIND_LIKE,
     NEW_OBJECT,
     PREVIOUS_OBJECT,
     NEXT_OBJECT,

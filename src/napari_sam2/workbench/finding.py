@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_sam2.inference.predictor import Search
+from napari_sam2.errors import OptionError
+from napari_sam2.inference.predictor import Search, ShownObject
 from napari_sam2.layers.search_places import region_of, seeds_of, window_in_view
+from napari_sam2.prompts import MaskPrompt
 
 if TYPE_CHECKING:
     from napari.layers import Labels, Points, Shapes
@@ -34,10 +36,39 @@ class SearchPlaces:
         Which part of the frame is searched; of a layer, what is inside its closed shapes.
     seeds : Points, Labels or None
         Marks objects of which each is found; None if the model looks for them.
+    examples : tuple of ShownObject
+        What objects are compared with; empty if all are looked for.
     """
 
     area: Area | Shapes = Area.FRAME
     seeds: Points | Labels | None = None
+    examples: tuple[ShownObject, ...] = ()
+
+    def with_example(self, work: Workspace, *, is_wanted: bool) -> SearchPlaces:
+        """Return the same places with the selected object as one more example, as it is on the frame that is shown.
+
+        An object that has no mask there adds nothing, if there are examples already: they serve on the next image.
+
+        Raises
+        ------
+        OptionError
+            If there would be no example of what is wanted.
+        """
+        object_id, frame, grid = work.sources.own.object_id, work.frame, work.grid
+        held = work.picture.held.on(frame).get(object_id)
+        examples = self.examples
+        if held is not None and held.score.area_px:
+            inside, shape = held.mask.logits > 0, (grid.height, grid.width)
+            mask = MaskPrompt(object_id, frame, inside, corner=held.mask.corner, shape=shape)
+            frames = work.model_input.frames
+            others = (one for one in examples if (one.frames, one.frame, one.mask) != (frames, frame, mask))
+            examples = (*others, ShownObject(frames, frame, mask, is_wanted))
+        if not any(one.is_wanted for one in examples):
+            raise OptionError(
+                "Select an object with a mask on this frame first, and all that is like it is found. Examples of what "
+                "is not looked for come after that."
+            )
+        return replace(self, examples=examples)
 
     def search(self, work: Workspace) -> None:
         """Begin to search the frame that is shown.
@@ -51,9 +82,10 @@ class SearchPlaces:
         seeds = None if self.seeds is None else seeds_of(self.seeds, image, grid, frame)
         match self.area:
             case Area.FRAME:
-                work.finder.search(frame, Search(seeds))
+                work.finder.search(frame, Search(seeds), examples=self.examples)
             case Area.VIEW:
-                work.finder.search(frame, Search(seeds, window_in_view(image, grid)))
+                window = window_in_view(image, grid)
+                work.finder.search(frame, Search(seeds, window), examples=self.examples)
             case layer:
                 region = region_of(layer, image, grid, frame)
                 rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
@@ -61,7 +93,7 @@ class SearchPlaces:
                     slice(int(rows[0]), int(rows[-1]) + 1),
                     slice(int(columns[0]), int(columns[-1]) + 1),
                 )
-                work.finder.search(frame, Search(seeds, window), region)
+                work.finder.search(frame, Search(seeds, window), region, self.examples)
 
 
 @dataclass(frozen=True, slots=True)

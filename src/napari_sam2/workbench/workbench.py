@@ -125,7 +125,7 @@ class Workbench:
     ) -> None:
         self.viewer = viewer
         self.choices: Choices = choices
-        self.places = SearchPlaces()
+        self.places: SearchPlaces = SearchPlaces()
         self.models = ModelCache(load_model)
         self.speeds = SpeedLog()
         self.image: Image | None = None

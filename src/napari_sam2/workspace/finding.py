@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_sam2.inference.background import Event, JobInParts
-    from napari_sam2.inference.predictor import FoundPart, Search
+    from napari_sam2.inference.predictor import FoundPart, Search, ShownObject
     from napari_sam2.layers.prompt_sources import PromptSources
     from napari_sam2.proposals import Proposal
     from napari_sam2.workspace.asking import Asker
@@ -122,7 +122,13 @@ class Finder:
 
     # The search ------------------------------------------------------------------------------------------------------
 
-    def search(self, frame: int, search: Search, region: NDArray[np.bool_] | None = None) -> None:
+    def search(
+        self,
+        frame: int,
+        search: Search,
+        region: NDArray[np.bool_] | None = None,
+        examples: Sequence[ShownObject] = (),
+    ) -> None:
         """Let the model find objects in a frame. What was found before is dropped.
 
         Parameters
@@ -133,6 +139,8 @@ class Finder:
             Where and from what.
         region : ndarray of bool, shape (Y, X), optional
             Proposals with their seeds elsewhere are dropped.
+        examples : sequence of ShownObject
+            What objects are compared with.
         """
         if self.is_searching:
             return
@@ -141,7 +149,7 @@ class Finder:
         self._pace = Pace()
         if self._asker.status.message:
             self._asker.tell("")
-        self._job = self._asker.queue.search(frame, search, self._receive, self._on_lost)
+        self._job = self._asker.queue.search(frame, search, self._receive, self._on_lost, examples=examples)
         self.changed.emit()
 
     def cancel(self) -> None:
@@ -172,7 +180,7 @@ class Finder:
         """Whether anything is kept, or would be if the user asked for more."""
         if self.kept or self.frame is None:
             return bool(self.kept)
-        most = replace(self.chosen, least_score=0.0)
+        most = replace(self.chosen, least_score=0.0, least_likeness=0.0)
         return bool(self._set.kept(most, self._covered(self.frame)))
 
     def _is_wanted(self, proposal: Proposal) -> bool:

@@ -6,7 +6,7 @@ Requests are made on the viewer's thread, and `post` brings results back to it.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from napari_sam2.frames import FrameStack
     from napari_sam2.inference.background import Event
-    from napari_sam2.inference.predictor import FoundPart, Predictor, Search
+    from napari_sam2.inference.predictor import FoundPart, Predictor, Search, ShownObject
     from napari_sam2.inference.speed import SpeedLog
     from napari_sam2.prompts import Prompt, PromptSet
     from napari_sam2.workspace.asking import Asker
@@ -212,7 +212,13 @@ class RequestQueue:
         return self._submit(Request(prompts, Activity.FOLLOWING), work)
 
     def search(
-        self, frame: int, search: Search, tell: Callable[[Event[FoundPart, None]], None], lose: Callable[[], None]
+        self,
+        frame: int,
+        search: Search,
+        tell: Callable[[Event[FoundPart, None]], None],
+        lose: Callable[[], None],
+        *,
+        examples: Sequence[ShownObject] = (),
     ) -> JobInParts[FoundPart]:
         """Request what the model finds by itself in a frame, beside all else that is requested.
 
@@ -226,6 +232,8 @@ class RequestQueue:
             As in `JobInParts`.
         lose : callable
             As in `keep_found`.
+        examples : sequence of ShownObject
+            What objects are compared with; the model describes them first.
         """
         self.leave_search()
         self.keep_found(lose)
@@ -233,8 +241,10 @@ class RequestQueue:
 
         def find() -> Iterator[FoundPart]:
             model.opened()
-            assert model.predictor is not None
-            return model.predictor.propose(model.frames, frame, search)
+            predictor = model.predictor
+            assert predictor is not None
+            like = tuple(example.described(predictor) for example in examples)
+            return predictor.propose(model.frames, frame, replace(search, like=like))
 
         self._search = JobInParts(find, self._thread.submit, self._post, tell)
         return self._search

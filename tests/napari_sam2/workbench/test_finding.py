@@ -457,3 +457,74 @@ def test_what_was_found_is_saved_and_opened_as_it_is(room, tmp_path):
     assert again.scores().equals(scores)
     assert len(again.work.doubts(0.9)) == 4
     again.detach()
+
+
+# Like examples -------------------------------------------------------------------------------------------------------
+
+
+SMALL, LARGE = ((2, 2), (2, 12)), ((12, 2), (12, 16))
+"""Corners of pieces of 4 and 8 px. To the fake, objects are alike that are as large; a click is a disc of 21 px."""
+
+
+@pytest.fixture
+def two_kinds():
+    image = np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8)
+    for side, corners in ((4, SMALL), (8, LARGE)):
+        for y, x in corners:
+            image[:, y : y + side, x : x + side] = 200
+    room = FindingRoom(image)
+    yield room
+    room.detach()
+
+
+def found_by(room, command):
+    room.bench.run(command)
+    while room.finder.is_searching:
+        room.posted.get(timeout=10)()
+    return sorted(one.corner for one in room.finder.kept)
+
+
+def test_what_is_like_the_selected_object_is_found(two_kinds):
+    two_kinds.click(0, 3.5, 3.5)
+    assert found_by(two_kinds, commands.FIND_LIKE) == [SMALL[1]]
+    assert ("describe", 0, 1) in two_kinds.fake.calls
+
+
+def test_how_much_they_have_to_be_alike_acts_at_once(two_kinds):
+    two_kinds.click(0, 3.5, 3.5)
+    found_by(two_kinds, commands.FIND_LIKE)
+    searches = two_kinds.fake.count("propose")
+    bench = two_kinds.bench
+    bench.use_choices(replace(bench.choices, kept=replace(bench.choices.kept, least_likeness=0.2)))
+    assert sorted(one.corner for one in two_kinds.finder.kept) == [SMALL[1], *LARGE]
+    assert two_kinds.fake.count("propose") == searches
+
+
+def test_examples_serve_on_the_next_frame_until_everything_is_looked_for(two_kinds):
+    two_kinds.click(0, 3.5, 3.5)
+    found_by(two_kinds, commands.FIND_LIKE)
+    two_kinds.show(3)
+    assert found_by(two_kinds, commands.FIND_LIKE) == list(SMALL)
+    assert found_by(two_kinds, commands.FIND) == [*SMALL, *LARGE]
+    assert two_kinds.bench.places.examples == ()
+
+
+def test_what_is_like_an_unwanted_example_is_left_out(two_kinds):
+    two_kinds.click(0, 3.5, 3.5)
+    bench = two_kinds.bench
+    bench.use_choices(replace(bench.choices, kept=replace(bench.choices.kept, least_likeness=0.2)))
+    assert LARGE[0] in found_by(two_kinds, commands.FIND_LIKE)
+    two_kinds.bench.run(commands.DISCARD_FOUND)
+    two_kinds.bench.run(commands.NEW_OBJECT)
+    two_kinds.shapes.add([[(0, 12, 2), (0, 12, 9), (0, 19, 9), (0, 19, 2)]], shape_type="rectangle")
+    two_kinds.settle()
+    assert found_by(two_kinds, commands.FIND_UNLIKE) == [SMALL[1]]
+
+
+def test_without_an_example_it_is_told_what_to_select(two_kinds):
+    assert found_by(two_kinds, commands.FIND_LIKE) == []
+    assert "Select an object with a mask" in two_kinds.message
+    two_kinds.clear_message()
+    two_kinds.click(0, 3.5, 3.5)
+    assert found_by(two_kinds, commands.FIND_UNLIKE) == []
+    assert "Select an object with a mask" in two_kinds.message
