@@ -67,9 +67,9 @@ def cells():
 
 @pytest.fixture(scope="session")
 def pair():
-    """Two discs side by side, (72, 100) uint8: of a click at (36, 30) nano makes that one and some of both."""
+    """Two discs, (72, 100) uint8, the first one larger: of a click at (36, 40), between them, nano makes both."""
     y, x = np.mgrid[:72, :100]
     image = np.full((72, 100), 20, np.uint8)
-    image[(y - 36) ** 2 + (x - 30) ** 2 < 11**2] = 200
-    image[(y - 36) ** 2 + (x - 50) ** 2 < 11**2] = 200
+    image[(y - 36) ** 2 + (x - 30) ** 2 < 8**2] = 200
+    image[(y - 36) ** 2 + (x - 50) ** 2 < 7**2] = 200
     return image

@@ -308,17 +308,17 @@ def test_islands_that_no_click_touches_are_dropped_where_clicks_alone_say_what_i
     assert found(drops_islands=False) == "abc"
 
 
-def test_a_click_on_one_of_two_neighbours_leaves_the_other_out_unless_that_is_not_wanted(nano, pair):
+def test_of_two_neighbours_that_a_click_finds_the_largest_stays_unless_islands_are_wanted(nano, pair):
     one, both = (Sam2Predictor(nano._model, framing=Framing.SQUARE, drops_islands=drops) for drops in (True, False))
     assert (load_predictor(nano._model).drops_islands, both.drops_islands) == (True, False)
-    clicked, other = (36, 30), (36, 50)
+    clicked, largest, other = (36, 40), (36, 30), (36, 50)
     for predictor, is_other in ((one, False), (both, True)):
         tracker = predictor.open(FrameStack(np.stack([pair] * 2)))
         (shown,) = tracker.prompt(0, {1: (point(1, clicked),)})
         (passed,) = tracker.follow(0, (1,), Direction.FORWARD)
         for mask in (answers(predictor, pair, point(1, clicked))[1], shown, passed):
             found = on_canvas(mask, pair.shape)
-            assert (found[clicked], found[other]) == (True, is_other)
+            assert (found[largest], found[other]) == (True, is_other)
 
 
 def test_what_is_followed_is_the_same_with_islands_and_without(nano, pair):

@@ -414,7 +414,7 @@ def test_a_replay_with_the_embedded_model_is_the_propagation(nano):
 def test_masks_of_before_keep_their_islands_beside_masks_that_lost_theirs(nano, pair):
     """As when a session of before is opened and gone on with: object 1 was answered then, object 2 now."""
     loaded = {drops: Sam2Predictor(nano._model, framing=Framing.SQUARE, drops_islands=drops) for drops in (True, False)}
-    clicks = [PointPrompt(object_id, 0, 36, 30) for object_id in (1, 2)]
+    clicks = [PointPrompt(object_id, 0, 36, 40) for object_id in (1, 2)]
 
     def labels(*sources):
         work = Session(image=ImageUsed(name="pair", shape=(1, *pair.shape), dtype="uint8"), sources=sources)
@@ -424,9 +424,9 @@ def test_masks_of_before_keep_their_islands_beside_masks_that_lost_theirs(nano, 
     now = ModelUsed("nano", nano.sha256, 256, drops_islands=True)
     before = source(clicks[0], frames=(0,), model=replace(now, drops_islands=False))
     after = source(clicks[1], frames=(0,), model=now)
-    clicked, other = (36, 30), (36, 50)
-    assert [labels(before)[place] for place in (clicked, other)] == [1, 1]
-    assert [labels(after)[place] for place in (clicked, other)] == [2, 0]
+    largest, other = (36, 30), (36, 50)
+    assert [labels(before)[place] for place in (largest, other)] == [1, 1]
+    assert [labels(after)[place] for place in (largest, other)] == [2, 0]
     assert labels(before, after)[other] == 1
 
 
