@@ -50,6 +50,9 @@ _WORTH_PX = 32
 _SURE = 0.75
 """Score from which on a large object needs no closer look."""
 
+_PLAIN_LOGIT = 1.5
+"""Object logit of a cell from which on it is a reason to look closer; noise reaches less."""
+
 _BLOCK_PX = 16
 """Side of the squares, in pixels of the frame, for which it is noted whether a closer look is worth while."""
 
@@ -187,7 +190,7 @@ def _look(
             area_px = int(np.count_nonzero(proposal.mask))
             alike = likeness_to(search.like, instance.features.cpu().numpy(), area_px, tile.zoom)
             found.append(replace(proposal, likeness=alike))
-    worth.note(tile, (maps.object_logits[0, 0] > 0).cpu().numpy(), found)
+    worth.note(tile, (maps.object_logits[0, 0] > _PLAIN_LOGIT).cpu().numpy(), found)
     return found
 
 
