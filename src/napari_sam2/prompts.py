@@ -182,13 +182,24 @@ class ModelScores:
     predicted_iou, object_score, stability : float
         In [0, 1].
     mean_logit : float
-        Mean mask logit inside the mask; NaN where it is not known.
+        Mean mask logit inside the mask.
+
+    Raises
+    ------
+    PromptError
+        If one of them is not a finite number: no file can hold it, and it equals nothing.
     """
 
     predicted_iou: float
     object_score: float
     stability: float
     mean_logit: float
+
+    def __post_init__(self) -> None:
+        for name in ("predicted_iou", "object_score", "stability", "mean_logit"):
+            value = getattr(self, name)
+            if not math.isfinite(value):
+                raise PromptError(f"{name} of a found mask is {value}. Give a finite number.")
 
     @property
     def confidence(self) -> float:

@@ -71,7 +71,7 @@ class Proposal:
 
     @property
     def score(self) -> float:
-        """How good a proposal it is, in [0, 1]: the geometric mean of confidence without, and agreement."""
+        """How good a proposal it is, in [0, 1]: the cube root of confidence times agreement."""
         return float(np.cbrt(self.scores.confidence * self.agreement))
 
 
@@ -109,9 +109,8 @@ class ProposalFilter:
     def __post_init__(self) -> None:
         for name, low in (("least_score", 0), ("size_bias", -1), ("most_overlap", 0), ("least_likeness", 0)):
             value = getattr(self, name)
-            if (
-                not isinstance(value, float | int | np.floating | np.integer) or not low <= value <= 1
-            ):  # not a number is in no range
+            is_number = isinstance(value, float | int | np.floating | np.integer)
+            if not is_number or not low <= value <= 1:  # not a number is in no range
                 raise OptionError(f"{name} is {value!r}. Use a number from {low} to 1.")
         if self.smallest_px < 1 or (self.largest_px is not None and self.largest_px < self.smallest_px):
             raise OptionError(

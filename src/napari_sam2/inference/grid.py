@@ -46,7 +46,7 @@ def propose_by_grid(predictor: ImagePredictor, frames: FrameStack, frame: int, s
     options = search.grid or MaskGeneratorOptions()
     if search.seeds is not None:
         points = [
-            ((x - window[1].start + 0.5) / image.shape[1], (y - window[0].start + 0.5) / image.shape[0])
+            (max(x - window[1].start, 0) / image.shape[1], max(y - window[0].start, 0) / image.shape[0])
             for y, x in search.seeds
             if _is_in(window, y, x)
         ]
@@ -77,8 +77,7 @@ def _proposal(mask: GeneratedMask, window: tuple[slice, slice]) -> Proposal:
     top, left = (side.start for side in window)
     rows, columns = mask.window
     x, y = mask.point
-    # Whether there is an object at all was not asked, nor were logits kept.
-    scores = ModelScores(mask.predicted_iou, 1.0, mask.stability_score, float("nan"))
+    scores = ModelScores(mask.predicted_iou, 1.0, mask.stability_score, mask.mean_logit)  # presence was not asked for
     return Proposal((rows.start + top, columns.start + left), mask.in_window(), scores, 1.0, (y + top, x + left))
 
 

@@ -189,6 +189,8 @@ class GeneratedMask:
         Pixels of the mask.
     predicted_iou : float
         The model's own estimate of the mask's overlap with an object, in [0, 1].
+    mean_logit : float
+        Mean of the mask logits inside the mask.
     stability_score : float
         How little the mask changes while its threshold moves, in [0, 1]; see `mask_ops.stability_score`.
     point : tuple of float
@@ -204,6 +206,7 @@ class GeneratedMask:
     box: Box
     area_px: int
     predicted_iou: float
+    mean_logit: float
     stability_score: float
     point: tuple[float, float]
     crop_box: Box
@@ -426,7 +429,7 @@ class MaskGenerator:
             enlarged = self._enlarge(logits, _shape(crop.box))
             if enlarged is None:
                 continue
-            part, corner, stability = enlarged
+            part, corner, stability, mean_logit = enlarged
             top, left = corner[0] + crop.box[1], corner[1] + crop.box[0]
             box = (left, top, left + part.shape[1] - 1, top + part.shape[0] - 1)
             if _is_cut(box, crop.box, (height, width)):
@@ -437,6 +440,7 @@ class MaskGenerator:
                 box=box,
                 area_px=int(np.count_nonzero(part)),
                 predicted_iou=float(iou),
+                mean_logit=mean_logit,
                 stability_score=stability,
                 point=(float(point[0]) + crop.box[0], float(point[1]) + crop.box[1]),
                 crop_box=crop.box,
@@ -445,26 +449,33 @@ class MaskGenerator:
 
     def _enlarge(
         self, logits: NDArray[np.float32], size: tuple[int, int]
-    ) -> tuple[NDArray[np.bool_], tuple[int, int], float] | None:
-        """Return a mask in its box, the box's upper left corner, and the stability score; None if it does not pass."""
+    ) -> tuple[NDArray[np.bool_], tuple[int, int], float, float] | None:
+        """Return a mask in its box, the box's upper left corner, stability and mean logit; None if it does not pass."""
         options = self.options
         if options.min_mask_region_area:
             logits = _cleaned(logits, options.min_mask_region_area)
         level, offset = options.mask_threshold, options.stability_score_offset
         window = window_above(logits, level - offset, *size)
         tight = wide = 0
+        total = 0.0
         bands = [np.zeros((0, window[1].stop - window[1].start), np.bool_)]
         for band in _enlarged_bands(logits, size, window, options.enlarge_bytes):
             tight += int(np.count_nonzero(band > level + offset))
             wide += int(np.count_nonzero(band > level - offset))
             bands.append(band > level)
+            total += float(band[bands[-1]].sum())
         stability = tight / wide if wide else 0.0
         mask = np.concatenate(bands)
         rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
         if stability < options.stability_score_thresh or not len(rows):
             return None
         part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        return part, (window[0].start + int(rows[0]), window[1].start + int(columns[0])), stability
+        return (
+            part,
+            (window[0].start + int(rows[0]), window[1].start + int(columns[0])),
+            stability,
+            total / int(mask.sum()),
+        )
 
 
 # Points and crops ----------------------------------------------------------------------------------------------------

@@ -116,6 +116,7 @@ def generated(mask, predicted_iou=0.9, crop_box=(0, 0, WIDTH - 1, HEIGHT - 1)):
         box=box,
         area_px=int(mask.sum()),
         predicted_iou=predicted_iou,
+        mean_logit=3.0,
         stability_score=1.0,
         point=(0.0, 0.0),
         crop_box=crop_box,
